@@ -1,0 +1,196 @@
+"""The schema of the configuration: one dataclass per group of `conf/`, registered with Hydra."""
+
+from dataclasses import dataclass, field
+from typing import Any
+
+from hydra.core.config_store import ConfigStore
+from omegaconf import MISSING
+
+
+@dataclass
+class Model:
+    """A model: how it is routed, its parameters under the library's own names, and how the estimator is built."""
+
+    # The name that routing rules match: GLM, XGBoost, LightGBM, RandomForest, NeuralNetwork, RL_DQN, RL_PPO.
+    type: str = MISSING
+    # `_target_` names the class, the rest are its keyword arguments.
+    params: dict[str, Any] = field(default_factory=dict)
+    # What is instantiated; a pipeline around the parameters where the model needs one.
+    estimator: Any = "${model.params}"
+
+
+@dataclass
+class Job:
+    """What a job asks of a platform; set per model, overridable per trial."""
+
+    # 1 (last) to 10 (first).
+    priority: int = 5
+    # Minutes; used until a finished run of the same model on the same platform is known.
+    estimated_duration_minutes: float = 60
+    # GB of main memory.
+    required_memory_gb: float = 1
+    # GB of GPU memory.
+    required_gpu_memory_gb: float = 0
+
+
+@dataclass
+class PlatformChoice:
+    """Where the jobs of this command may go: a platform's name, or null for routed by the rules."""
+
+    name: str | None = None
+
+
+@dataclass
+class SearchSpace:
+    """The axes of one model's search space: dotted key to values, a list or Hydra's sweep syntax."""
+
+    axes: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass
+class Data:
+    """A source of games; the fields of each source stand in its own dataclass below."""
+
+    source: str = MISSING
+
+
+@dataclass
+class LeagueData(Data):
+    """A simulated league that makes a games table in the schema of nflverse's games.csv."""
+
+    source: str = "league"
+    # First and last season, inclusive.
+    first_season: int = 2003
+    last_season: int = 2024
+    # Seed of the simulation; apart from the trial's own seed, so that repeats see the same games.
+    seed: int = 2003
+    # Add the closing market's numbers to the features.
+    market_features: bool = False
+
+
+@dataclass
+class NflData(Data):
+    """Real games in the schema of nflverse's games.csv, by path or downloaded."""
+
+    source: str = "nfl"
+    # Path of a games.csv; null downloads it once into the cache.
+    path: str | None = None
+    url: str = "https://github.com/nflverse/nfldata/raw/master/data/games.csv"
+    # Expected SHA-256 of the file, 64 hexadecimal digits; null accepts what is there and records it.
+    sha256: str | None = None
+    # First and last season to use, inclusive; null takes what the table has.
+    first_season: int | None = None
+    last_season: int | None = None
+    market_features: bool = False
+
+
+@dataclass
+class CsvData(Data):
+    """Any feature table: one row a game, with columns for the outcome, the season, the date and the features."""
+
+    source: str = "csv"
+    path: str = MISSING
+    # Column of the outcome: 1 if the first-named (home) side won, else 0.
+    outcome: str = MISSING
+    season: str = MISSING
+    date: str = MISSING
+    # Column that identifies a game; null numbers the rows.
+    game_id: str | None = None
+    # Columns of decimal odds of the home and the away side; null where there are none.
+    odds_home: str | None = None
+    odds_away: str | None = None
+    # Column names or glob patterns of the features; empty takes every numeric column that has no other role.
+    features: list[str] = field(default_factory=list)
+    # Column names or glob patterns that are never features.
+    exclude: list[str] = field(default_factory=list)
+
+
+@dataclass
+class Validation:
+    """Walk-forward validation: which seasons train, which calibrate, which test."""
+
+    # expanding (all earlier seasons) or rolling (the last `window_seasons`).
+    window: str = "expanding"
+    # Length of a rolling window in seasons.
+    window_seasons: int | None = None
+    # First season that may be tested.
+    first_test_season: int = MISSING
+    # Seasons left out between the training window and what follows it.
+    gap_seasons: int = 0
+    # Seasons directly before the test season that neither train nor test, kept for calibration.
+    calibration_seasons: int = 0
+    # First and last season that trials, the sweeper and `best` see, inclusive.
+    selection_seasons: list[int] = MISSING
+    # First and last season of the holdout, inclusive; scored once, by the report; null for none.
+    holdout_seasons: list[int] | None = None
+
+
+@dataclass
+class Betting:
+    """The betting rule whose return is reported."""
+
+    # Bet on a side where probability times decimal odds exceeds one by at least this much.
+    min_edge: float = 0.02
+    # Fraction of the bankroll staked on each bet (flat).
+    stake: float = 0.01
+
+
+@dataclass
+class Tracking:
+    """Where runs are recorded."""
+
+    # MLflow tracking URI; a relative SQLite path is taken from the working directory.
+    uri: str = MISSING
+    experiment: str = MISSING
+    # Which trials keep their fitted model: best, all or none.
+    models: str = "best"
+
+
+@dataclass
+class Sweep:
+    """Names of a sweep, for people."""
+
+    # Made from the time when null.
+    id: str | None = None
+    name: str | None = None
+    note: str | None = None
+
+
+@dataclass
+class Config:
+    """The root: what `conf/config.yaml` fills."""
+
+    model: Model = field(default_factory=Model)
+    job: Job = field(default_factory=Job)
+    platform: PlatformChoice = field(default_factory=PlatformChoice)
+    search_space: SearchSpace = field(default_factory=SearchSpace)
+    # The registry keeps the field names of the user's own file; the launcher's schema checks it.
+    registry: Any = MISSING
+    data: Any = MISSING
+    validation: Validation = field(default_factory=Validation)
+    betting: Betting = field(default_factory=Betting)
+    tracking: Tracking = field(default_factory=Tracking)
+    sweep: Sweep = field(default_factory=Sweep)
+    # Pins Python, NumPy, the model and the workers.
+    seed: int = 42
+    # auto, cpu or cuda; auto is settled by the platform.
+    device: str = "auto"
+    # Threads of one job; null is the platform's cores over its slots.
+    threads: int | None = None
+    # Go on with the newest unfinished sweep of the same overrides: false, true, keep or rerun.
+    resume: Any = False
+
+
+# Keys that say where and how a trial runs, not what it is: they are left out of its fingerprint.
+WHERE_AND_HOW = ("device", "threads", "platform", "registry", "tracking", "sweep", "resume", "job", "search_space")
+
+
+def register() -> None:
+    """Store the schema under the names that the defaults lists of `conf/` use."""
+    store = ConfigStore.instance()
+    store.store(name="schema", node=Config, provider="sweeproute")
+    for source in (LeagueData, NflData, CsvData):
+        store.store(group="data", name=f"{source.source}_schema", node=source, provider="sweeproute")
+
+
+register()
