@@ -1,0 +1,18 @@
+"""From a model's configuration to an estimator, with its parameters checked before and its file formats after."""
+
+from sweeproute.estimators.building import build, predict_on_one_thread
+from sweeproute.estimators.device import settle_device
+from sweeproute.estimators.errors import ModelError
+from sweeproute.estimators.files import load, save
+from sweeproute.estimators.parameters import check_axes, check_parameters
+
+__all__ = [
+    "ModelError",
+    "build",
+    "check_axes",
+    "check_parameters",
+    "load",
+    "predict_on_one_thread",
+    "save",
+    "settle_device",
+]

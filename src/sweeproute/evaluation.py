@@ -1,0 +1,177 @@
+"""Takes one model through the folds to a report."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from time import perf_counter
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from sweeproute import scores
+from sweeproute.betting import NO_BET, SIDES, BettingRule, roi, settle
+from sweeproute.estimators import predict_on_one_thread
+from sweeproute.validation import Fold
+
+if TYPE_CHECKING:
+    from sweeproute.data.dataset import Dataset
+
+
+class EvaluationError(ValueError):
+    """A model cannot be evaluated on these folds."""
+
+
+@dataclass(frozen=True, eq=False)
+class Report:
+    """What a model did on the tested seasons.
+
+    Two reports are equal when their metrics, NaN included, and their predictions are bitwise the same; times and the
+    model itself do not count.
+
+    Attributes:
+        metrics: auc, brier, log_loss, ece, roi, n_bets and n_games over all tested games together; NaN where undefined,
+            so roi is NaN where no bet was placed.
+        by_season: The same metrics for each tested season.
+        predictions: One row per tested game, in the order of the folds: game_id, season, week, kickoff, outcome,
+            probability (of a home win), odds_home and odds_away (decimal), bet ("home", "away" or missing), stake and
+            profit (fractions of the bankroll; missing where there is no bet).
+        fit_seconds: Time in `fit`, all folds together.
+        predict_seconds: Time in `predict_proba`, all folds together.
+        model: The fitted estimator of the last fold.
+    """
+
+    metrics: dict[str, float]
+    by_season: dict[int, dict[str, float]]
+    predictions: pd.DataFrame
+    fit_seconds: float
+    predict_seconds: float
+    model: Any = field(repr=False)
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, Report):
+            return NotImplemented
+        # repr tells every float64 apart and makes NaN equal to itself.
+        return (
+            repr(self.metrics) == repr(other.metrics)
+            and repr(self.by_season) == repr(other.by_season)
+            and self.predictions.equals(other.predictions)
+        )
+
+    __hash__ = None  # type: ignore[assignment]  # holds a frame, which can change
+
+
+def evaluate(
+    build: Callable[[], Any],
+    dataset: "Dataset",
+    folds: Sequence[Fold],
+    rule: BettingRule,
+    on_fold: Callable[[int, dict[str, float]], None] | None = None,
+) -> Report:
+    """Fit a fresh model on each fold in turn, then score what it says about the fold's test season.
+
+    Rows that no fold names are never read, so nothing about the holdout can reach the report. The calibration games of
+    a fold are kept out of training.
+
+    Args:
+        build: Makes an unfitted classifier with `fit` and `predict_proba`; called once per fold.
+        dataset: The games.
+        folds: The folds of `validation.walk_forward`, at least one.
+        rule: The betting rule whose return is reported.
+        on_fold: Called with season and that season's metrics after each fold; what it raises ends the evaluation.
+
+    Returns:
+        The report; bitwise the same for the same arguments.
+
+    Raises:
+        EvaluationError: There is no fold, a fold's training games all ended the same way, or the model answers with
+            something that is not a probability.
+    """
+    if not folds:
+        raise EvaluationError("There is no fold to evaluate; check validation.selection_seasons.")
+    features = np.ascontiguousarray(dataset.features.to_numpy(dtype=np.float64))  # (n_games, n_features)
+    by_season: dict[int, dict[str, float]] = {}
+    tables: list[pd.DataFrame] = []
+    model: Any = None
+    fit_seconds = predict_seconds = 0.0
+
+    for fold in folds:
+        learned = dataset.outcome[fold.train]
+        if np.unique(learned).size < 2:
+            raise EvaluationError(
+                f"All {learned.size} training games of season {fold.season} ended the same way, so there is nothing to "
+                "learn; set validation.first_test_season later."
+            )
+        model = build()
+        started = perf_counter()
+        model.fit(features[fold.train], learned)
+        fit_seconds += perf_counter() - started
+
+        predict_on_one_thread(model)
+        started = perf_counter()
+        probability = _home_probability(model, features[fold.test], fold.season)
+        predict_seconds += perf_counter() - started
+
+        table = _predictions(dataset, fold, probability, rule)
+        tables.append(table)
+        by_season[fold.season] = _metrics(table)
+        if on_fold is not None:
+            on_fold(fold.season, dict(by_season[fold.season]))
+
+    predictions = pd.concat(tables, ignore_index=True)
+    return Report(_metrics(predictions), by_season, predictions, fit_seconds, predict_seconds, model)
+
+
+def _home_probability(model: Any, features: NDArray[np.float64], season: int) -> NDArray[np.float64]:
+    """Probability of the second class, which is a home win, (n_test,) float64."""
+    answer = np.asarray(model.predict_proba(features), dtype=np.float64)  # (n_test, 2)
+    if answer.shape != (len(features), 2):
+        raise EvaluationError(
+            f"{type(model).__name__} answered season {season} with an array of shape {answer.shape}; predict_proba "
+            f"must give the probabilities of a loss and of a win for each of the {len(features)} games."
+        )
+    probability = np.ascontiguousarray(answer[:, 1])
+    wrong = ~((probability >= 0) & (probability <= 1))
+    if wrong.any():
+        raise EvaluationError(
+            f"{type(model).__name__} gave {probability[wrong][0]} as a probability in season {season}; it must lie in "
+            "[0, 1], so look for features without bounds or a learning rate that is too high."
+        )
+    return probability
+
+
+def _predictions(dataset: "Dataset", fold: Fold, probability: NDArray[np.float64], rule: BettingRule) -> pd.DataFrame:
+    test = fold.test
+    odds = np.full((test.size, 2), np.nan) if dataset.odds is None else dataset.odds[test]
+    week = pd.array([pd.NA] * test.size, dtype="Int64") if dataset.week is None else dataset.week[test]
+    bets = settle(probability, odds, dataset.outcome[test], rule)
+    return pd.DataFrame(
+        {
+            "game_id": pd.array(dataset.game_id[test].tolist(), dtype="string"),
+            "season": dataset.season[test],
+            "week": pd.array(week, dtype="Int64"),
+            "kickoff": dataset.kickoff[test],
+            "outcome": dataset.outcome[test],
+            "probability": probability,
+            "odds_home": odds[:, 0],
+            "odds_away": odds[:, 1],
+            "bet": pd.array([None if side == NO_BET else SIDES[side] for side in bets.side], dtype="string"),
+            "stake": bets.stake,
+            "profit": bets.profit,
+        }
+    )
+
+
+def _metrics(predictions: pd.DataFrame) -> dict[str, float]:
+    outcome = predictions["outcome"].to_numpy()
+    probability = predictions["probability"].to_numpy()
+    stake = predictions["stake"].to_numpy()
+    return {
+        "auc": scores.auc(outcome, probability),
+        "brier": scores.brier(outcome, probability),
+        "log_loss": scores.log_loss(outcome, probability),
+        "ece": scores.ece(outcome, probability),
+        "roi": roi(predictions["profit"].to_numpy(), stake),
+        "n_bets": float(np.count_nonzero(~np.isnan(stake))),
+        "n_games": float(len(predictions)),
+    }
