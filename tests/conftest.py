@@ -1,0 +1,17 @@
+"""Keeps every test away from the state, the caches and the tracking store of whoever runs the suite."""
+
+import os
+from collections.abc import Iterator
+
+import pytest
+
+
+@pytest.fixture(autouse=True, scope="session")
+def own_home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Folders of this session's own; the cache is shared by its tests, so that the league is simulated once."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("SWEEPROUTE_STATE", str(tmp_path_factory.mktemp("state")))
+        patch.setenv("SWEEPROUTE_CACHE", str(tmp_path_factory.mktemp("cache")))
+        for name in [name for name in os.environ if name.startswith("MLFLOW_")]:
+            patch.delenv(name)
+        yield

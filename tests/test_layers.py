@@ -1,0 +1,239 @@
+"""Holds the order in which modules may import each other."""
+
+import ast
+import functools
+import re
+import subprocess
+import sys
+from graphlib import CycleError, TopologicalSorter
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+SIDES = {"sweeproute": ROOT / "src", "hydra_plugins.sweeproute": ROOT / "launchers"}
+
+# From top to bottom: a module imports from its own line and from those below. A folder stands for all of its modules.
+LAYERS = {
+    "sweeproute": [
+        ["__main__"],
+        ["experiment", "callbacks", "summary"],
+        ["tracking", "replay", "registry", "store"],
+        ["evaluation"],
+        ["data", "estimators"],
+        [
+            "validation",
+            "scores",
+            "calibration",
+            "betting",
+            "journal",
+            "sweep_folder",
+            "pointers",
+            "selection",
+            "config",
+        ],
+    ],
+    "hydra_plugins.sweeproute": [
+        ["sweeper"],
+        ["_search"],
+        ["launcher"],
+        ["_route"],
+        ["_dispatcher", "_simulator"],
+        ["_joblib", "_platforms", "_live", "_source"],
+        ["_scheduler"],
+        ["_policy", "_durations"],
+        ["_backend"],
+        ["_worker"],
+        ["_compose", "_grid", "_files", "_values", "_returns", "_records"],
+        ["config"],
+        ["_errors"],
+    ],
+}
+# The only modules that know both sides.
+SEE_BOTH = {"sweeproute.__main__"}
+# Who alone may import a library, by room of src/sweeproute; nothing in launchers may import any of these.
+ONLY_IN = {
+    "mlflow": {"tracking", "replay", "registry", "store"},
+    "torch": {"models"},
+    "xgboost": {"models", "estimators"},
+    "lightgbm": {"models", "estimators"},
+}
+# The lowest layer knows arrays and tables at most; the configuration knows Hydra alone.
+LOWEST_MAY_IMPORT = {"numpy", "pandas", "sklearn", "scipy", "platformdirs", "filelock", "yaml"}
+CONFIG_MAY_IMPORT = {"hydra", "omegaconf"}
+# The policy is the same under a virtual clock: it reads neither clock, nor file, nor process.
+PURE = {"_policy", "_scheduler", "_simulator"}
+IMPURE = {"datetime", "io", "multiprocessing", "os", "pathlib", "shutil", "socket", "subprocess", "threading", "time"}
+
+HEAVY = {"lightgbm", "mlflow", "numpy", "optuna", "pandas", "psutil", "pyarrow", "rich", "sklearn", "torch", "xgboost"}
+VAGUE = {"base", "common", "core", "helper", "helpers", "manager", "misc", "util", "utils"}
+
+
+@functools.cache
+def modules(package: str) -> dict[str, Path]:
+    """Dotted name to file of every module of one side."""
+    root = SIDES[package]
+    files = sorted((root / package.replace(".", "/")).rglob("*.py"))
+    return {".".join(file.relative_to(root).with_suffix("").parts).removesuffix(".__init__"): file for file in files}
+
+
+@functools.cache
+def imports(name: str) -> frozenset[str]:
+    """Dotted names of all that a module imports, at any depth of its code."""
+    package = next(package for package in SIDES if name == package or name.startswith(f"{package}."))
+    file = modules(package)[name]
+    parents = name.split(".") if file.name == "__init__.py" else name.split(".")[:-1]
+    everything = {**modules("sweeproute"), **modules("hydra_plugins.sweeproute")}
+    found: set[str] = set()
+    for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            found.update(alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            above = parents[: len(parents) - node.level + 1] if node.level else []
+            origin = ".".join([*above, *([node.module] if node.module else [])])
+            members = {f"{origin}.{alias.name}" for alias in node.names}
+            found |= (members & everything.keys()) or {origin}
+    return frozenset(found)
+
+
+def room(package: str, name: str) -> str:
+    """The top-level name under the package: the module itself, or its folder."""
+    return name.removeprefix(package).removeprefix(".").split(".")[0]
+
+
+def layer(package: str, name: str) -> int:
+    """How far below the top a module stands; the package itself is under all others."""
+    if name == package:
+        return len(LAYERS[package])
+    for depth, line in enumerate(LAYERS[package]):
+        if room(package, name) in line:
+            return depth
+    pytest.fail(f"{name} has no place in the order of imports: add {room(package, name)!r} to LAYERS in {__file__}")
+
+
+def libraries(name: str) -> set[str]:
+    """Top-level names of what a module imports from outside the standard library and this project."""
+    ours = {package.split(".")[0] for package in SIDES}
+    return {found.split(".")[0] for found in imports(name)} - set(sys.stdlib_module_names) - ours
+
+
+@pytest.mark.parametrize("package", SIDES)
+def test_a_module_imports_only_from_its_own_layer_and_those_below(package: str) -> None:
+    upward = [
+        f"{name} imports {other}, which stands above it"
+        for name in modules(package)
+        for other in imports(name) & modules(package).keys()
+        if layer(package, other) < layer(package, name)
+    ]
+    assert not upward, "\n".join(upward)
+
+
+@pytest.mark.parametrize("package", SIDES)
+def test_modules_do_not_import_each_other_in_a_circle(package: str) -> None:
+    graph = {name: imports(name) & modules(package).keys() - {package, name} for name in modules(package)}
+    try:
+        TopologicalSorter(graph).prepare()
+    except CycleError as error:
+        pytest.fail(" -> ".join(error.args[1]))
+
+
+@pytest.mark.parametrize("package", SIDES)
+def test_the_order_of_imports_names_only_what_exists(package: str) -> None:
+    gone = {name for line in LAYERS[package] for name in line} - {room(package, name) for name in modules(package)}
+    assert not gone, f"take {sorted(gone)} out of LAYERS in {__file__}"
+
+
+def test_the_two_sides_do_not_import_each_other() -> None:
+    crossing = [
+        f"{name} imports {found}"
+        for package, other in (("sweeproute", "hydra_plugins.sweeproute"), ("hydra_plugins.sweeproute", "sweeproute"))
+        for name in modules(package)
+        if name not in SEE_BOTH
+        for found in imports(name)
+        if found == other or found.startswith(f"{other}.")
+    ]
+    assert not crossing, "\n".join(crossing)
+
+
+@pytest.mark.parametrize("library", ONLY_IN)
+def test_a_library_is_imported_only_where_it_belongs(library: str) -> None:
+    strangers = [
+        name
+        for package in SIDES
+        for name in modules(package)
+        if library in libraries(name) and not (package == "sweeproute" and room(package, name) in ONLY_IN[library])
+    ]
+    assert not strangers, f"{library} is for {sorted(ONLY_IN[library])} alone, and is imported by {strangers}"
+
+
+def test_the_lowest_layer_imports_arrays_and_tables_at_most() -> None:
+    lowest = len(LAYERS["sweeproute"]) - 1
+    for name in modules("sweeproute"):
+        if layer("sweeproute", name) == lowest:
+            allowed = CONFIG_MAY_IMPORT if name == "sweeproute.config" else LOWEST_MAY_IMPORT
+            assert libraries(name) <= allowed, name
+
+
+@pytest.mark.parametrize("name", sorted(PURE))
+def test_the_policy_knows_neither_clock_nor_files(name: str) -> None:
+    dotted = f"hydra_plugins.sweeproute.{name}"
+    assert not libraries(dotted)
+    assert not {found.split(".")[0] for found in imports(dotted)} & IMPURE
+
+
+@pytest.mark.parametrize(
+    "statement",
+    [
+        "import sweeproute.config",
+        "import sweeproute.__main__",
+        "from hydra.core.plugins import Plugins; Plugins.instance()",
+    ],
+)
+def test_what_starts_every_command_imports_nothing_heavy(statement: str) -> None:
+    code = f"import sys; {statement}; print(*sorted({HEAVY} & set(sys.modules)))"
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.strip() == "", f"{statement} imports {done.stdout}"
+
+
+def python_files() -> list[Path]:
+    """Every Python file of the project."""
+    rooms = ("src", "launchers", "tests", "benchmarks")
+    return [ROOT / "train.py", *(file for name in rooms for file in sorted((ROOT / name).rglob("*.py")))]
+
+
+def test_every_module_says_first_what_it_is_for() -> None:
+    silent = []
+    for file in python_files():
+        first = file.read_text(encoding="utf-8").partition("\n")[0]
+        if not re.fullmatch(r'"""[^"]+\.(""")?', first):
+            silent.append(f"{file.relative_to(ROOT)}: {first}")
+    assert not silent, "the first line is a docstring's first sentence, with a full stop:\n" + "\n".join(silent)
+
+
+def test_no_module_is_too_long_to_hold_in_mind() -> None:
+    files = [file for file in python_files() if file.parent != ROOT / "tests"]
+    lengths = {file.relative_to(ROOT): len(file.read_text(encoding="utf-8").splitlines()) for file in files}
+    long = [f"{file}: {length} lines" for file, length in lengths.items() if length > 400]
+    assert not long, "over 400 lines, so a new noun is due:\n" + "\n".join(long)
+
+
+def test_no_file_has_a_name_that_says_nothing() -> None:
+    vague = [file for file in python_files() if VAGUE & set(file.stem.strip("_").removeprefix("test_").split("_"))]
+    assert not vague, "name it for the one thing that it does:\n" + "\n".join(map(str, vague))
+
+
+def test_no_file_names_a_path_of_one_machine() -> None:
+    rooms = ("src", "launchers", "conf", "tests", "benchmarks", "docs", ".ci")
+    files = [file for file in ROOT.iterdir() if file.is_file()]
+    files += [file for name in rooms for file in (ROOT / name).rglob("*") if "__pycache__" not in file.parts]
+    known = [re.escape(f"{path}/") for path in (ROOT, Path.home()) if path != Path("/")]
+    private = re.compile("|".join([*known, r"(?<![\w.])/(?:home|Users)/(?!me\b)\w+"]))
+    texts = {".cff", ".json", ".md", ".py", ".toml", ".txt", ".yaml", ".yml", ""}
+    found = [
+        f"{file.relative_to(ROOT)}: {match.group()}"
+        for file in files
+        if file.is_file() and file.suffix in texts
+        for match in private.finditer(file.read_text(encoding="utf-8"))
+    ]
+    assert not found, "\n".join(found)
