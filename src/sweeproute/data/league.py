@@ -32,7 +32,7 @@ STILL_TIED = 0.06
 OVERTIME_EDGE = 0.015
 # Attack and defence, points: what is kept from one season to the next, what is new, what a week changes.
 KEPT = 0.82
-SEASON_SD = 2.1
+SEASON_SD = 2.05
 WEEK_SD = 0.15
 # The bookmaker: noise of his expected margin and total (points), range of his overround.
 MARGIN_NOISE = 2.8
@@ -227,7 +227,7 @@ def _moneylines(probability: np.ndarray, overround: np.ndarray) -> np.ndarray:
     price = np.column_stack([probability, 1 - probability]) * (1 + overround[:, None])
     price = np.clip(price, 0.02, 0.985)
     american = decimal_to_american(1 / price)
-    step = np.where(np.abs(american) < 200, 1, np.where(np.abs(american) < 500, 5, 25))
+    step = np.where(np.abs(american) < 300, 1, np.where(np.abs(american) < 1000, 5, 25))
     return np.round(american / step) * step
 
 
