@@ -1,0 +1,96 @@
+"""Finds a sweep's folder by the sweep's id, its name or `last`."""
+
+import difflib
+import json
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+LAST = "last"
+
+
+class NoSuchSweepError(LookupError):
+    """No sweep has this id or name."""
+
+
+@dataclass(frozen=True)
+class Pointer:
+    """Where a sweep that was started on this machine lies."""
+
+    id: str
+    name: str | None
+    folder: Path
+    # The command line that started it.
+    argv: tuple[str, ...]
+    # Working directory and interpreter of that command.
+    cwd: Path
+    python: str
+    # Seconds since 1970.
+    started: float
+
+
+def state_directory() -> Path:
+    """Where what outlives a sweep is kept: `$SWEEPROUTE_STATE`, else the user's state directory."""
+    if chosen := os.environ.get("SWEEPROUTE_STATE"):
+        return Path(chosen)
+    from platformdirs import user_state_path
+
+    return user_state_path("sweeproute")
+
+
+def pointers() -> list[Pointer]:
+    """All sweeps that were started on this machine, the newest first."""
+    found = []
+    for path in (state_directory() / "sweeps").glob("*.json"):
+        try:
+            entry = json.loads(path.read_bytes())
+            found.append(
+                Pointer(
+                    id=str(entry["id"]),
+                    name=entry.get("name"),
+                    folder=Path(entry["folder"]),
+                    argv=tuple(entry.get("argv") or ()),
+                    cwd=Path(entry.get("cwd") or "."),
+                    python=str(entry.get("python") or ""),
+                    started=float(entry.get("started") or 0),
+                )
+            )
+        except (OSError, ValueError, TypeError, KeyError):
+            # Half a pointer, or one of another version, must not hide the others.
+            continue
+    return sorted(found, key=lambda pointer: (pointer.started, pointer.id), reverse=True)
+
+
+def find(sweep: str) -> Pointer:
+    """Find a sweep.
+
+    Args:
+        sweep: Its id, its name (the newest of that name), or `last` for the newest of all.
+
+    Returns:
+        The pointer.
+
+    Raises:
+        NoSuchSweepError: There is none; the message names the nearest.
+    """
+    known = pointers()
+    for pointer in known:
+        if sweep in (LAST, pointer.id):
+            return pointer
+    for pointer in known:
+        if sweep == pointer.name:
+            return pointer
+    raise NoSuchSweepError(no_such_sweep(sweep, [name for p in known for name in (p.id, p.name) if name]))
+
+
+def no_such_sweep(sweep: str, known: list[str]) -> str:
+    """The sentence for a sweep that is not there.
+
+    Args:
+        sweep: What was asked for.
+        known: Ids and names of those that are, the newest first.
+    """
+    if not known:
+        return "No sweep was started here yet; start one with `python train.py -m model=xgboost`."
+    near = difflib.get_close_matches(sweep, known, n=3, cutoff=0.5) or known[:3]
+    return f"There is no sweep {sweep!r}; the nearest are {', '.join(near)}. `last` is the newest."

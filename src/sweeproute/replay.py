@@ -1,0 +1,369 @@
+"""Writes what journals say to the tracking store, once whatever interrupts it.
+
+A run carries its journal's id as the tag `sweeproute.journal`; one paged search finds the runs that an earlier writer
+made, and replaying a journal into a run that has part of it already changes nothing. A run's status is written last,
+so that an ended run is a whole one.
+"""
+
+import getpass
+import json
+import logging
+import shlex
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from enum import Enum
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from sweeproute import journal
+from sweeproute.mlflow_limits import TAG_LENGTH
+from sweeproute.store import Store, masked
+from sweeproute.store_run import MetricRow, StoreRun
+from sweeproute.sweep_folder import (
+    ENDED,
+    Attempt,
+    command_script,
+    error_of,
+    launch_record,
+    overrides_of,
+    returned_metrics,
+)
+
+if TYPE_CHECKING:
+    from mlflow.entities import DatasetInput, Run
+
+log = logging.getLogger(__name__)
+
+_PAGE = 1000
+# What a launch record says, under the names of the tags.
+_FACTS = ("platform", "device", "reason", "decision", "queue_s", "run_s", "threads", "fingerprint", "code_hash")
+Record = Mapping[str, Any]
+
+
+class Phase(Enum):
+    """What is known of the jobs while their journals are read."""
+
+    # They run: more may come.
+    FOLLOWING = "following"
+    # The coordinator is gone: nothing more will be recorded now, yet jobs may still run elsewhere.
+    LEAVING = "leaving"
+    # All have ended: a journal without an end was cut off.
+    OVER = "over"
+
+
+@dataclass
+class _Progress:
+    """How far an attempt's journal has been written, in bytes, and to which run."""
+
+    run: StoreRun | None = None
+    offset: int = 0
+    # How the journal ended, and when (milliseconds since 1970), once that has been read.
+    status: str | None = None
+    ended_ms: int | None = None
+    # An adopted run is ended by `mlflow run`, whatever it holds by then: its status says nothing.
+    adopted: bool = False
+
+
+class Replay:
+    """The writer of one sweep, or of one run alone."""
+
+    def __init__(
+        self,
+        store: Store,
+        root: Path,
+        sweep: Record | None,
+        *,
+        models: str = "best",
+        parent_run: str | None = None,
+        script: str = "train.py",
+    ) -> None:
+        """Store the arguments; `attach` looks into the store.
+
+        Args:
+            store: Where to write.
+            root: The folder of the sweep or of the run.
+            sweep: The sweep's record, {"id": ...} for a sweep of another launcher, None for a run alone.
+            models: Which fitted models become artifacts: best, all or none.
+            parent_run: A run that exists already, made by `mlflow run`: a sweep's parent, or the run alone itself.
+            script: The script that was started, where the sweep's record does not say.
+        """
+        self._store = store
+        self._root = root
+        self._sweep = sweep
+        self._models = models
+        self._parent_run = parent_run
+        self._script = command_script(sweep, script)
+        self._progress: dict[Path, _Progress] = {}
+        self._parent: StoreRun | None = None
+        self._found: dict[str, Run] = {}
+
+    def attach(self) -> None:
+        """Find the runs that an earlier writer made, and make or adopt the sweep's parent run."""
+        if self._sweep is not None:
+            self._found = self._search("sweeproute.sweep", str(self._sweep["id"]))
+            self._parent = self._write_parent(self._sweep)
+        elif self._parent_run is None:
+            page = journal.merge(journal.read(self._root)[0])
+            self._found = self._search("sweeproute.journal", page.journal or "")
+
+    def write(self, attempts: Sequence[Attempt], phase: Phase) -> bool:
+        """Write what is new of the attempts of one job.
+
+        Attempts that do not count come first, so that never two of them are current.
+
+        Args:
+            attempts: All attempts of the job.
+            phase: What is known of the jobs.
+
+        Returns:
+            Whether all have ended and stand in the store, as far as is known now.
+        """
+        records = {attempt: launch_record(attempt.folder) for attempt in attempts}
+        current = {attempt for attempt in attempts if (records[attempt] or {}).get("current")}
+        newest = max(attempt.number for attempt in attempts)
+        done = []
+        for attempt in sorted(attempts, key=lambda attempt: (attempt in current, attempt.number)):
+            superseded = attempt not in current and (bool(current) or attempt.number < newest)
+            done.append(self._write_attempt(attempt, records[attempt], superseded, phase))
+        return all(done)
+
+    def write_model(self, attempt: Attempt) -> None:
+        """Keep the fitted model that a job saved in its folder as an artifact of its run, once."""
+        run, folder = self._progress.get(attempt.folder, _Progress()).run, attempt.folder / "model"
+        if run is None or run.deleted or "sweeproute.model" in run.tags or not folder.is_dir():
+            return
+        self._store.client.log_artifacts(run.id, str(folder), "model")
+        run.write(tags={"sweeproute.model": "model"})
+
+    def finish(self, state: str, ended_ms: int | None) -> None:
+        """End the sweep's parent run.
+
+        Args:
+            state: FINISHED, FAILED or KILLED.
+            ended_ms: Milliseconds since 1970; now when None.
+        """
+        if self._parent is not None and not self._parent.deleted:
+            self._parent.write(tags={"sweeproute.state": state})
+            self._parent.end(state, ended_ms)
+
+    def _write_attempt(self, attempt: Attempt, record: Record | None, superseded: bool, phase: Phase) -> bool:
+        progress = self._progress.setdefault(attempt.folder, _Progress())
+        ended = record is not None and record.get("state") in ENDED
+        if progress.run is not None and progress.run.deleted:
+            return True
+        entries, offset = journal.read(attempt.folder, progress.offset)
+        page = journal.merge(entries)
+        if progress.run is None:
+            if page.journal is None and not ended:
+                return phase is Phase.OVER
+            progress.run = self._run_of(attempt, record, page, progress)
+            if progress.run.deleted:
+                return True
+        try:
+            done = self._write_news(attempt, record, page, superseded, phase, progress)
+        except Exception:
+            if not progress.run.check_deleted():
+                raise
+            return True
+        progress.offset = offset
+        return done
+
+    def _write_news(
+        self,
+        attempt: Attempt,
+        record: Record | None,
+        page: journal.Page,
+        superseded: bool,
+        phase: Phase,
+        progress: _Progress,
+    ) -> bool:
+        run = progress.run
+        assert run is not None
+        if page.status is not None:
+            progress.status, progress.ended_ms = page.status, page.ended
+        status, ended_ms = _end(record, progress, superseded, phase)
+        tags = _launch_tags(attempt, record, superseded, status is not None)
+        if not superseded and "sweeproute.superseded" in run.tags:
+            tags["sweeproute.superseded"] = "false"
+        if run.ended and not progress.adopted:
+            # It stands there whole; what may have changed since is which attempt counts.
+            run.write(tags=tags)
+        else:
+            params, metrics = page.params, page.metrics
+            if page.journal is None and progress.offset == 0 and record is not None:
+                params, metrics = _from_record(attempt, record)
+            run.write(params, metrics, {**page.tags, **_data_tags(page), **tags})
+            for path, to in page.artifacts:
+                self._write_artifact(attempt.folder, path, to, run)
+            if page.inputs:
+                self._store.client.log_inputs(run.id, [_dataset_input(entry) for entry in page.inputs])
+            if status is not None and self._models == "all":
+                self.write_model(attempt)
+        if status is not None:
+            run.end(status, ended_ms)
+            progress.adopted = False
+        return run.ended and not progress.adopted
+
+    def _run_of(self, attempt: Attempt, record: Record | None, page: journal.Page, progress: _Progress) -> StoreRun:
+        """Find the run of an attempt, adopt it or create it."""
+        # Where a job left no journal its place in the sweep stands for the journal's id.
+        place = f"record:{(record or {}).get('sweep')}/{attempt.job}/{attempt.number}"
+        found = self._found.get(page.journal or place) or self._found.get(place)
+        if found is not None:
+            return StoreRun.found(self._store, found)
+        tags = {**self._provenance(), **page.tags, "sweeproute.kind": "trial"}
+        tags["sweeproute.journal"] = page.journal or place
+        if "sweeproute.git_commit" in page.tags:
+            tags["mlflow.source.git.commit"] = page.tags["sweeproute.git_commit"]
+        if attempt.job is not None:
+            tags["sweeproute.trial"] = str(attempt.job)
+        if self._sweep is None and self._parent_run is not None:
+            run = StoreRun.found(self._store, self._store.client.get_run(self._parent_run))
+            run.write(tags=tags)
+            progress.adopted = True
+            return run
+        if self._sweep is not None:
+            tags["sweeproute.sweep"] = str(self._sweep["id"])
+        if self._parent is not None:
+            tags["mlflow.parentRunId"] = self._parent.id
+        started_ms = page.started or _milliseconds((record or {}).get("started_at"))
+        name = page.name or (self._root.name if attempt.job is None else f"job {attempt.job}")
+        return StoreRun.create(self._store, name, started_ms, tags)
+
+    def _write_artifact(self, folder: Path, path: str, to: str, run: StoreRun) -> None:
+        source = folder / path
+        if any(Path(part).is_absolute() or ".." in Path(part).parts for part in (path, to)):
+            log.warning("%s: the artifact %r to %r leaves its folder; not logged", folder, path, to)
+        elif source.is_dir():
+            self._store.client.log_artifacts(run.id, str(source), to or source.name)
+        elif source.exists():
+            self._store.client.log_artifact(run.id, str(source), to or None)
+        else:
+            log.warning("%s: the artifact %r is not there; not logged", folder, path)
+
+    def _write_parent(self, sweep: Record) -> StoreRun:
+        tags = {
+            **self._provenance(),
+            "sweeproute.kind": "sweep",
+            "sweeproute.sweep": str(sweep["id"]),
+            "sweeproute.journal": f"sweep:{sweep['id']}",
+            "sweeproute.state": str(sweep.get("state") or "RUNNING"),
+        }
+        if sweep.get("note"):
+            tags["mlflow.note.content"] = str(sweep["note"])
+        if sweep.get("argv"):
+            tags["sweeproute.command"] = shlex.join(str(word) for word in sweep["argv"])
+        if sweep.get("code_hash"):
+            tags["sweeproute.code_hash"] = str(sweep["code_hash"])
+        found = self._found.get(tags["sweeproute.journal"])
+        if found is None and self._parent_run is not None:
+            found = self._store.client.get_run(self._parent_run)
+        if found is None:
+            name = str(sweep.get("name") or sweep["id"])
+            return StoreRun.create(self._store, name, _milliseconds(sweep.get("started")), tags)
+        parent = StoreRun.found(self._store, found)
+        if not parent.deleted:
+            parent.write(tags=tags)
+            if tags["sweeproute.state"] == "RUNNING":
+                # A resumed sweep runs again.
+                parent.reopen()
+        return parent
+
+    def _provenance(self) -> dict[str, str]:
+        """Who and what made a run; MLflow's own context providers do not see the runs that a client creates."""
+        try:
+            user = getpass.getuser()
+        except (OSError, KeyError):
+            # A container's user may have no name.
+            user = "unknown"
+        return {
+            "mlflow.user": user,
+            "mlflow.source.name": self._script,
+            "mlflow.source.type": "LOCAL" if self._parent_run is None else "PROJECT",
+        }
+
+    def _search(self, tag: str, value: str) -> dict[str, "Run"]:
+        """The runs with this tag by their journal's id, deleted ones included."""
+        from mlflow.entities import ViewType
+
+        quote = '"' if "'" in value else "'"
+        condition = f"tags.`{tag}` = {quote}{value}{quote}"
+        experiments = [self._store.experiment_id]
+        found: dict[str, Run] = {}
+        token = None
+        while True:
+            runs = self._store.client.search_runs(experiments, condition, ViewType.ALL, _PAGE, page_token=token)
+            found |= {run.data.tags.get("sweeproute.journal", ""): run for run in runs}
+            token = runs.token
+            if not token:
+                return found
+
+
+def _end(record: Record | None, journalled: _Progress, superseded: bool, phase: Phase) -> tuple[str | None, int | None]:
+    """Status and end (milliseconds since 1970) that a run has by now; the launcher's record outweighs the journal."""
+    if record is not None and record.get("state") in ENDED:
+        ended_ms = _milliseconds(record.get("ended_at")) or journalled.ended_ms
+        if record["state"] == "FINISHED":
+            return "KILLED" if superseded else "FINISHED", ended_ms
+        return "KILLED" if record["state"] == "KILLED" else "FAILED", ended_ms
+    if superseded and phase is Phase.OVER:
+        return "KILLED", journalled.ended_ms
+    if journalled.status is not None and (record is None or phase is not Phase.FOLLOWING):
+        return journalled.status, journalled.ended_ms
+    if record is None and phase is Phase.OVER:
+        return "KILLED", None
+    return None, None
+
+
+def _launch_tags(attempt: Attempt, record: Record | None, superseded: bool, ended: bool) -> dict[str, str]:
+    """What is known of a run from its launch; whether it counts only once it has ended."""
+    tags = {"sweeproute.attempt": str(attempt.number)}
+    overrides = json.dumps(list(overrides_of(attempt.folder, record)))
+    if len(overrides) <= TAG_LENGTH:
+        # Longer ones stay out: half a list reproduces nothing.
+        tags["sweeproute.overrides"] = overrides
+    if record is not None:
+        tags |= {f"sweeproute.{name}": str(record[name]) for name in _FACTS if record.get(name) is not None}
+        tags["sweeproute.state"] = str(record.get("state"))
+    if error := error_of(record):
+        tags["sweeproute.error"] = error
+    if ended:
+        counts = not superseded if record is None else bool(record.get("current"))
+        tags["sweeproute.current"] = "true" if counts else "false"
+        if superseded:
+            tags["sweeproute.superseded"] = "true"
+    return tags
+
+
+def _from_record(attempt: Attempt, record: Record) -> tuple[dict[str, str], list[MetricRow]]:
+    """Parameters and metrics of a job without a journal: its overrides, and the numbers that it returned."""
+    pairs = (override.lstrip("+~").partition("=") for override in overrides_of(attempt.folder, record))
+    moment = _milliseconds(record.get("ended_at")) or 0
+    metrics = [(name, value, 0, moment) for name, value in returned_metrics(record).items()]
+    return {key: value for key, _, value in pairs}, metrics
+
+
+def _data_tags(page: journal.Page) -> dict[str, str]:
+    # MLflow's digest holds the first half of a hash only.
+    hashes = [str(entry["hash"]) for entry in page.inputs if entry.get("hash")]
+    return {"sweeproute.data_hash": hashes[-1]} if hashes else {}
+
+
+def _dataset_input(entry: Mapping[str, Any]) -> "DatasetInput":
+    """A data set in MLflow's own terms; `mlflow.data.get_source` understands its source."""
+    from mlflow.entities import Dataset, DatasetInput, InputTag
+
+    source = masked(str(entry.get("source") or ""))
+    if source.startswith(("http://", "https://")):
+        kind, content = "http", json.dumps({"url": source})
+    elif Path(source).is_absolute():
+        kind, content = "local", json.dumps({"uri": source})
+    else:
+        kind, content = "code", json.dumps({"tags": {"mlflow.source.name": source}})
+    profile = json.dumps(entry.get("profile") or {})
+    dataset = Dataset(str(entry["name"]), str(entry["digest"])[:36], kind, content, profile=profile)
+    return DatasetInput(dataset, [InputTag("mlflow.data.context", str(entry.get("context") or "training"))])
+
+
+def _milliseconds(seconds: float | None) -> int | None:
+    return int(float(seconds) * 1000) if seconds else None

@@ -1,0 +1,123 @@
+"""Opens the MLflow store that runs are written to."""
+
+import os
+import re
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+from urllib.parse import unquote
+
+if TYPE_CHECKING:
+    from mlflow.tracking import MlflowClient
+
+# The store that MLflow itself takes when none is named.
+DEFAULT_URI = "sqlite:///mlflow.db"
+DEFAULT_EXPERIMENT = "sweeproute"
+
+
+class StoreError(Exception):
+    """The tracking store cannot be used as asked."""
+
+
+@dataclass(frozen=True)
+class Store:
+    """An open store: MLflow's client and the experiment that runs go to."""
+
+    client: "MlflowClient"
+    uri: str
+    experiment: str
+    experiment_id: str
+
+
+def absolute(uri: str, cwd: Path | str | None = None) -> str:
+    """Make a relative SQLite path absolute, so that the store is the same one wherever a process stands.
+
+    Args:
+        uri: A tracking URI.
+        cwd: What a relative path is relative to; the working directory when absent.
+
+    Returns:
+        The URI; others than SQLite's as they are.
+
+    Example:
+        >>> absolute("sqlite:///mlflow.db", "/home/me")
+        'sqlite:////home/me/mlflow.db'
+    """
+    path = sqlite_path(uri)
+    if path is None or path.is_absolute():
+        return uri
+    return f"sqlite:///{Path(cwd or Path.cwd()).absolute() / path}"
+
+
+def sqlite_path(uri: str) -> Path | None:
+    """The file of a local SQLite store, or None where the store is something else."""
+    scheme, separator, rest = uri.partition(":///")
+    if not separator or scheme.split("+")[0] != "sqlite":
+        return None
+    return Path(unquote(rest.partition("?")[0])) if rest else None
+
+
+def masked(text: str) -> str:
+    """A text with the users and passwords of its addresses left out.
+
+    Example:
+        >>> masked("https://me:secret@mlflow.example.org")
+        'https://***@mlflow.example.org'
+    """
+    return re.sub(r"(?<=://)[^/\s'\"]+@", "***@", text) if "@" in text else text
+
+
+def open_store(uri: str, experiment: str, parent_run: str | None = None) -> Store:
+    """Open a store, making its database and its experiment where they are missing.
+
+    A database is made under a lock: of several processes that start on a fresh SQLite file at once, all but one would
+    fail in MLflow's schema migration.
+
+    Args:
+        uri: An absolute tracking URI.
+        experiment: The experiment's name.
+        parent_run: A run that exists already; its experiment is taken instead.
+
+    Returns:
+        The open store.
+
+    Raises:
+        StoreError: The experiment was deleted.
+        mlflow.exceptions.MlflowException: The store does not answer, or refuses.
+    """
+    path = sqlite_path(uri)
+    if path is None:
+        return _open(uri, experiment, parent_run, artifacts=None)
+    from filelock import FileLock
+
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with FileLock(f"{path}.lock"):
+        return _open(uri, experiment, parent_run, artifacts=path.parent / "mlartifacts")
+
+
+def _open(uri: str, experiment: str, parent_run: str | None, artifacts: Path | None) -> Store:
+    # Tracking talks to the store that was named, not to MLflow's makers.
+    os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
+    from mlflow.exceptions import MlflowException
+    from mlflow.tracking import MlflowClient
+
+    client = MlflowClient(uri)
+    if parent_run is not None:
+        experiment_id = client.get_run(parent_run).info.experiment_id
+        return Store(client, uri, client.get_experiment(experiment_id).name, experiment_id)
+    found = client.get_experiment_by_name(experiment)
+    if found is None:
+        # A path relative to the working directory would lose the artifacts for whoever stands elsewhere.
+        location = None if artifacts is None else (artifacts / re.sub(r"[^\w.-]+", "_", experiment)).as_uri()
+        try:
+            client.create_experiment(experiment, artifact_location=location)
+        except MlflowException as error:
+            if error.error_code != "RESOURCE_ALREADY_EXISTS":
+                raise
+        found = client.get_experiment_by_name(experiment)
+    if found is None or found.lifecycle_stage == "deleted":
+        raise StoreError(
+            f"The experiment {experiment!r} was deleted in {masked(uri)}; restore it there, or name another one with "
+            f"tracking.experiment=NAME."
+        )
+    return Store(client, uri, experiment, found.experiment_id)

@@ -1,0 +1,305 @@
+"""Keeps the tracking store up to date with a sweep's folder: the only writer of runs.
+
+`python -m sweeproute.tracking FOLDER` is a process beside the coordinator, so that neither a store that is slow nor
+one that is away holds up a job. It follows the folder until the coordinator says `over` on its standard input, or is
+gone; `sync` does the same once, for a sweep whose coordinator is dead.
+"""
+
+import argparse
+import logging
+import os
+import sys
+import threading
+import time
+from collections.abc import Sequence
+from contextlib import suppress
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from filelock import FileLock, Timeout
+
+from sweeproute import journal
+from sweeproute.replay import Phase, Replay
+from sweeproute.selection import DirectionError, maximize
+from sweeproute.store import DEFAULT_EXPERIMENT, DEFAULT_URI, StoreError, absolute, masked, open_store
+from sweeproute.sweep_folder import ENDED, Attempt, SweepFolder, best, own, sweep_record
+from sweeproute.tracking_status import Settings, Status, save, saved_settings
+
+log = logging.getLogger(__name__)
+
+# What the coordinator says when all jobs have ended.
+OVER = "over"
+# The lock that makes one process the writer of a folder.
+LOCK = "tracking.lock"
+# Seconds between two looks at the folder, and the longest pause while the store fails.
+_POLL_S, _LONGEST_PAUSE_S = 1.0, 30.0
+# Seconds without a single success after which the last writing gives up.
+_PATIENCE_S = 10.0
+# Seconds that `sync` waits for another writer.
+_BUSY_S = 10.0
+# Failures in a row that mean that the store is away, not that one run is at fault.
+_AWAY = 3
+
+
+class TrackingBusyError(RuntimeError):
+    """Another process is writing this folder's runs."""
+
+
+class Tracker:
+    """Writes the runs of one folder, again and again while it grows; the folder's lock is the caller's to hold."""
+
+    def __init__(self, root: Path, settings: Settings) -> None:
+        self._root = root
+        self._settings = settings
+        self._folder = SweepFolder(root)
+        self._replay: Replay | None = None
+        # What the files of each job looked like when they were last written, and the jobs that have no more to come.
+        self._seen: dict[Any, tuple[object, ...]] = {}
+        self._settled: set[Any] = set()
+        self._problem: str | None = None
+        self._saved_at = 0.0
+
+    def look(self, phase: Phase = Phase.FOLLOWING) -> tuple[int, int]:
+        """Write what is new in the folder, as far as the store takes it.
+
+        Args:
+            phase: What is known of the jobs.
+
+        Returns:
+            How many jobs were written, and how many could not be.
+        """
+        written = failed = 0
+        for job, attempts in self._jobs().items():
+            if phase is Phase.FOLLOWING and job in self._settled and len(self._seen[job]) == len(attempts):
+                continue
+            # Taken before the files are read: what changes meanwhile is news at the next look.
+            looks = tuple(_look(attempt.folder) for attempt in attempts)
+            if self._seen.get(job) == looks or not any(any(look) for look in looks):
+                continue
+            if failed >= _AWAY and not written:
+                failed += 1
+                continue
+            try:
+                # MLflow is imported at the first news, not while the jobs start up.
+                self._replay = self._replay or self._open()
+                settled = self._replay.write(attempts, phase)
+            except Exception as error:
+                self._failed(error)
+                failed += 1
+                continue
+            written += 1
+            self._seen[job] = looks
+            (self._settled.add if settled else self._settled.discard)(job)
+            self._save()
+        if not failed:
+            self._problem = None
+        return written, failed
+
+    def drain(self, phase: Phase) -> Status:
+        """Write all that is there; give up when the store has failed for a while without one success.
+
+        Args:
+            phase: LEAVING or OVER.
+
+        Returns:
+            How far it came.
+        """
+        # The phase decides how what has no end ends, so these are looked at again though nothing has changed.
+        self._seen = {job: looks for job, looks in self._seen.items() if job in self._settled}
+        deadline, pause = time.monotonic() + _PATIENCE_S, 0.5
+        while True:
+            written, failed = self.look(phase)
+            if not failed:
+                self._finish(phase)
+                break
+            if written:
+                deadline, pause = time.monotonic() + _PATIENCE_S, 0.5
+            if time.monotonic() + pause > deadline:
+                break
+            time.sleep(pause)
+            pause *= 2
+        self._save(now=True)
+        return self.status()
+
+    def status(self) -> Status:
+        """How far it is."""
+        jobs = {job: sum(any(_look(attempt.folder)) for attempt in attempts) for job, attempts in self._jobs().items()}
+        return Status(sum(jobs[job] for job in self._settled if job in jobs), sum(jobs.values()), self._problem)
+
+    def announce(self) -> None:
+        """Leave word where the runs go, so that `sync` can go on should this process die."""
+        self._save(now=True)
+
+    def _open(self) -> Replay:
+        settings = self._settings
+        sweep = sweep_record(self._root)
+        if sweep is None and self._folder.is_sweep():
+            # Another launcher's sweep: its folder's name is all that tells it from others.
+            sweep = {"id": f"{self._root.parent.name}/{self._root.name}", "argv": [settings.script]}
+        store = open_store(settings.uri, settings.experiment, settings.parent_run)
+        replay = Replay(
+            store,
+            self._root,
+            sweep,
+            models=settings.models,
+            parent_run=settings.parent_run,
+            script=settings.script,
+        )
+        replay.attach()
+        return replay
+
+    def _finish(self, phase: Phase) -> None:
+        """Write what only the end of a sweep can tell: the best model, and how the sweep ended."""
+        sweep = sweep_record(self._root)
+        state = (sweep or {}).get("state")
+        if self._replay is None or (phase is not Phase.OVER and state not in ENDED):
+            return
+        outcomes = self._folder.outcomes()
+        try:
+            if self._settings.models == "best":
+                metric = str((sweep or {}).get("metric") or self._settings.metric)
+                with suppress(DirectionError):
+                    chosen, _ = best(outcomes, metric, maximize(metric, (sweep or {}).get("direction")))
+                    if chosen is not None:
+                        self._replay.write_model(chosen.attempt)
+            if state not in ENDED:
+                state = "FAILED" if any(outcome.state in ("FAILED", "LOST") for outcome in outcomes) else "FINISHED"
+            ended = (sweep or {}).get("ended")
+            self._replay.finish(str(state), int(float(ended) * 1000) if ended else None)
+        except Exception as error:
+            self._failed(error)
+
+    def _jobs(self) -> dict[Any, list[Attempt]]:
+        jobs: dict[Any, list[Attempt]] = {}
+        for attempt in self._folder.attempts():
+            jobs.setdefault(attempt.folder if attempt.job is None else attempt.job, []).append(attempt)
+        return jobs
+
+    def _failed(self, error: Exception) -> None:
+        text = " ".join(masked(str(error)).split()) or type(error).__name__
+        shown = text if len(text) <= 300 else f"{text[:297]}..."
+        self._problem = f"{masked(self._settings.uri)} does not take them ({shown})"
+        log.warning("%s", self._problem, exc_info=not isinstance(error, StoreError))
+
+    def _save(self, now: bool = False) -> None:
+        # Twice a second is enough for whoever watches, and cheap at ten thousand jobs.
+        if not now and time.monotonic() - self._saved_at < 0.5:
+            return
+        self._saved_at = time.monotonic()
+        save(self._root, self._settings, self.status())
+
+
+def sync(root: Path, uri: str | None = None, experiment: str | None = None) -> Status:
+    """Replay once what a coordinator that is dead, or a store that was away, left unwritten.
+
+    Args:
+        root: The folder of a sweep, or of one run.
+        uri: The store; the one that the coordinator wrote to when None.
+        experiment: The experiment; the coordinator's when None.
+
+    Returns:
+        How far it came.
+
+    Raises:
+        TrackingBusyError: Another process is writing this folder's runs.
+        StoreError: The store's address was kept without its password.
+        FileNotFoundError: There is no such folder.
+    """
+    root = Path(root).absolute()
+    if not root.is_dir():
+        raise FileNotFoundError(f"There is no folder {str(root)!r} to sync.")
+    settings = saved_settings(root) or Settings(absolute(os.environ.get("MLFLOW_TRACKING_URI") or DEFAULT_URI))
+    if uri is not None:
+        settings = replace(settings, uri=absolute(uri))
+    if experiment is not None:
+        settings = replace(settings, experiment=experiment)
+    own(root, LOCK).parent.mkdir(parents=True, exist_ok=True)
+    try:
+        with FileLock(own(root, LOCK), timeout=_BUSY_S):
+            ended = (sweep_record(root) or {}).get("state") in ENDED
+            return Tracker(root, settings).drain(Phase.OVER if ended else Phase.LEAVING)
+    except Timeout:
+        raise TrackingBusyError(
+            f"Another process is writing the runs of {str(root)!r} right now; they appear by themselves. Try again "
+            f"when it has ended."
+        ) from None
+
+
+def _look(folder: Path) -> tuple[int, ...]:
+    """What a job's files look like from outside; all zero where there are none."""
+    marks = []
+    for name in (journal.FILE, "launch.json"):
+        try:
+            stat = (folder / name).stat()
+            marks += [stat.st_size, stat.st_mtime_ns, stat.st_ino]
+        except OSError:
+            marks += [0, 0, 0]
+    return tuple(marks)
+
+
+class _Orders:
+    """Listens to the coordinator: `told` is set when it says that all is over, or is gone."""
+
+    def __init__(self, descriptor: int) -> None:
+        self.told = threading.Event()
+        self.over = False
+        self._descriptor = descriptor
+        threading.Thread(target=self._listen, daemon=True).start()
+
+    def _listen(self) -> None:
+        heard = b""
+        while not self.over:
+            # Read below Python's own buffer, whose lock a waiting thread would hold at exit.
+            piece = os.read(self._descriptor, 4096)
+            if not piece:
+                break
+            heard += piece
+            self.over = OVER.encode() in heard.split(b"\n")[:-1]
+        self.told.set()
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Follow a folder until the coordinator says `over`, or is gone.
+
+    Args:
+        arguments: The command line; the process's own when None.
+
+    Returns:
+        0 when all runs are written, else 1.
+    """
+    parser = argparse.ArgumentParser(prog="python -m sweeproute.tracking", description=__doc__)
+    parser.add_argument("folder", type=Path, help="folder of a sweep, or of one run")
+    parser.add_argument("--uri", default=os.environ.get("MLFLOW_TRACKING_URI") or DEFAULT_URI)
+    parser.add_argument("--experiment", default=DEFAULT_EXPERIMENT)
+    parser.add_argument("--models", choices=["best", "all", "none"], default="best")
+    parser.add_argument("--metric", default="auc")
+    parser.add_argument("--parent-run")
+    parser.add_argument("--script", default="train.py")
+    asked = parser.parse_args(arguments)
+    logging.basicConfig(stream=sys.stderr, level=logging.WARNING, format="%(asctime)s %(levelname)s %(message)s")
+    with suppress(OSError):
+        # The jobs come first.
+        os.nice(10)
+    coordinator = os.getppid()
+    orders = _Orders(sys.stdin.fileno())
+    root = asked.folder.absolute()
+    settings = Settings(
+        absolute(asked.uri), asked.experiment, asked.models, asked.metric, asked.parent_run, asked.script
+    )
+    own(root, LOCK).parent.mkdir(parents=True, exist_ok=True)
+    with FileLock(own(root, LOCK)):
+        tracker = Tracker(root, settings)
+        tracker.announce()
+        pause = 0.0
+        while not orders.told.wait(pause) and os.getppid() == coordinator:
+            written, failed = tracker.look()
+            pause = min(max(pause, _POLL_S) * 2, _LONGEST_PAUSE_S) if failed and not written else _POLL_S
+        # A run alone is its own coordinator: it is over when that is gone.
+        ended = (sweep_record(root) or {}).get("state") in ENDED or not SweepFolder(root).is_sweep()
+        status = tracker.drain(Phase.OVER if orders.over or ended else Phase.LEAVING)
+    return 0 if status.written == status.total else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())
