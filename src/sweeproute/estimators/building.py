@@ -8,7 +8,7 @@ from sweeproute.estimators.errors import ModelError
 
 
 def build(model_cfg: DictConfig) -> Any:
-    """Instantiate `model.estimator`.
+    """Instantiate `model.estimator`, or `model.params` where a model needs nothing around them.
 
     Args:
         model_cfg: The `model` node of a composed configuration; interpolations such as ${seed} are resolved from its
@@ -24,7 +24,8 @@ def build(model_cfg: DictConfig) -> Any:
     from hydra.utils import instantiate
 
     try:
-        return instantiate(model_cfg.estimator, _convert_="all")
+        whole = model_cfg.params if model_cfg.get("estimator") is None else model_cfg.estimator
+        return instantiate(whole, _convert_="all")
     except InstantiationException as error:
         cause = error.__cause__ or error
         while cause.__cause__ is not None:

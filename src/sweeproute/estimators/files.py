@@ -31,7 +31,7 @@ TRUSTED = (
 
 @dataclass(frozen=True)
 class _Format:
-    """One file format: for which classes (package and name; empty for all that the others leave), and how it is used."""
+    """One file format: for which classes (package and name; empty for all that the others leave), and its use."""
 
     file: str
     classes: tuple[str, ...]

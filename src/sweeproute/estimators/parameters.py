@@ -170,7 +170,7 @@ def _locate(target: str) -> Any:
 
 
 def _cache_file(target: str) -> Path | None:
-    """Where a library's list is kept; None for a module that is no installed library: its source may change any time."""
+    """Where a library's list is kept; None for a module that is no installed library: its source may change."""
     package = target.partition(".")[0]
     if package == __name__.partition(".")[0]:
         return None

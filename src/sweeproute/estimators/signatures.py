@@ -80,7 +80,7 @@ def _xgboost(target: Any) -> Signature:
 
 def _native_xgboost(trainer: dict[str, str]) -> set[str]:
     """Names that a native trainer writes into its own configuration."""
-        import numpy as np
+    import numpy as np
     import xgboost
 
     settings = {"objective": "binary:logistic", "verbosity": 0, **trainer}
@@ -147,9 +147,11 @@ def _add_sklearn(signature: Signature, name: str, constraints: Any) -> None:
         return
     for constraint in constraints:
         form = type(constraint).__name__
+        if form == "Hidden":
+            continue  # Deprecated, or an object that no configuration holds.
         if constraint is None:
             kinds.add("null")
-        elif constraint == "boolean":
+        elif isinstance(constraint, str) and constraint == "boolean":
             kinds.add("bool")
         elif constraint is dict:
             kinds.add("dict")

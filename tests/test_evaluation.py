@@ -1,0 +1,215 @@
+"""Tests of taking a model through the folds."""
+
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+from sklearn.linear_model import LogisticRegression
+
+from sweeproute import scores
+from sweeproute.betting import BettingRule
+from sweeproute.data.dataset import Dataset
+from sweeproute.evaluation import EvaluationError, Report, evaluate
+from sweeproute.validation import Fold, walk_forward
+from synthetic_games import games
+
+DATASET = games(missing=False)
+RULE = BettingRule()
+
+
+def folds(dataset: Dataset = DATASET, **changes: Any) -> list[Fold]:
+    settings: dict[str, Any] = {
+        "window": "expanding",
+        "window_seasons": None,
+        "first_test_season": 2005,
+        "gap_seasons": 0,
+        "calibration_seasons": 0,
+        "selection_seasons": [2005, 2008],
+    }
+    return walk_forward(dataset.season, dataset.kickoff, **(settings | changes))
+
+
+def report(dataset: Dataset = DATASET, **changes: Any) -> Report:
+    return evaluate(LogisticRegression, dataset, folds(dataset, **changes), RULE)
+
+
+class Spy:
+    """Remembers what it was shown; says 0.5."""
+
+    seen: list[np.ndarray]
+
+    def fit(self, features: np.ndarray, outcome: np.ndarray) -> "Spy":
+        self.seen = [features]
+        return self
+
+    def predict_proba(self, features: np.ndarray) -> np.ndarray:
+        self.seen.append(features)
+        return np.full((len(features), 2), 0.5)
+
+
+def test_predictions_have_one_row_per_tested_game_and_the_agreed_columns() -> None:
+    table = report().predictions
+    assert list(table) == [
+        *("game_id", "season", "week", "kickoff", "outcome", "probability"),
+        *("odds_home", "odds_away", "bet", "stake", "profit"),
+    ]
+    tested = np.isin(DATASET.season, [2005, 2006, 2007, 2008])
+    assert table["game_id"].tolist() == DATASET.game_id[tested].tolist()
+    assert (table["outcome"].to_numpy() == DATASET.outcome[tested]).all()
+    assert table["kickoff"].to_numpy().tolist() == DATASET.kickoff[tested].tolist()
+    assert table["week"].tolist() == DATASET.week[tested].tolist()
+
+
+def test_a_game_without_a_bet_has_missing_bet_stake_and_profit() -> None:
+    table = report().predictions
+    without = table["bet"].isna()
+    assert 0 < without.sum() < len(table)
+    assert (table["stake"].isna() == without).all()
+    assert (table["profit"].isna() == without).all()
+    assert set(table["bet"].dropna()) == {"home", "away"}
+
+
+def test_predictions_survive_parquet(tmp_path) -> None:
+    table = report().predictions
+    table.to_parquet(tmp_path / "predictions.parquet")
+    pd.testing.assert_frame_equal(pd.read_parquet(tmp_path / "predictions.parquet"), table)
+
+
+def test_metrics_are_pooled_over_games_and_given_per_season() -> None:
+    result = report()
+    table = result.predictions
+    outcome, probability = table["outcome"].to_numpy(), table["probability"].to_numpy()
+    assert set(result.metrics) == {"auc", "brier", "log_loss", "ece", "roi", "n_bets", "n_games"}
+    assert result.metrics["auc"] == scores.auc(outcome, probability)
+    assert result.metrics["roi"] == pytest.approx(table["profit"].sum() / table["stake"].sum())
+    assert result.metrics["n_bets"] == table["bet"].notna().sum()
+    assert result.metrics["n_games"] == len(table)
+    assert list(result.by_season) == [2005, 2006, 2007, 2008]
+    of_2006 = table[table["season"] == 2006]
+    assert result.by_season[2006]["brier"] == scores.brier(
+        of_2006["outcome"].to_numpy(), of_2006["probability"].to_numpy()
+    )
+    assert sum(season["n_bets"] for season in result.by_season.values()) == result.metrics["n_bets"]
+
+
+def test_a_data_set_without_odds_has_no_return() -> None:
+    result = report(replace(DATASET, odds=None, week=None))
+    assert np.isnan(result.metrics["roi"])
+    assert result.metrics["n_bets"] == 0
+    assert result.predictions["odds_home"].isna().all()
+    assert result.predictions["week"].isna().all()
+
+
+def test_a_model_that_knows_something_scores_better_than_a_coin() -> None:
+    assert report().metrics["auc"] > 0.65
+
+
+def test_each_fold_is_reported_when_it_is_done() -> None:
+    told: list[tuple[int, dict[str, float]]] = []
+    result = evaluate(
+        LogisticRegression, DATASET, folds(), RULE, lambda season, metrics: told.append((season, metrics))
+    )
+    assert told == list(result.by_season.items())
+
+
+def test_what_on_fold_raises_ends_the_evaluation() -> None:
+    class Stop(Exception):
+        pass
+
+    built = []
+
+    def build() -> LogisticRegression:
+        built.append(1)
+        return LogisticRegression()
+
+    def stop(season: int, metrics: dict[str, float]) -> None:
+        if season == 2006:
+            raise Stop
+
+    with pytest.raises(Stop):
+        evaluate(build, DATASET, folds(), RULE, stop)
+    assert len(built) == 2
+
+
+def test_a_model_sees_the_training_and_test_games_of_its_fold_and_no_other() -> None:
+    made: list[Spy] = []
+
+    def build() -> Spy:
+        made.append(Spy())
+        return made[-1]
+
+    cut = folds(calibration_seasons=1)
+    evaluate(build, DATASET, cut, RULE)
+    features = DATASET.features.to_numpy()
+    for spy, fold in zip(made, cut, strict=True):
+        assert (spy.seen[0] == features[fold.train]).all()
+        assert (spy.seen[1] == features[fold.test]).all()
+
+
+def test_evaluating_again_gives_an_equal_report() -> None:
+    assert report() == report()
+    assert report() != report(selection_seasons=[2005, 2007])
+
+
+def test_one_bit_of_one_probability_makes_reports_differ() -> None:
+    result = report()
+    table = result.predictions.copy()
+    table.loc[0, "probability"] = np.nextafter(table.loc[0, "probability"], 1)
+    assert replace(result, predictions=table) != result
+
+
+@pytest.mark.parametrize("changed", ["outcome", "features", "odds"])
+def test_nothing_about_the_holdout_can_change_a_report(changed: str) -> None:
+    held_out = DATASET.season > 2008
+    assert held_out.any()
+    if changed == "outcome":
+        other = replace(DATASET, outcome=np.where(held_out, 1 - DATASET.outcome, DATASET.outcome).astype(np.int8))
+    elif changed == "features":
+        other = replace(DATASET, features=DATASET.features.mask(pd.Series(held_out), 9.0))
+    else:
+        other = replace(DATASET, odds=np.where(held_out[:, None], 1.5, DATASET.odds))
+    assert other.hash != DATASET.hash
+    assert report(other) == report()
+
+
+def test_the_outcomes_of_tested_games_do_change_a_report() -> None:
+    tested = DATASET.season == 2008
+    other = replace(DATASET, outcome=np.where(tested, 1 - DATASET.outcome, DATASET.outcome).astype(np.int8))
+    assert report(other) != report()
+
+
+def test_times_are_measured_and_the_last_model_is_kept() -> None:
+    result = report()
+    assert result.fit_seconds > 0
+    assert result.predict_seconds > 0
+    last = folds()[-1]
+    alone = LogisticRegression().fit(DATASET.features.to_numpy()[last.train], DATASET.outcome[last.train])
+    assert (result.model.coef_ == alone.coef_).all()
+
+
+def test_no_fold_is_an_error() -> None:
+    with pytest.raises(EvaluationError, match="no fold"):
+        evaluate(LogisticRegression, DATASET, [], RULE)
+
+
+def test_training_games_that_all_ended_the_same_way_are_named() -> None:
+    other = replace(DATASET, outcome=np.ones_like(DATASET.outcome))
+    with pytest.raises(EvaluationError, match="All 120 training games of season 2005 ended the same way"):
+        report(other)
+
+
+def test_answers_that_are_no_probabilities_are_named() -> None:
+    class Loud(Spy):
+        def predict_proba(self, features: np.ndarray) -> np.ndarray:
+            return np.full((len(features), 2), 1.5)
+
+    class Narrow(Spy):
+        def predict_proba(self, features: np.ndarray) -> np.ndarray:
+            return np.full(len(features), 0.5)
+
+    with pytest.raises(EvaluationError, match=r"Loud gave 1\.5 as a probability in season 2005"):
+        evaluate(Loud, DATASET, folds(), RULE)
+    with pytest.raises(EvaluationError, match=r"Narrow answered season 2005 with an array of shape \(60,\)"):
+        evaluate(Narrow, DATASET, folds(), RULE)

@@ -1,0 +1,57 @@
+"""Tests of the scores, against scikit-learn where it has them."""
+
+import numpy as np
+import pytest
+from sklearn import metrics
+
+from sweeproute import scores
+
+GENERATOR = np.random.default_rng(3)
+PROBABILITY = GENERATOR.random(500)
+OUTCOME = (GENERATOR.random(500) < PROBABILITY).astype(np.int8)
+TIED = np.round(PROBABILITY, 1)
+
+
+@pytest.mark.parametrize("probability", [PROBABILITY, TIED, np.full(500, 0.5)], ids=["distinct", "tied", "constant"])
+def test_scores_are_those_of_scikit_learn(probability: np.ndarray) -> None:
+    assert scores.auc(OUTCOME, probability) == pytest.approx(metrics.roc_auc_score(OUTCOME, probability), abs=1e-12)
+    assert scores.brier(OUTCOME, probability) == pytest.approx(
+        metrics.brier_score_loss(OUTCOME, probability), abs=1e-12
+    )
+    assert scores.log_loss(OUTCOME, probability) == pytest.approx(metrics.log_loss(OUTCOME, probability), abs=1e-12)
+
+
+def test_a_sure_and_wrong_game_costs_what_scikit_learn_says() -> None:
+    outcome, probability = np.array([1, 0]), np.array([0.0, 1.0])
+    assert scores.log_loss(outcome, probability) == pytest.approx(metrics.log_loss(outcome, probability))
+    assert np.isfinite(scores.log_loss(outcome, probability))
+
+
+def test_auc_of_one_kind_of_outcome_is_missing() -> None:
+    assert np.isnan(scores.auc(np.ones(3, dtype=np.int8), np.array([0.1, 0.5, 0.9])))
+    assert np.isnan(scores.auc(np.zeros(3, dtype=np.int8), np.array([0.1, 0.5, 0.9])))
+
+
+@pytest.mark.parametrize("score", [scores.auc, scores.brier, scores.log_loss, scores.ece])
+def test_scores_without_games_are_missing(score) -> None:
+    assert np.isnan(score(np.array([], dtype=np.int8), np.array([])))
+
+
+def test_calibration_error_weights_ten_equal_bins_by_their_games() -> None:
+    outcome = np.array([0, 1, 1, 1, 1])
+    probability = np.array([0.05, 0.07, 0.92, 0.94, 1.0])
+    expected = 2 / 5 * abs(0.06 - 0.5) + 3 / 5 * abs((0.92 + 0.94 + 1.0) / 3 - 1)
+    assert scores.ece(outcome, probability) == pytest.approx(expected)
+
+
+def test_calibration_error_is_the_bin_by_bin_sum() -> None:
+    expected = 0.0
+    for number in range(10):
+        inside = np.floor(PROBABILITY * 10) == number
+        if inside.any():
+            expected += inside.mean() * abs(PROBABILITY[inside].mean() - OUTCOME[inside].mean())
+    assert scores.ece(OUTCOME, PROBABILITY) == pytest.approx(expected)
+
+
+def test_a_forecast_that_comes_true_has_no_calibration_error() -> None:
+    assert scores.ece(np.array([1, 0, 1, 0]), np.array([0.5, 0.5, 0.5, 0.5])) == 0
