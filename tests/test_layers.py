@@ -19,7 +19,7 @@ LAYERS = {
     "sweeproute": [
         ["__main__"],
         ["experiment", "callbacks", "summary"],
-        ["tracking*", "replay", "registry", "store*", "mlflow_limits"],
+        ["tracking*", "replay", "registry", "store*", "runs*", "mlflow_limits"],
         ["evaluation"],
         ["data", "estimators"],
         ["validation", "scores", "calibration", "betting", "fingerprint", "sweep_folder"],
@@ -38,7 +38,7 @@ LAYERS = {
         ["_admission", "_durations"],
         ["_backend"],
         ["_worker"],
-        ["_compose", "_grid", "_files", "_values", "_returns", "_records"],
+        ["_compose", "_grid", "_files", "_values", "_returns", "_records", "_job_log"],
         ["config"],
         ["_errors"],
     ],
@@ -47,7 +47,7 @@ LAYERS = {
 SEE_BOTH = {"sweeproute.__main__"}
 # Who alone may import a library, by room of src/sweeproute; nothing in launchers may import any of these.
 ONLY_IN = {
-    "mlflow": ["tracking*", "replay", "registry", "store*"],
+    "mlflow": ["tracking*", "replay", "registry", "store*", "runs*"],
     "torch": ["models"],
     "xgboost": ["models", "estimators"],
     "lightgbm": ["models", "estimators"],
