@@ -1,5 +1,8 @@
 """Tests of odds, bets and their settlement."""
 
+import doctest
+import sys
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -90,3 +93,9 @@ def test_roi_is_profit_over_total_staked() -> None:
 def test_a_rule_that_cannot_be_is_named_with_its_key(settings: dict[str, float]) -> None:
     with pytest.raises(BettingError, match=f"betting.{next(iter(settings))}="):
         BettingRule(**settings)
+
+
+def test_the_examples_in_the_docstrings_hold() -> None:
+    tried = doctest.testmod(sys.modules["sweeproute.betting"])
+    assert tried.attempted > 0
+    assert tried.failed == 0

@@ -1,5 +1,8 @@
 """Tests of the scores, against scikit-learn where it has them."""
 
+import doctest
+import sys
+
 import numpy as np
 import pytest
 from sklearn import metrics
@@ -55,3 +58,9 @@ def test_calibration_error_is_the_bin_by_bin_sum() -> None:
 
 def test_a_forecast_that_comes_true_has_no_calibration_error() -> None:
     assert scores.ece(np.array([1, 0, 1, 0]), np.array([0.5, 0.5, 0.5, 0.5])) == 0
+
+
+def test_the_examples_in_the_docstrings_hold() -> None:
+    tried = doctest.testmod(sys.modules["sweeproute.scores"])
+    assert tried.attempted > 0
+    assert tried.failed == 0

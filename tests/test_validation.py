@@ -1,5 +1,7 @@
 """Tests of the walk-forward folds."""
 
+import doctest
+import sys
 from typing import Any
 
 import numpy as np
@@ -142,3 +144,9 @@ def test_a_holdout_inside_the_selection_is_refused() -> None:
         check_holdout([2012, 2022], [2022, 2024])
     check_holdout([2012, 2022], [2023, 2024])
     check_holdout([2012, 2022], None)
+
+
+def test_the_examples_in_the_docstrings_hold() -> None:
+    tried = doctest.testmod(sys.modules["sweeproute.validation"])
+    assert tried.attempted > 0
+    assert tried.failed == 0
