@@ -15,8 +15,8 @@ class Model:
     type: str = MISSING
     # `_target_` names the class, the rest are its keyword arguments.
     params: dict[str, Any] = field(default_factory=dict)
-    # What is instantiated; a pipeline around the parameters where the model needs one.
-    estimator: Any = "${model.params}"
+    # What is instantiated; a pipeline around the parameters where the model needs one; null is the parameters themselves.
+    estimator: Any = None
 
 
 @dataclass
@@ -63,7 +63,7 @@ class LeagueData(Data):
     first_season: int = 2003
     last_season: int = 2024
     # Seed of the simulation; apart from the trial's own seed, so that repeats see the same games.
-    seed: int = 2003
+    seed: int = 7
     # Add the closing market's numbers to the features.
     market_features: bool = False
 
@@ -177,6 +177,9 @@ class Config:
     device: str = "auto"
     # Threads of one job; null is the platform's cores over its slots.
     threads: int | None = None
+    # What a trial's results can depend on: files of the working directory, modules and packages. Hashed into its
+    # fingerprint.
+    code: list[str] = field(default_factory=list)
     # Go on with the newest unfinished sweep of the same overrides: false, true, keep or rerun.
     resume: Any = False
 

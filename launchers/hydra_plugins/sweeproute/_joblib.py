@@ -1,0 +1,125 @@
+"""Runs jobs on this machine, in loky's workers that stay warm."""
+
+import contextlib
+import json
+import os
+import re
+import warnings
+from collections.abc import Sequence
+from concurrent.futures import Future
+from typing import Any
+
+import psutil
+from hydra_plugins.hydra_joblib_launcher.config import JobLibLauncherConf
+from joblib.externals.loky.backend import get_context
+from joblib.externals.loky.process_executor import ProcessPoolExecutor
+
+from . import _worker
+from ._backend import Died, Events, Finished, Platform
+
+# Below this share of free memory a worker that was killed is taken to have been killed for memory.
+_SCARCE = 0.05
+
+
+class JoblibBackend:
+    """One executor of one worker per slot: loky cannot tell which job broke an executor, so each has its own.
+
+    Args:
+        platform: This machine.
+        settings: hydra-joblib-launcher's; `n_jobs` and `temp_folder` mean something here.
+        events: Where ends of attempts are put.
+    """
+
+    def __init__(self, platform: Platform, settings: JobLibLauncherConf, events: Events) -> None:
+        self._platform = platform
+        self._temp_folder = settings.temp_folder
+        self._events = events
+        self._executors: dict[int, ProcessPoolExecutor] = {}
+        self._running: dict[int, Future[str]] = {}
+        self._payload = ""
+        # A worker that grew is replaced by loky between jobs; that is its business, not news.
+        warnings.filterwarnings("ignore", message="A worker stopped while some jobs were given")
+
+    def start(self, payload: str, warm: Sequence[tuple[str, tuple[str, ...]]], preload: str | None) -> None:
+        """See Backend."""
+        self._payload = payload
+        for slot in range(self._platform.slots):
+            executor = self._executor(slot)
+            for base, settled in warm:
+                executor.submit(_worker.warm, base, preload, settled)
+
+    def _executor(self, slot: int) -> ProcessPoolExecutor:
+        if slot not in self._executors:
+            environment = dict(_worker.environment(self._platform.threads))
+            if self._temp_folder:
+                environment["JOBLIB_TEMP_FOLDER"] = self._temp_folder
+            self._executors[slot] = ProcessPoolExecutor(
+                max_workers=1,
+                context=get_context(os.environ.get("SWEEPROUTE_START_METHOD", "loky")),
+                initializer=_worker.start,
+                initargs=(self._payload, os.getpid()),
+                env=environment,
+            )
+        return self._executors[slot]
+
+    def submit(self, slot: int, message: _worker.Message) -> None:
+        """See Backend."""
+        future = self._executor(slot).submit(_worker.run, message)
+        self._running[slot] = future
+        future.add_done_callback(lambda done: self._ended(slot, done))
+
+    def _ended(self, slot: int, future: "Future[str]") -> None:
+        """Called in loky's thread."""
+        if self._running.get(slot) is not future:
+            return  # cancelled: nobody waits for it
+        error = future.exception()
+        if error is None:
+            self._events.put(Finished(self._platform.name, slot, json.loads(future.result())))
+            return
+        self._forget(slot)
+        memory = psutil.virtual_memory()
+        scarce = memory.available < _SCARCE * memory.total
+        codes = re.search(r"exit codes of the workers are \{(.*)\}", str(error))
+        self._events.put(
+            Died(
+                self._platform.name,
+                slot,
+                "out_of_memory" if scarce else "killed",
+                f"the worker process ended without an answer ({codes.group(1) if codes else type(error).__name__})",
+            )
+        )
+
+    def _forget(self, slot: int) -> None:
+        executor = self._executors.pop(slot, None)
+        if executor is not None:
+            executor.shutdown(wait=False, kill_workers=True)
+
+    def cancel(self, slot: int) -> None:
+        """See Backend."""
+        self._running.pop(slot, None)
+        self._forget(slot)
+
+    def memory_free_gb(self) -> float | None:
+        """See Backend."""
+        return psutil.virtual_memory().available / 1e9
+
+    def close(self, grace_s: float) -> None:
+        """See Backend."""
+        self._running.clear()
+        processes = [psutil.Process(pid) for pid in self._pids() if psutil.pid_exists(pid)]
+        families: list[Any] = []
+        for process in processes:
+            with contextlib.suppress(psutil.NoSuchProcess):
+                families += [process, *process.children(recursive=True)]
+        for executor in self._executors.values():
+            executor.shutdown(wait=False, kill_workers=True)
+        self._executors.clear()
+        _, alive = psutil.wait_procs(families, timeout=grace_s)
+        for process in alive:
+            with contextlib.suppress(psutil.NoSuchProcess):
+                process.kill()
+
+    def _pids(self) -> list[int]:
+        return [pid for executor in self._executors.values() for pid in list(executor._processes or ())]
+
+

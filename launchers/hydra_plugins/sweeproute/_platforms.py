@@ -1,0 +1,168 @@
+"""Reads the hardware registry: which platforms there are, what each can hold, where rules send a job."""
+
+import os
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+
+from ._backend import Platform
+from ._errors import SettingsError, nearest_first
+from ._policy import Policy, Rule
+from .config import PlatformConf, RegistryConf, RoutedLauncherConf
+
+# What the policy reads of a job beside the fields that rules match on, with the type of each.
+ADMISSION = {"priority": int, "memory_gb": float, "gpu_memory_gb": float, "minutes": float}
+BACKENDS = ("joblib", "ssh")
+
+
+@dataclass(frozen=True)
+class Registry:
+    """The platforms of one sweep, and the policy over them.
+
+    Attributes:
+        platforms: What each backend is told, by name.
+        settings: The registry's own entry of each.
+        unavailable: Why a platform cannot be used, as a clause; absent where it can.
+        policy: Decides where a job goes.
+        notes: Sentences for the person: what was read differently from what they wrote.
+    """
+
+    platforms: dict[str, Platform]
+    settings: dict[str, PlatformConf]
+    unavailable: dict[str, str]
+    policy: Policy
+    notes: tuple[str, ...]
+
+    def local(self, name: str) -> bool:
+        """Whether a platform is this machine."""
+        return self.settings[name].backend == "joblib"
+
+    def memory_gb(self, name: str) -> float:
+        """Main memory of a platform in GB; this machine's is read, not believed."""
+        stated = self.settings[name].specs.memory_gb
+        if not self.local(name):
+            return stated or float("inf")
+        import psutil
+
+        actual = psutil.virtual_memory().total / 1e9
+        return min(stated, actual) if stated else actual
+
+    def gpu_memory_gb(self, name: str) -> float:
+        """GPU memory of a platform in GB, as its `gpu` says; infinite where that names no size."""
+        gpu = self.settings[name].specs.gpu
+        if not gpu:
+            return 0.0
+        size = re.search(r"([\d.]+)\s*GB", str(gpu), re.IGNORECASE)
+        return float(size.group(1)) if size else float("inf")
+
+
+def read(conf: RoutedLauncherConf, master: DictConfig) -> Registry:
+    """Read the launcher's settings.
+
+    Args:
+        conf: The launcher's settings.
+        master: The sweep's config, which tells under which key the registry was written.
+
+    Returns:
+        The registry.
+
+    Raises:
+        SettingsError: A key, platform, rule or backend that does not exist.
+    """
+    entries = _entries(conf)
+    names = list(entries)
+    default = conf.default_platform or names[0]
+    where = _written_under(master)
+    platforms, unavailable, notes = {}, {}, []
+    for name, entry in entries.items():
+        if entry.backend is None:
+            entry.backend = "joblib" if name == names[0] else "ssh"
+        if entry.backend not in BACKENDS:
+            raise SettingsError(
+                f"{where}.{name}.backend is {entry.backend!r}. Allowed: {nearest_first(entry.backend, BACKENDS)}."
+            )
+        slots, cores = entry.max_concurrent_jobs, entry.specs.cpu_cores
+        if entry.backend == "joblib":
+            here = _cores_here()
+            cores = min(cores or here, here)
+            if conf.joblib.n_jobs > 0:
+                slots = min(slots, conf.joblib.n_jobs)
+            if slots > cores:
+                notes.append(f"{name} has {cores} cores here: {cores} of its {slots} slots are used.")
+                slots = cores
+        elif entry.host is None:
+            unavailable[name] = f"has no host configured (set {where}.{name}.host)"
+        else:
+            unavailable[name] = "has a host, but this version has no ssh backend yet"
+        device = "cuda" if entry.specs.gpu else "cpu"
+        threads = max(1, cores // slots) if cores else None
+        _check_overrides(name, entry, conf.sets, where)
+        platforms[name] = Platform(name, slots, threads, device, tuple(entry.overrides))
+    rules = _rules(conf)
+    policy = Policy(rules, default, "no rule matches", conf.overflow)
+    policy.check(names)
+    return Registry(platforms, entries, unavailable, policy, tuple(notes))
+
+
+def _entries(conf: RoutedLauncherConf) -> dict[str, PlatformConf]:
+    written = conf.platforms or {"local": {"max_concurrent_jobs": _cores_here()}}
+    try:
+        merged = OmegaConf.merge(OmegaConf.structured(RegistryConf), {"platforms": written})
+        entries = OmegaConf.to_object(merged)
+    except OmegaConfBaseException as error:
+        key = str(getattr(error, "key", "") or "")
+        allowed = nearest_first(key, PlatformConf.__dataclass_fields__)
+        raise SettingsError(f"The registry does not read: {str(error).splitlines()[0]}. Keys of a platform: {allowed}.") from None
+    assert isinstance(entries, RegistryConf)
+    for name, entry in entries.platforms.items():
+        if entry.max_concurrent_jobs < 1:
+            raise SettingsError(
+                f"Platform {name} has max_concurrent_jobs={entry.max_concurrent_jobs}. It takes 1 or more; "
+                "to keep jobs away from a platform, route them elsewhere."
+            )
+    return entries.platforms
+
+
+def _rules(conf: RoutedLauncherConf) -> list[Rule]:
+    rules = []
+    for number, written in enumerate(conf.rules or [], start=1):
+        rule = dict(OmegaConf.to_container(written, resolve=True) if OmegaConf.is_config(written) else written)
+        missing = [key for key in ("route_to", "reason") if key not in rule]
+        if missing:
+            raise SettingsError(
+                f"Routing rule {number} ({rule}) has no {missing[0]}. A rule has what it matches on "
+                "(model_type: ...), route_to, reason."
+            )
+        route_to, reason = str(rule.pop("route_to")), str(rule.pop("reason"))
+        rules.append(Rule(rule, route_to, reason))
+    return rules
+
+
+def _check_overrides(name: str, entry: PlatformConf, sets: Mapping[str, str], where: str) -> None:
+    for override in entry.overrides:
+        key = override.split("=", 1)[0]
+        if key not in sets.values():
+            raise SettingsError(
+                f"{where}.{name}.overrides sets {key!r}. A platform may only set where and how a job runs: "
+                f"{nearest_first(key, sets.values()) or 'nothing, since hydra.launcher.sets is empty'}. "
+                "What a trial is belongs in its own overrides."
+            )
+
+
+def _written_under(master: DictConfig) -> str:
+    """The key under which a person finds the platforms: the launcher's own, or what it points to."""
+    node: Any = master.hydra.launcher._get_node("platforms")
+    raw = node._value() if node is not None else None
+    pointed = re.fullmatch(r"\$\{([\w.]+)\}", raw) if isinstance(raw, str) else None
+    return pointed.group(1) if pointed else "hydra.launcher.platforms"
+
+
+def _cores_here() -> int:
+    """Cores that this process may use."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0)) or 1
+    return os.cpu_count() or 1

@@ -1,0 +1,226 @@
+"""The files that a sweep keeps beside its jobs, so that anything can die and be gone on with."""
+
+import contextlib
+import json
+import os
+import socket
+import sys
+import time
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+from filelock import FileLock, Timeout
+from platformdirs import user_state_path
+
+from ._errors import SweepBusyError
+
+OURS = ".sweeproute"
+LAUNCH = "launch.json"
+# What an earlier sweep in the same folder may have left in a job's folder.
+STALE = (LAUNCH, "journal.jsonl", "progress.jsonl", "stop")
+
+
+def state_dir() -> Path:
+    """The user's state directory: pointers to sweeps, the history of durations."""
+    return Path(os.environ.get("SWEEPROUTE_STATE") or user_state_path("sweeproute"))
+
+
+def write_json(path: Path, content: Any) -> None:
+    """Write beside and rename, so that a reader sees the old file or the new one, whole."""
+    beside = path.with_name(f"{path.name}.{os.getpid()}~")
+    beside.write_text(json.dumps(content), encoding="utf-8")
+    beside.replace(path)
+
+
+def read_json(path: Path) -> dict[str, Any] | None:
+    """Read a record; None where there is none."""
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except (FileNotFoundError, json.JSONDecodeError):
+        return None
+    return content if isinstance(content, dict) else None
+
+
+def append_line(path: Path, content: Any) -> None:
+    """Append one line in one write, which a kill leaves whole or absent."""
+    with path.open("ab") as stream:
+        stream.write(json.dumps(content).encode() + b"\n")
+
+
+def read_lines(path: Path) -> Iterator[dict[str, Any]]:
+    """Read an append-only log; a line that was cut by a crash is passed over."""
+    try:
+        text = path.read_text(encoding="utf-8")
+    except FileNotFoundError:
+        return
+    for line in text.splitlines():
+        try:
+            yield json.loads(line)
+        except json.JSONDecodeError:
+            continue
+
+
+def read_history(limit: int = 1_000_000) -> Iterator[dict[str, Any]]:
+    """Read the newest durations.
+
+    Args:
+        limit: Bytes that are read; the history only grows.
+
+    Yields:
+        Lines of history.jsonl, oldest first.
+    """
+    path = state_dir() / "history.jsonl"
+    with contextlib.suppress(FileNotFoundError), path.open("rb") as stream:
+        size = stream.seek(0, os.SEEK_END)
+        stream.seek(max(0, size - limit))
+        for line in stream.read().splitlines():
+            with contextlib.suppress(json.JSONDecodeError, UnicodeDecodeError):
+                yield json.loads(line)
+
+
+class SweepFolder:
+    """One sweep's folder, owned by one coordinator through a lock.
+
+    Attributes:
+        folder: Absolute path of the sweep's folder.
+        record: What `sweep.json` holds.
+        launches: The newest launch record of each job that this folder already had, by job number.
+    """
+
+    def __init__(self, folder: Path, record: dict[str, Any], *, keep: bool = False) -> None:
+        """Take the folder.
+
+        Args:
+            folder: The sweep's folder; made where it is missing.
+            record: id, name, note, overrides, argv, metric, direction, total.
+            keep: Go on with what the folder holds; otherwise its records start afresh.
+
+        Raises:
+            SweepBusyError: Another coordinator has it.
+        """
+        self.folder = folder.resolve()
+        self.ours = self.folder / OURS
+        self.ours.mkdir(parents=True, exist_ok=True)
+        self._lock = FileLock(self.ours / "lock")
+        try:
+            self._lock.acquire(timeout=0)
+        except Timeout:
+            owner = (read_json(self.ours / "sweep.json") or {}).get("pid", "unknown")
+            raise SweepBusyError(
+                f"The sweep in {self.folder} is being run by process {owner}. Wait for it or stop it, then try again."
+            ) from None
+        self.launches: dict[int, dict[str, Any]] = {}
+        if keep:
+            self._read_launches()
+        else:
+            (self.ours / "jobs.jsonl").unlink(missing_ok=True)
+        now = time.time()
+        self.record = {
+            **record,
+            "cwd": str(Path.cwd()),
+            "python": sys.executable,
+            "pid": os.getpid(),
+            "host": socket.gethostname(),
+            "started": now,
+            "ended": None,
+            "state": "RUNNING",
+        }
+        earlier = read_json(self.ours / "sweep.json") if keep else None
+        if earlier:
+            self.record |= {k: earlier[k] for k in ("id", "name", "note", "started", "argv") if k in earlier}
+        self.save()
+        self._point()
+
+    def _read_launches(self) -> None:
+        for line in read_lines(self.ours / "jobs.jsonl"):
+            launch = read_json(self.folder / line["folder"] / LAUNCH)
+            if launch is None:
+                continue
+            if launch["state"] == "RUNNING":  # its coordinator died, and with it the workers of this machine
+                error = {"class": "lost", "type": "", "message": "the coordinator died", "traceback": ""}
+                launch |= {"state": "KILLED", "ended_at": time.time(), "error": error}
+                write_json(self.folder / line["folder"] / LAUNCH, launch)
+            self.launches[launch["job"]] = launch | {"folder": line["folder"]}
+
+    def _point(self) -> None:
+        pointers = state_dir() / "sweeps"
+        pointers.mkdir(parents=True, exist_ok=True)
+        kept = ("id", "name", "argv", "cwd", "python", "started", "overrides")
+        pointer = {k: self.record.get(k) for k in kept} | {"folder": str(self.folder)}
+        write_json(pointers / f"{self.record['id']}.json", pointer)
+
+    def save(self) -> None:
+        """Write `sweep.json`."""
+        write_json(self.ours / "sweep.json", self.record)
+
+    def record_job(self, folder: Path, launch: dict[str, Any]) -> None:
+        """Write an attempt's launch record."""
+        write_json(folder / LAUNCH, launch)
+        self.launches[launch["job"]] = launch | {"folder": os.path.relpath(folder, self.folder)}
+
+    def open_job(self, subfolder: str, job: int, attempt: int) -> Path:
+        """Make the folder of one attempt at a job, and note it.
+
+        Args:
+            subfolder: What `hydra.sweep.subdir` resolved to.
+            job: Job number.
+            attempt: Counts from one; later attempts have folders of their own.
+
+        Returns:
+            The folder's absolute path.
+        """
+        folder = self.folder / (subfolder if attempt == 1 else f"{subfolder}.attempt{attempt}")
+        folder.mkdir(parents=True, exist_ok=True)
+        for name in STALE:
+            (folder / name).unlink(missing_ok=True)
+        relative = os.path.relpath(folder, self.folder)
+        append_line(self.ours / "jobs.jsonl", {"job": job, "attempt": attempt, "folder": relative})
+        return folder
+
+    @classmethod
+    def open(cls, folder: str | Path, record: dict[str, Any], *, keep: bool = False) -> "SweepFolder":
+        """Take the folder; see the constructor."""
+        return cls(Path(folder), record, keep=keep)
+
+    def __enter__(self) -> "SweepFolder":
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        """Write how the sweep ended, then let go of the folder."""
+        failed = any(launch["state"] != "FINISHED" for launch in self.launches.values())
+        state = "KILLED" if kind is KeyboardInterrupt else "FAILED" if kind or failed else "FINISHED"
+        self.record |= {"state": state, "ended": time.time()}
+        self.save()
+        self._lock.release()
+
+
+def newest_unfinished(overrides: Sequence[str]) -> Path | None:
+    """Find the newest unfinished sweep of the same overrides.
+
+    Args:
+        overrides: Those of this command; `resume` and the folder are set aside.
+
+    Returns:
+        Its folder; None where there is none.
+    """
+    wanted = comparable(overrides)
+    pointers = sorted(
+        (p for p in map(read_json, (state_dir() / "sweeps").glob("*.json")) if p),
+        key=lambda p: p.get("started") or 0,
+        reverse=True,
+    )
+    here = str(Path.cwd())
+    for pointer in pointers:
+        if pointer.get("cwd") != here or comparable(pointer.get("overrides") or []) != wanted:
+            continue
+        record = read_json(Path(pointer["folder"]) / OURS / "sweep.json")
+        if record and record["id"] == pointer["id"] and record["state"] != "FINISHED":
+            return Path(pointer["folder"])
+    return None
+
+
+def comparable(overrides: Sequence[str]) -> list[str]:
+    """The overrides that make two commands the same sweep: all but resume and where the folder is."""
+    aside = ("resume=", "hydra.sweeper.resume=", "hydra.sweep.dir=")
+    return sorted(o for o in overrides if not o.startswith(aside))

@@ -1,0 +1,81 @@
+"""Holds the points of a sweep that wait, by class, and the returns of those that have run."""
+
+from collections.abc import Callable, Hashable, Mapping
+
+from hydra.core.utils import JobReturn
+
+from ._durations import Durations, LongestFirst
+from ._policy import JobClass
+from ._scheduler import Job
+
+
+class Points:
+    """A fixed list of points: what a grid is, and what another sweeper's batch is.
+
+    Points that agree in whatever the policy reads form a stratum: one of them is composed to learn the class of all.
+
+    Args:
+        overrides: Each job's overrides, by job number.
+
+    Attributes:
+        overrides: As given.
+        returns: The return of each job that has ended, by job number.
+    """
+
+    def __init__(self, overrides: Mapping[int, tuple[str, ...]]) -> None:
+        self.overrides = dict(overrides)
+        self.returns: dict[int, JobReturn] = {}
+        self._queues: dict[JobClass, LongestFirst[int]] = {}
+        self._queued_at = 0.0
+
+    def open(
+        self,
+        queued_at: float,
+        durations: Durations,
+        stratum: Callable[[tuple[str, ...]], Hashable],
+        job_class: Callable[[int, tuple[str, ...]], JobClass],
+    ) -> None:
+        """Sort what waits; called by the launcher, which knows how a point is composed.
+
+        Args:
+            queued_at: Seconds since the epoch, for the jobs' records.
+            durations: What is known of how long points run.
+            stratum: From overrides to all in them that decides about their class.
+            job_class: From a job's number and overrides to its class.
+        """
+        self._queued_at = queued_at
+        classes: dict[Hashable, JobClass] = {}
+        for number, overrides in self.overrides.items():
+            if number in self.returns:
+                continue
+            key = stratum(overrides)
+            if key not in classes:
+                classes[key] = job_class(number, overrides)
+            of_class = classes[key]
+            if of_class not in self._queues:
+                model = dict(of_class.fields).get("model_type")
+                self._queues[of_class] = LongestFirst(
+                    durations, lambda n, model=model: durations.expected(self.overrides[n], model)
+                )
+            self._queues[of_class].add(number)
+
+    def waiting(self) -> Mapping[JobClass, int]:
+        """How many jobs there are to take, by class, in the order in which they were asked for."""
+        return {job_class: len(queue) for job_class, queue in self._queues.items() if len(queue)}
+
+    def waiting_s(self, job_class: JobClass) -> float | None:
+        """Expected seconds of all jobs of a class, one after the other; None where nothing is known."""
+        return self._queues[job_class].total_s()
+
+    def take(self, job_class: JobClass) -> Job:
+        """The next job of a class."""
+        number = self._queues[job_class].pop()
+        return Job(number, self.overrides[number], job_class, self._queued_at)
+
+    def closed(self) -> bool:
+        """Whether no further job will come."""
+        return True
+
+    def told(self, number: int, returned: JobReturn) -> None:
+        """Take a job's return."""
+        self.returns[number] = returned

@@ -1,0 +1,333 @@
+"""Runs one job after another in a process that stays warm."""
+
+import contextlib
+import json
+import os
+import pickle
+import sys
+import threading
+import time
+import traceback
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from hydra import version
+from hydra._internal.callbacks import Callbacks
+from hydra.core.hydra_config import HydraConfig
+from hydra.core.singleton import Singleton
+from hydra.core.utils import JobReturn, JobRuntime, JobStatus, _flush_loggers, env_override
+from hydra.types import TaskFunction
+from omegaconf import DictConfig, OmegaConf, open_dict
+from omegaconf.basecontainer import BaseContainer
+
+from ._compose import apply, build
+from ._files import ConfigFiles
+from ._job_log import JobLog
+from ._values import to_json
+
+CONSOLE = "console.log"
+
+
+@dataclass(frozen=True)
+class Message:
+    """One attempt at a job, as it is sent to the process that runs it.
+
+    Attributes:
+        base: Path of the pickled base config.
+        overrides: The job's overrides as requested.
+        values: Those of them that set values.
+        settled: Overrides that the platform adds.
+        number: The job's number.
+        folder: The attempt's folder, absolute.
+        preload: Dotted path of the function that warms this process; None for none.
+        identity: Dotted path of the function from a config to its hashes; None for none.
+        threads: Threads that the job may use; None leaves them alone.
+    """
+
+    base: str
+    overrides: tuple[str, ...]
+    values: tuple[str, ...]
+    settled: tuple[str, ...]
+    number: int
+    folder: str
+    preload: str | None = None
+    identity: str | None = None
+    threads: int | None = None
+
+
+@dataclass
+class Payload:
+    """What every job of a sweep shares: sent once, as a file, to each process."""
+
+    task_function: TaskFunction
+    callbacks: Callbacks
+    singletons: dict[Any, Any]
+    resolvers: dict[str, Any]
+    version_base: str
+    cwd: str
+
+
+@dataclass(frozen=True)
+class _Base:
+    """A base config as this process keeps it: pickled with and without its hydra node, and its YAML text."""
+
+    blob: bytes
+    task_blob: bytes
+    files: ConfigFiles
+
+
+@dataclass
+class _Process:
+    """What this process keeps between jobs."""
+
+    payload: Payload | None = None
+    broken: dict[str, str] | None = None
+    bases: dict[str, "_Base"] = field(default_factory=dict)
+    preloaded: set[str] = field(default_factory=set)
+    log: JobLog = field(default_factory=JobLog)
+
+
+_process = _Process()
+
+
+def start(payload: str, parent: int | None) -> None:
+    """Make this process ready for jobs; the initializer of a worker.
+
+    Args:
+        payload: Path of the pickled Payload.
+        parent: Process to die with; None to stay.
+    """
+    if parent is not None:
+        # A session of its own: Ctrl-C reaches the coordinator alone, which stops its workers in order.
+        with contextlib.suppress(PermissionError):
+            os.setsid()
+        threading.Thread(target=_die_with, args=(parent,), daemon=True, name="die-with-coordinator").start()
+    try:
+        load(pickle.loads(Path(payload).read_bytes()))  # noqa: S301  (this machine's own coordinator wrote it)
+    except Exception as error:
+        # An initializer that raises takes the process with it; this way every job can say why it cannot run here.
+        _process.broken = describe(error) | {"class": "precheck"}
+
+
+def load(payload: Payload) -> None:
+    """Take on what every job of a sweep shares."""
+    version.setbase(payload.version_base)
+    Singleton._instances.update(payload.singletons)
+    BaseContainer._resolvers.update(payload.resolvers)
+    _process.payload = payload
+
+
+def _die_with(parent: int) -> None:
+    while os.getppid() == parent:
+        time.sleep(1)
+    os._exit(1)
+
+
+def resolve(dotted: str) -> Any:
+    """Import what a dotted path names."""
+    module, _, name = dotted.rpartition(".")
+    __import__(module)
+    return getattr(sys.modules[module], name)
+
+
+def warm(base: str, preload: str | None, settled: tuple[str, ...]) -> None:
+    """Read a base config, and let the app load what its jobs need, before the first job comes.
+
+    Args:
+        base: Path of the pickled base config.
+        preload: Dotted path of the app's function(config); None for none.
+        settled: Overrides that the platform adds.
+    """
+    if _process.broken is not None:
+        return
+    blob = _base(base).blob
+    if preload is not None and base not in _process.preloaded:
+        _process.preloaded.add(base)
+        config = build(blob, (), (), settled, None)
+        with hydra_config(config), open_dict(config):
+            del config["hydra"]
+            resolve(preload)(config)
+
+
+def _base(path: str) -> _Base:
+    if path not in _process.bases:
+        blob = Path(path).read_bytes()
+        config: DictConfig = pickle.loads(blob)  # noqa: S301  (see start)
+        files = ConfigFiles(config)
+        with open_dict(config):
+            del config["hydra"]
+        _process.bases[path] = _Base(blob, pickle.dumps(config, protocol=pickle.HIGHEST_PROTOCOL), files)
+    return _process.bases[path]
+
+
+def run(message: Message) -> str:
+    """Run one job here and answer in JSON.
+
+    Args:
+        message: The attempt.
+
+    Returns:
+        A JSON object: status (COMPLETED or FAILED), value or error, identity, seconds, threads.
+    """
+    began = time.monotonic()
+    if _process.broken is not None:
+        return json.dumps({"status": "FAILED", "error": _process.broken, "run_s": 0.0})
+    answer: dict[str, Any] = {}
+    try:
+        with _console(Path(message.folder) / CONSOLE):
+            try:
+                warm(message.base, message.preload, message.settled)
+                with _threads(message.threads):
+                    returned, identity = run_job(message)
+                answer["identity"] = identity
+                if returned.status == JobStatus.COMPLETED:
+                    answer |= {"status": "COMPLETED", "value": to_json(returned._return_value)}
+                else:
+                    answer |= {"status": "FAILED", "error": describe(returned._return_value)}
+            except Exception as error:
+                answer |= {"status": "FAILED", "error": describe(error)}
+            if answer["status"] == "FAILED":
+                sys.stderr.write(answer["error"]["traceback"])
+        text = json.dumps(answer | {"run_s": time.monotonic() - began})
+    except Exception as error:  # a full disk, a value that breaks JSON: said as the job's own failure
+        text = json.dumps({"status": "FAILED", "error": describe(error), "run_s": time.monotonic() - began})
+    return text
+
+
+def describe(error: BaseException) -> dict[str, str]:
+    """An error as text: what comes back from a job is data, never an object."""
+    kind = type(error)
+    name = kind.__qualname__ if kind.__module__ == "builtins" else f"{kind.__module__}.{kind.__qualname__}"
+    return {
+        "class": "out_of_memory" if isinstance(error, MemoryError) else "user",
+        "type": name,
+        "message": str(error),
+        "traceback": "".join(traceback.format_exception(error)),
+    }
+
+
+def run_job(message: Message, configure_logging: bool = True) -> tuple[JobReturn, dict[str, str] | None]:
+    """Do for one job what Hydra's own `run_job` does, without its copies of the config.
+
+    Args:
+        message: The attempt.
+        configure_logging: Set up the job's log, as its config says.
+
+    Returns:
+        The job's return, its config left out, with the app's hashes of that config.
+    """
+    shared = _process.payload
+    assert shared is not None
+    base = _base(message.base)
+    config = build(base.blob, message.overrides, message.values, message.settled, message.number)
+    with open_dict(config.hydra.runtime):
+        config.hydra.runtime.output_dir = message.folder
+    task_config = apply(base.task_blob, message.values, message.settled)
+    identity = None
+    with hydra_config(config):
+        if message.identity is not None:
+            identity = resolve(message.identity)(task_config)
+        returned = JobReturn()
+        chdir = config.hydra.job.chdir
+        if chdir is None:
+            chdir = not version.base_at_least("1.2")
+        os.chdir(message.folder if chdir else shared.cwd)
+        try:
+            if configure_logging:
+                _process.log.configure(config.hydra)
+            if config.hydra.output_subdir is not None:
+                subfolder = Path(message.folder) / config.hydra.output_subdir
+                base.files.write(subfolder, task_config, config, message.values, message.settled)
+            with env_override(config.hydra.job.env_set):
+                shared.callbacks.on_job_start(config=config, task_function=shared.task_function)
+                try:
+                    returned.return_value = shared.task_function(task_config)
+                    returned.status = JobStatus.COMPLETED
+                except Exception as error:
+                    returned.return_value = error
+                    returned.status = JobStatus.FAILED
+            returned.task_name = JobRuntime.instance().get("name")
+            _flush_loggers()
+            returned.overrides = list(message.overrides)
+            shared.callbacks.on_job_end(config=config, job_return=returned)
+        finally:
+            if chdir:
+                os.chdir(shared.cwd)
+    return returned, identity
+
+
+def identity_of(dotted: str, config: DictConfig) -> dict[str, str]:
+    """Ask the app for the hashes of a job's config.
+
+    Args:
+        dotted: Dotted path of the app's function(config).
+        config: The job's config with its hydra node.
+
+    Returns:
+        What the app says, by name.
+    """
+    task_config = config.copy()
+    with hydra_config(config), open_dict(task_config):
+        del task_config["hydra"]
+        hashes: dict[str, str] = resolve(dotted)(task_config)
+    return hashes
+
+
+@contextlib.contextmanager
+def hydra_config(config: DictConfig) -> Iterator[None]:
+    """Let `HydraConfig` name this job, around the very node: Hydra copies it twice for this."""
+    instance = HydraConfig.instance()
+    before = instance.cfg
+    OmegaConf.set_readonly(config.hydra, True)
+    shell = DictConfig({})
+    content = shell.__dict__["_content"]
+    content["hydra"] = config._get_node("hydra")
+    # Else `${now:}` would be resolved a second time, and differ from the folder's name.
+    OmegaConf.copy_cache(from_config=config, to_config=shell)
+    instance.cfg = shell  # type: ignore[assignment]
+    try:
+        yield
+    finally:
+        instance.cfg = before
+
+
+@contextlib.contextmanager
+def _console(path: Path) -> Iterator[None]:
+    """Send what the job prints, by Python or not, to a file of its own: the terminal belongs to the live table."""
+    sys.stdout.flush()
+    sys.stderr.flush()
+    kept = os.dup(1), os.dup(2)
+    target = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o644)
+    try:
+        os.dup2(target, 1)
+        os.dup2(target, 2)
+        yield
+    finally:
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os.dup2(kept[0], 1)
+        os.dup2(kept[1], 2)
+        for descriptor in (target, *kept):
+            os.close(descriptor)
+
+
+@contextlib.contextmanager
+def _threads(threads: int | None) -> Iterator[None]:
+    """Hold the thread pools that are loaded by now to the job's share; the environment has done it for later ones."""
+    if threads is None or "threadpoolctl" not in sys.modules:
+        yield
+        return
+    import threadpoolctl
+
+    with threadpoolctl.threadpool_limits(threads):
+        yield
+
+
+def environment(threads: int | None) -> Mapping[str, str]:
+    """Environment variables that hold a cold start's libraries to a number of threads."""
+    if threads is None:
+        return {}
+    names = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "VECLIB_MAXIMUM_THREADS", "NUMEXPR_NUM_THREADS")
+    return {name: str(threads) for name in names if name not in os.environ}

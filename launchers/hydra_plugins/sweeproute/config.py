@@ -1,0 +1,126 @@
+"""The settings of the `routed` launcher and the `search` sweeper, as Hydra finds them."""
+
+from dataclasses import dataclass, field
+from typing import Any
+
+from hydra.core.config_store import ConfigStore
+from hydra_plugins.hydra_joblib_launcher.config import JobLibLauncherConf
+
+
+@dataclass
+class SpecsConf:
+    """What a platform has."""
+
+    cpu_cores: int | None = None
+    # GB of main memory.
+    memory_gb: float | None = None
+    # false, true, or the name of the GPU; a size such as "24GB" in it is read as its memory.
+    gpu: Any = False
+    # Version of the driver's CUDA.
+    cuda_version: str | None = None
+
+
+@dataclass
+class PlatformConf:
+    """A place with capacity; the field names are those of a hardware registry kept by hand."""
+
+    # For people.
+    name: str = ""
+    capabilities: list[str] = field(default_factory=list)
+    specs: SpecsConf = field(default_factory=SpecsConf)
+    best_for: list[str] = field(default_factory=list)
+    # Slots: jobs that run at the same time.
+    max_concurrent_jobs: int = 1
+    # joblib (this machine) or ssh; null is joblib for the first platform of the registry, ssh for the others.
+    backend: str | None = None
+    # What ssh is given, as in user@box; null for this machine, or for a machine not there yet.
+    host: str | None = None
+    # Path of an ssh configuration other than ~/.ssh/config.
+    ssh_config: str | None = None
+    # Python on the platform; null is the one that runs this.
+    python: str | None = None
+    # How many times faster than normal, by model type; used until durations are measured.
+    speed: dict[str, float] = field(default_factory=dict)
+    # Overrides that a job gets there; of the keys named in `hydra.launcher.sets` alone.
+    overrides: list[str] = field(default_factory=list)
+
+
+@dataclass
+class RegistryConf:
+    """The hardware registry: every platform, and the ordered rules that route to them."""
+
+    platforms: dict[str, PlatformConf] = field(default_factory=dict)
+    # model_type (or any field), route_to, reason; the first rule that matches decides.
+    task_routing_rules: list[dict[str, Any]] = field(default_factory=list)
+
+
+@dataclass
+class RoutedLauncherConf:
+    """The launcher that sends each job to the platform that the rules name."""
+
+    _target_: str = "hydra_plugins.sweeproute.launcher.RoutedLauncher"
+    # The settings below are data for the launcher, never objects that Hydra should build.
+    _recursive_: bool = False
+    # Platforms by name, as in RegistryConf; empty is this machine with a slot per core.
+    platforms: Any = field(default_factory=dict)
+    # Rules in order, as in RegistryConf.
+    rules: Any = field(default_factory=list)
+    # Where jobs go that no rule matches; null is the first platform.
+    default_platform: str | None = None
+    # never, when_faster or always: whether a job goes elsewhere when its platform is full.
+    overflow: str = "when_faster"
+    # Attempts at a job whose machine or worker failed.
+    max_attempts: int = 3
+    # Key of the app's config for each thing that rules and admission read: platform, priority, memory_gb,
+    # gpu_memory_gb, minutes, and whatever rules match on.
+    fields: dict[str, str] = field(default_factory=dict)
+    # Key of the app's config for each thing that a platform settles: device (cpu, cuda), threads.
+    # Only keys that the app left null or "auto" are set.
+    sets: dict[str, str] = field(default_factory=dict)
+    # Dotted path of a function(config) that warms a worker: imports, data.
+    preload: str | None = None
+    # Dotted path of a function(config) that raises where a composed config cannot run.
+    validate: str | None = None
+    # Dotted path of a function(config) to a dict of hashes (fingerprint, code_hash, data_hash).
+    identity: str | None = None
+    # Run one job in this process, so that a debugger stops in it.
+    debug: bool = False
+    # Settings of the local backend, of hydra-joblib-launcher's own class: n_jobs (-1: the platform's slots), temp_folder.
+    joblib: JobLibLauncherConf = field(default_factory=JobLibLauncherConf)
+
+
+@dataclass
+class SearchSweeperConf:
+    """The sweeper that asks for the next trial when a slot is free."""
+
+    _target_: str = "hydra_plugins.sweeproute.sweeper.SearchSweeper"
+    _recursive_: bool = False
+    # How the next trial is chosen: grid.
+    sampler: str = "grid"
+    # Key of the app's config under which a search space lies, a mapping of dotted key to values; null for none.
+    space: str | None = None
+    # Axes of every sweep, as in Hydra's basic sweeper: dotted key to a sweep expression.
+    params: dict[str, Any] | None = None
+    # Metric of the task's result that decides, where the result is a mapping.
+    metric: str | None = None
+    # maximize or minimize; null follows from the metric.
+    direction: str | None = None
+    # Jobs handed over at a time to a launcher that does not stream; null is all of them.
+    max_batch_size: int | None = None
+    # false, true, keep or rerun: go on with the newest unfinished sweep of the same overrides.
+    resume: Any = False
+    # Identifier, name and note of the sweep; the identifier is made from the time when null.
+    id: str | None = None
+    name: str | None = None
+    note: str | None = None
+
+
+def register() -> None:
+    """Store the settings under the names that users select them by."""
+    store = ConfigStore.instance()
+    store.store(group="hydra/launcher", name="routed", node=RoutedLauncherConf, provider="sweeproute")
+    store.store(group="hydra/sweeper", name="search", node=SearchSweeperConf, provider="sweeproute")
+    store.store(group="sweeproute", name="registry", node=RegistryConf, provider="sweeproute")
+
+
+register()

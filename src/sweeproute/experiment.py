@@ -1,0 +1,196 @@
+"""Runs one trial: the only module that knows data, folds, models, scores and the journal together."""
+
+import logging
+import os
+import random
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from hydra.core.hydra_config import HydraConfig
+from omegaconf import DictConfig, OmegaConf, open_dict
+
+from sweeproute import estimators, fingerprint
+from sweeproute.journal import Journal
+
+if TYPE_CHECKING:
+    from sweeproute.data.dataset import Dataset
+    from sweeproute.evaluation import Report
+
+log = logging.getLogger(__name__)
+
+# Groups of the config whose leaves are a run's parameters.
+_PARAMETERS = ("model", "data", "validation", "betting")
+PREDICTIONS = "predictions.parquet"
+MODEL = "model"
+
+
+def validate(cfg: DictConfig) -> None:
+    """Refuse a config that composes but cannot run; called for one job of each kind before any job starts.
+
+    Args:
+        cfg: A trial's config.
+
+    Raises:
+        sweeproute.estimators.ModelError: A parameter that the model does not have, or a model that cannot be found.
+        sweeproute.validation.ValidationError: Seasons that overlap.
+    """
+    from sweeproute.validation import check_holdout
+
+    estimators.check_parameters(cfg.model)
+    estimators.check_axes(cfg.model, cfg.search_space.axes)
+    check_holdout(list(cfg.validation.selection_seasons), _optional_list(cfg.validation.holdout_seasons))
+
+
+def preload(cfg: DictConfig) -> None:
+    """Warm a worker: import what the model needs, read the data.
+
+    Args:
+        cfg: The config that its jobs share.
+    """
+    from hydra.utils import get_class
+
+    from sweeproute import evaluation  # noqa: F401  (imported so that the first job does not wait for it)
+
+    if "_target_" in cfg.model.params:
+        get_class(cfg.model.params._target_)
+    _load(cfg)
+
+
+def identity(cfg: DictConfig) -> dict[str, str]:
+    """Hash what makes a trial what it is.
+
+    Args:
+        cfg: A trial's config.
+
+    Returns:
+        fingerprint, data_hash and code_hash.
+    """
+    return fingerprint.hashes(cfg, _load(cfg).hash)
+
+
+def run_trial(cfg: DictConfig) -> dict[str, float]:
+    """Evaluate one config, and journal all that is to be known of it.
+
+    Args:
+        cfg: The trial's config.
+
+    Returns:
+        Metrics over the selection seasons: auc, brier, log_loss, ece, roi, n_bets, n_games.
+
+    Raises:
+        Exception: What the data, the folds or the model raise; the journal then ends as FAILED.
+    """
+    validate(cfg)
+    folder = Path(HydraConfig.get().runtime.output_dir)
+    _settle(cfg)
+    name = f"{cfg.model.type} {HydraConfig.get().job.override_dirname}".strip()
+    with Journal.open(folder, name[:250], {"sweeproute.kind": "trial"}) as journal:
+        _pin_seeds(cfg.seed)
+        dataset = _load(cfg)
+        hashes = fingerprint.hashes(cfg, dataset.hash)
+        _journal_start(journal, cfg, dataset, hashes)
+        report = _evaluate(cfg, dataset, journal)
+        _journal_end(journal, cfg, report)
+    log.info("%s", "  ".join(f"{key}={value:.4f}" for key, value in report.metrics.items()))
+    return report.metrics
+
+
+def _load(cfg: DictConfig) -> "Dataset":
+    from sweeproute import data
+
+    return data.load(OmegaConf.to_container(cfg.data, resolve=True))
+
+
+def _settle(cfg: DictConfig) -> None:
+    """Where no launcher has settled them: the device that is there, every core."""
+    with open_dict(cfg):
+        if cfg.device == "auto":
+            cfg.device = estimators.settle_device(cfg.device)
+        if cfg.threads is None:
+            cfg.threads = os.cpu_count()
+
+
+def _pin_seeds(seed: int) -> None:
+    import numpy as np
+
+    random.seed(seed)
+    np.random.seed(seed % 2**32)
+
+
+def _evaluate(cfg: DictConfig, dataset: "Dataset", journal: Journal) -> "Report":
+    from sweeproute.betting import BettingRule
+    from sweeproute.evaluation import evaluate
+    from sweeproute.validation import walk_forward
+
+    validation = cfg.validation
+    folds = walk_forward(
+        dataset.season,
+        dataset.kickoff,
+        window=validation.window,
+        window_seasons=validation.window_seasons,
+        first_test_season=validation.first_test_season,
+        gap_seasons=validation.gap_seasons,
+        calibration_seasons=validation.calibration_seasons,
+        selection_seasons=tuple(validation.selection_seasons),
+    )
+
+    def on_fold(season: int, metrics: dict[str, float]) -> None:
+        journal.metrics(metrics, step=season)
+
+    rule = BettingRule(min_edge=cfg.betting.min_edge, stake=cfg.betting.stake)
+    return evaluate(lambda: estimators.build(cfg.model), dataset, folds, rule, on_fold)
+
+
+def _journal_start(journal: Journal, cfg: DictConfig, dataset: "Dataset", hashes: dict[str, str]) -> None:
+    settled = fingerprint.settled_config(cfg)
+    journal.params(
+        {"seed": cfg.seed, **_flat({group: settled[group] for group in _PARAMETERS if group != "model"})}
+        | _flat({"model": {"type": cfg.model.type, "params": settled["model"]["params"]}})
+    )
+    versions = {f"version.{name}": version for name, version in fingerprint.library_versions().items()}
+    tags = hashes | fingerprint.git_state() | versions
+    tags |= {
+        "seed": str(cfg.seed),
+        "model_type": cfg.model.type,
+        "device": cfg.device,
+        "threads": str(cfg.threads),
+        "features_hash": dataset.feature_hash,
+        "n_features": str(dataset.features.shape[1]),
+        "overrides": " ".join(HydraConfig.get().overrides.task),
+    }
+    journal.tags({f"sweeproute.{name}": value for name, value in tags.items()})
+    journal.input(
+        dataset.name,
+        dataset.hash,
+        source=str(cfg.data.get("path") or dataset.name),
+        profile={"n_games": len(dataset.outcome), "n_features": dataset.features.shape[1], **dataset.set_aside},
+    )
+    config = journal.folder / "config.yaml"
+    OmegaConf.save(OmegaConf.create(settled), config)
+    journal.artifact(config)
+    features = journal.folder / "features.txt"
+    features.write_text("\n".join(map(str, dataset.features.columns)) + "\n", encoding="utf-8")
+    journal.artifact(features)
+
+
+def _journal_end(journal: Journal, cfg: DictConfig, report: "Report") -> None:
+    seasons = sorted(report.by_season)
+    # The store shows the value of the last step: the pooled one stands behind the seasons.
+    journal.metrics(report.metrics, step=seasons[-1] + 1)
+    journal.metrics({"fit_s": report.fit_seconds, "predict_s": report.predict_seconds})
+    journal.tags({"sweeproute.device_class": fingerprint.device_class(cfg.device, cfg.threads)})
+    report.predictions.to_parquet(journal.folder / PREDICTIONS, index=False)
+    journal.artifact(PREDICTIONS)
+    if cfg.tracking.models != "none":
+        estimators.save(report.model, journal.folder / MODEL)
+
+
+def _flat(tree: Any, prefix: str = "") -> dict[str, Any]:
+    """A nested mapping as dotted keys."""
+    if not isinstance(tree, dict):
+        return {prefix: tree}
+    return {key: value for name, sub in tree.items() for key, value in _flat(sub, f"{prefix}.{name}" if prefix else name).items()}
+
+
+def _optional_list(values: Any) -> list[int] | None:
+    return None if values is None else list(values)

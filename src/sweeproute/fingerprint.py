@@ -1,0 +1,171 @@
+"""Says what makes two trials the same: a hash of the config that counts, the data, the code and the seed."""
+
+import functools
+import hashlib
+import importlib.metadata
+import importlib.util
+import json
+import platform
+import re
+import subprocess
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+from omegaconf import DictConfig, ListConfig, Node, OmegaConf
+
+from sweeproute.config import WHERE_AND_HOW
+
+# Their values differ from run to run or from machine to machine: they count by their text.
+_VOLATILE = re.compile(r"\$\{(now|hydra|oc\.env|env)[:.]")
+_REFERENCE = re.compile(r"\$\{([^${}:]+)\}")
+# Keys of a data source that say where its content lies; the content has a hash of its own.
+_DATA_PLACES = ("path", "url", "sha256")
+_LIBRARIES = ("numpy", "pandas", "scikit-learn", "xgboost", "lightgbm", "torch", "sweeproute")
+
+
+def settled_config(cfg: DictConfig) -> dict[str, Any]:
+    """The config with its interpolations resolved, but for those that reach the clock, Hydra, the environment or a key
+    that says where and how a trial runs: these stay as text.
+
+    Args:
+        cfg: A trial's config.
+
+    Returns:
+        A plain mapping, fit for JSON.
+    """
+    plain = _plain(cfg, cfg)
+    assert isinstance(plain, dict)
+    return plain
+
+
+def _plain(node: Any, root: DictConfig) -> Any:
+    if isinstance(node, DictConfig):
+        return {str(key): _child(node, key, root) for key in node}
+    if isinstance(node, ListConfig):
+        return [_child(node, index, root) for index in range(len(node))]
+    return node
+
+
+def _child(parent: DictConfig | ListConfig, key: Any, root: DictConfig) -> Any:
+    node = parent._get_node(key)
+    if not isinstance(node, Node) or not node._is_interpolation():
+        return _plain(None if OmegaConf.is_missing(parent, key) else parent[key], root)
+    text = node._value()
+    return text if _reaches_outside(text, root) else _plain(parent[key], root)
+
+
+def _reaches_outside(text: str, root: DictConfig, depth: int = 10) -> bool:
+    """Whether an interpolation leads, by whatever way, to something that is not the trial's own."""
+    if _VOLATILE.search(text):
+        return True
+    for key in _REFERENCE.findall(text):
+        if key.split(".")[0] in WHERE_AND_HOW:
+            return True
+        parent, _, leaf = key.rpartition(".")
+        holder = OmegaConf.select(root, parent) if parent and not key.startswith(".") else root
+        node = holder._get_node(leaf) if isinstance(holder, DictConfig) and leaf in holder else None
+        if depth and isinstance(node, Node) and node._is_interpolation():
+            if _reaches_outside(node._value(), root, depth - 1):
+                return True
+    return False
+
+
+def hashes(cfg: DictConfig, data_hash: str) -> dict[str, str]:
+    """Hash what makes a trial what it is.
+
+    Args:
+        cfg: The trial's config.
+        data_hash: Hash of the data set's content.
+
+    Returns:
+        fingerprint, data_hash and code_hash, 64 hexadecimal digits each.
+    """
+    counted = {key: value for key, value in settled_config(cfg).items() if key not in WHERE_AND_HOW}
+    counted["data"] = {key: value for key, value in counted["data"].items() if key not in _DATA_PLACES}
+    code = code_hash(tuple(cfg.code))
+    text = json.dumps([counted, data_hash, code, cfg.seed], sort_keys=True)
+    return {"fingerprint": _sha256(text.encode()), "data_hash": data_hash, "code_hash": code}
+
+
+@functools.lru_cache(maxsize=8)
+def code_hash(names: Sequence[str]) -> str:
+    """Hash the code that a trial can depend on.
+
+    Args:
+        names: Files relative to the working directory, or modules and packages by their dotted name.
+
+    Returns:
+        64 hexadecimal digits; a name that does not exist here counts as absent.
+    """
+    digest = hashlib.sha256()
+    for name in names:
+        for relative, path in _sources(name):
+            digest.update(f"{name}:{relative}\0".encode())
+            digest.update(path.read_bytes())
+    return digest.hexdigest()
+
+
+def _sources(name: str) -> Iterator[tuple[str, Path]]:
+    if name.endswith(".py"):
+        path = Path(name)
+        if path.is_file():
+            yield path.name, path
+        return
+    spec = importlib.util.find_spec(name)
+    if spec is None:
+        return
+    if spec.submodule_search_locations:
+        for folder in map(Path, spec.submodule_search_locations):
+            yield from ((p.relative_to(folder).as_posix(), p) for p in sorted(folder.rglob("*.py")))
+    elif spec.origin:
+        yield Path(spec.origin).name, Path(spec.origin)
+
+
+@functools.lru_cache(maxsize=1)
+def git_state() -> dict[str, str]:
+    """The commit of the working directory and whether anything differs from it; empty outside a repository."""
+
+    def ask(*words: str) -> str:
+        answer = subprocess.run(["git", *words], capture_output=True, text=True, check=True, timeout=10)
+        return answer.stdout.strip()
+
+    try:
+        commit = ask("rev-parse", "HEAD")
+        dirty = bool(ask("status", "--porcelain", "--untracked-files=no"))
+    except (OSError, subprocess.SubprocessError):
+        return {}
+    return {"git_commit": commit, "git_dirty": str(dirty).lower()}
+
+
+@functools.lru_cache(maxsize=1)
+def library_versions() -> dict[str, str]:
+    """Versions of Python and of the libraries that can change a result."""
+    found = {"python": platform.python_version()}
+    for name in _LIBRARIES:
+        try:
+            found[name] = importlib.metadata.version(name)
+        except importlib.metadata.PackageNotFoundError:
+            continue
+    return found
+
+
+def device_class(device: str, threads: int | None) -> str:
+    """What has to agree for two results to be bitwise equal, beside the fingerprint.
+
+    Args:
+        device: cpu or cuda.
+        threads: Threads of the job.
+
+    Returns:
+        Device, machine, BLAS kernel, threads and library versions, as text.
+    """
+    import threadpoolctl
+
+    kernels = {f"{p['internal_api']}-{p.get('architecture', '?')}" for p in threadpoolctl.threadpool_info()}
+    versions = ",".join(f"{name}={version}" for name, version in library_versions().items())
+    return f"{device};{platform.machine()};{'+'.join(sorted(kernels))};threads={threads};{versions}"
+
+
+def _sha256(content: bytes) -> str:
+    return hashlib.sha256(content).hexdigest()

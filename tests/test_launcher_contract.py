@@ -1,0 +1,42 @@
+"""Hydra's own contract suites for launchers, against ours: with Hydra's sweeper, and with ours."""
+
+import pytest
+from hydra.core.plugins import Plugins
+from hydra.plugins.launcher import Launcher
+from hydra.plugins.sweeper import Sweeper
+from hydra.test_utils.launcher_common_tests import BatchedSweeperTestSuite, IntegrationTestSuite, LauncherTestSuite
+from hydra_plugins.sweeproute.launcher import RoutedLauncher
+from hydra_plugins.sweeproute.sweeper import SearchSweeper
+
+SWEEPERS = ["basic", "search"]
+
+
+def test_hydra_discovers_both():
+    assert RoutedLauncher.__name__ in [x.__name__ for x in Plugins.instance().discover(Launcher)]
+    assert SearchSweeper.__name__ in [x.__name__ for x in Plugins.instance().discover(Sweeper)]
+
+
+@pytest.mark.spawn
+@pytest.mark.parametrize(
+    ("launcher_name", "overrides"), [("routed", [f"hydra/sweeper={sweeper}"]) for sweeper in SWEEPERS], ids=SWEEPERS
+)
+class TestRoutedLauncher(LauncherTestSuite):
+    """Single batches."""
+
+
+@pytest.mark.parametrize(
+    ("launcher_name", "overrides"),
+    [("routed", [f"hydra/sweeper={sweeper}", "hydra.sweeper.max_batch_size=2"]) for sweeper in SWEEPERS],
+    ids=SWEEPERS,
+)
+class TestRoutedLauncherInBatches(BatchedSweeperTestSuite):
+    """Batches of two."""
+
+
+@pytest.mark.parametrize(
+    ("task_launcher_cfg", "extra_flags"),
+    [({}, ["-m", "hydra/launcher=routed", f"hydra/sweeper={sweeper}"]) for sweeper in SWEEPERS],
+    ids=SWEEPERS,
+)
+class TestRoutedLauncherInAnApp(IntegrationTestSuite):
+    """Real processes."""
