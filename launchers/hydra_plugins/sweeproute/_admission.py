@@ -1,0 +1,169 @@
+"""Says whether a platform can take a job, now or ever, from what both declare."""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from ._errors import SettingsError, nearest_first
+
+
+class RoutingError(SettingsError):
+    """A rule, a setting or a job that no platform can serve."""
+
+
+class UnknownPlatformError(RoutingError):
+    """A platform was named that the registry does not have."""
+
+    def __init__(self, where: str, name: str, known: Iterable[str]) -> None:
+        super().__init__(
+            f"{where} names the platform {name!r}, which is not in the registry. Allowed: {nearest_first(name, known)}."
+        )
+
+
+class DoesNotFitError(RoutingError):
+    """A job needs more memory than any platform that it may use has in all."""
+
+    def __init__(self, job: "JobClass", platforms: Iterable["PlatformState"]) -> None:
+        largest = max(platforms, key=lambda state: state.memory_gb)
+        which = "which was asked for" if job.asked else "the largest"
+        super().__init__(
+            f"A job fits on no platform that it may use: {largest.name}, {which}, {shortage(job, largest)}. "
+            "Lower what the job asks for, or add a platform."
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class JobClass:
+    """All that the policy reads of a job; jobs of equal classes are decided alike.
+
+    Attributes:
+        fields: what rules match on, as (name, value) pairs with hashable values; "model_type" also selects the speed.
+        priority: 1 to 10, 10 first.
+        memory_gb: main memory that the job needs.
+        gpu_memory_gb: GPU memory that the job needs where the platform has a GPU; elsewhere it runs on the CPU.
+        minutes: estimated duration on a platform of speed 1.
+        asked: the platform that the user forces, or None.
+        avoid: platforms where the job used up its attempts or ran out of memory.
+        alone: run with nothing beside it.
+        model_type: the field of that name, empty where there is none.
+    """
+
+    fields: tuple[tuple[str, Any], ...]
+    priority: int = 5
+    memory_gb: float = 1.0
+    gpu_memory_gb: float = 0.0
+    minutes: float = 60.0
+    asked: str | None = None
+    avoid: tuple[str, ...] = ()
+    alone: bool = False
+    model_type: str = field(init=False, repr=False, compare=False)
+    _hash: int = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "model_type", str(dict(self.fields).get("model_type", "")))
+        decisive = (self.fields, self.priority, self.memory_gb, self.minutes, self.asked, self.avoid, self.alone)
+        object.__setattr__(self, "_hash", hash(decisive))
+        if not 1 <= self.priority <= 10:
+            raise RoutingError(f"A job has the priority {self.priority}. Allowed: 1 to 10, and 10 runs first.")
+
+    def __hash__(self) -> int:
+        return self._hash  # a class is looked up some twenty times for each of its jobs
+
+
+@dataclass(frozen=True, slots=True)
+class PlatformState:
+    """One platform in a snapshot.
+
+    Attributes:
+        name: its key in the registry.
+        slots: jobs that it runs at once.
+        running: slots that are taken; a job that runs alone takes them all.
+        memory_gb, memory_free_gb: main memory in all, and free now after reservations.
+        gpu_memory_gb, gpu_memory_free_gb: the same of the GPU; 0 in all means that it has none.
+        available: whether it takes jobs.
+        why: empty, or why it is unavailable, as a clause that follows its name.
+        speed: by model type, 1 is normal and 2 takes half the time; a type that is absent has 1.
+        free_at: when, by estimates, a job that comes last could start (same clock as `now`), or None if unknown.
+    """
+
+    name: str
+    slots: int
+    running: int = 0
+    memory_gb: float = float("inf")
+    memory_free_gb: float = float("inf")
+    gpu_memory_gb: float = 0.0
+    gpu_memory_free_gb: float = 0.0
+    available: bool = True
+    why: str = ""
+    speed: Mapping[str, float] = field(default_factory=dict)
+    free_at: float | None = None
+
+
+Snapshot = Mapping[str, PlatformState]
+
+
+def expected_s(job: JobClass, state: PlatformState) -> float:
+    """Estimated seconds of a job of this class on a platform.
+
+    Args:
+        job: the class.
+        state: the platform.
+
+    Returns:
+        Seconds, from the class's minutes and the platform's speed for its model type.
+    """
+    seconds = job.minutes * 60.0
+    if not state.speed:
+        return seconds
+    speed = state.speed.get(job.model_type)
+    if speed is None:
+        wanted = job.model_type.casefold()
+        speed = next((value for name, value in state.speed.items() if name.casefold() == wanted), 1.0)
+    return seconds / speed
+
+
+def folded(value: Any) -> Any:
+    """A value as rules compare it: text in any case is the same text."""
+    return value.casefold() if isinstance(value, str) else value
+
+
+def holds(job: JobClass, state: PlatformState) -> bool:
+    """Whether a platform could ever hold a job, were it idle."""
+    return not shortage(job, state)
+
+
+def shortage(job: JobClass, state: PlatformState) -> str:
+    """What a platform lacks to ever hold a job, as a clause; a job for a GPU runs on the CPU where there is none."""
+    if job.memory_gb > state.memory_gb:
+        return f"has {state.memory_gb:.3g} GB of memory in all, {job.memory_gb:g} GB needed"
+    if state.gpu_memory_gb and job.gpu_memory_gb > state.gpu_memory_gb:
+        return f"has {state.gpu_memory_gb:.3g} GB of GPU memory in all, {job.gpu_memory_gb:g} GB needed"
+    return ""
+
+
+def barrier(job: JobClass, state: PlatformState) -> str:
+    """What keeps a job from a platform however long it waits, as a clause; empty when nothing does."""
+    if not state.available:
+        return state.why or "is unavailable"
+    if state.name in job.avoid:
+        return "was tried without success"
+    return shortage(job, state)
+
+
+def obstacle(job: JobClass, state: PlatformState) -> str:
+    """What a job has to wait for on a platform, as a clause; empty when it can start.
+
+    An idle platform takes a job whatever memory is free: others may use the machine for ever, and a job that waited for
+    them would never run.
+    """
+    if state.running >= state.slots:
+        return "is full"
+    if state.running == 0:
+        return ""
+    if job.alone:
+        return "is busy with other jobs, none may run beside this one"
+    if job.memory_gb > state.memory_free_gb:
+        return f"has {max(0.0, state.memory_free_gb):.3g} GB of memory free, {job.memory_gb:g} GB needed"
+    if state.gpu_memory_gb and job.gpu_memory_gb > state.gpu_memory_free_gb:
+        return f"has {max(0.0, state.gpu_memory_free_gb):.3g} GB of GPU memory free, {job.gpu_memory_gb:g} GB needed"
+    return ""

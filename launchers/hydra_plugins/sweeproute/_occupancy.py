@@ -1,0 +1,145 @@
+"""Keeps what runs on one platform: its slots with the memory that they reserve."""
+
+import heapq
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Generic, TypeVar
+
+from ._admission import JobClass, PlatformState, expected_s
+from ._durations import remaining_s
+
+Job = TypeVar("Job")
+
+
+class Condition(StrEnum):
+    """The states of a platform's machine; `Occupancy.move` is its only transition."""
+
+    AVAILABLE = "available"
+    DOWN = "down"
+
+
+@dataclass(slots=True)
+class Running(Generic[Job]):
+    """A job in a slot.
+
+    Attributes:
+        job: the job.
+        job_class: its class in this attempt.
+        started: when it started, in the scheduler's seconds.
+        expected_s: how long it is expected to run.
+        measured: whether the platform's memory was last measured with it running.
+    """
+
+    job: Job
+    job_class: JobClass
+    started: float
+    expected_s: float
+    measured: bool = False
+
+
+class Occupancy(Generic[Job]):
+    """What runs on one platform.
+
+    Args:
+        spec: the platform as it is at the start, nothing running.
+
+    Attributes:
+        running: by slot.
+        done: jobs that finished here.
+        failed: jobs that failed here for good.
+    """
+
+    def __init__(self, spec: PlatformState) -> None:
+        self.spec = spec
+        self.condition = Condition.AVAILABLE if spec.available else Condition.DOWN
+        self.why = spec.why
+        self.running: dict[int, Running[Job]] = {}
+        self.done = 0
+        self.failed = 0
+        self._free = list(range(spec.slots))
+        self._expected_s: dict[JobClass, float] = {}
+        self._alone = False
+        self._reserved_gb = 0.0
+        self._reserved_gpu_gb = 0.0
+        self._measured_gb: float | None = None
+
+    def move(self, condition: Condition, why: str) -> None:
+        """Change the condition, `why` being empty or a clause that follows the platform's name."""
+        self.condition, self.why = condition, why
+
+    def open(self) -> bool:
+        """Whether another job could start."""
+        return self.condition is Condition.AVAILABLE and bool(self._free) and not self._alone
+
+    def start(self, job: Job, job_class: JobClass, now: float) -> int:
+        """Put a job into the lowest free slot.
+
+        Returns:
+            The slot.
+        """
+        slot = heapq.heappop(self._free)
+        self.running[slot] = Running(job, job_class, now, self.expected_s(job_class))
+        self._reserve()
+        return slot
+
+    def end(self, slot: int) -> Running[Job]:
+        """Free a slot.
+
+        Returns:
+            What ran in it.
+        """
+        running = self.running.pop(slot)
+        heapq.heappush(self._free, slot)
+        self._reserve()
+        return running
+
+    def measure(self, free_gb: float) -> None:
+        """Note the main memory that was found free just now."""
+        self._measured_gb = free_gb
+        for running in self.running.values():
+            running.measured = True
+
+    def memory_free_gb(self) -> float:
+        """What reservations leave, or what was measured less what has been reserved since, whichever is smaller."""
+        free = self.spec.memory_gb - self._reserved_gb
+        if self._measured_gb is None:
+            return free
+        since = sum(running.job_class.memory_gb for running in self.running.values() if not running.measured)
+        return min(free, self._measured_gb - since)
+
+    def expected_s(self, job_class: JobClass) -> float:
+        """Estimated seconds of a job of this class here."""
+        seconds = self._expected_s.get(job_class)
+        if seconds is None:
+            seconds = self._expected_s[job_class] = expected_s(job_class, self.spec)
+        return seconds
+
+    def left_s(self, now: float) -> float:
+        """Expected seconds of work in what runs."""
+        return sum(remaining_s(running.expected_s, now - running.started) for running in self.running.values())
+
+    def state(self, free_at: float | None) -> PlatformState:
+        """The platform as the policy sees it; see PlatformState for `free_at`."""
+        spec = self.spec
+        return PlatformState(
+            name=spec.name,
+            slots=spec.slots,
+            running=spec.slots if self._alone else len(self.running),
+            memory_gb=spec.memory_gb,
+            memory_free_gb=self.memory_free_gb(),
+            gpu_memory_gb=spec.gpu_memory_gb,
+            gpu_memory_free_gb=spec.gpu_memory_gb - self._reserved_gpu_gb,
+            available=self.condition is Condition.AVAILABLE,
+            why=self.why,
+            speed=spec.speed,
+            free_at=free_at,
+        )
+
+    def _reserve(self) -> None:
+        """Sum reservations anew: sums kept by adding and subtracting drift, and slots are few."""
+        self._alone = False
+        self._reserved_gb = self._reserved_gpu_gb = 0.0
+        for running in self.running.values():
+            self._alone |= running.job_class.alone
+            self._reserved_gb += running.job_class.memory_gb
+            self._reserved_gpu_gb += running.job_class.gpu_memory_gb
