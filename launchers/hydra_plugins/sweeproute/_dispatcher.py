@@ -188,7 +188,7 @@ class Dispatcher:
             answer = event.answer
             launch |= {"run_s": answer["run_s"], "identity": answer.get("identity")}
             if answer["status"] == "COMPLETED":
-                launch |= {"state": "FINISHED", "value": answer["value"]}
+                launch |= {"state": "FINISHED", "value": answer["value"], "unfit": answer["unfit"]}
                 outcome = Outcome("FINISHED", None, "")
             else:
                 launch |= {"state": "FAILED", "error": answer["error"]}

@@ -9,7 +9,6 @@ from hydra.core.utils import JobReturn, JobRuntime, JobStatus
 from omegaconf import DictConfig, OmegaConf, open_dict
 
 from ._errors import JobFailedError
-from ._values import from_json
 
 
 class RoutedReturn(JobReturn):
@@ -24,6 +23,7 @@ class RoutedReturn(JobReturn):
         if launch["state"] == "FINISHED":
             self.status = JobStatus.COMPLETED
             self._return_value = launch["value"]
+            self._unfit = launch["unfit"]
         else:
             self.status = JobStatus.FAILED
             error = launch["error"]
@@ -35,7 +35,12 @@ class RoutedReturn(JobReturn):
     def return_value(self) -> Any:
         """The task's value; raises what the job failed with, or that its value does not fit into JSON."""
         if self.status == JobStatus.COMPLETED:
-            return from_json(self._return_value)
+            if self._unfit:
+                raise TypeError(
+                    f"The job finished, but its return value could not be sent: {self._unfit}. Return numbers, strings, "
+                    "lists or mappings, and write the rest to the job's folder."
+                )
+            return self._return_value
         return super().return_value
 
     @return_value.setter

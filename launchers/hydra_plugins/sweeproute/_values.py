@@ -2,8 +2,10 @@
 
 from typing import Any
 
+from omegaconf import OmegaConf
 
-def to_json(value: Any) -> dict[str, Any]:
+
+def to_json(value: Any) -> tuple[Any, str | None]:
     """Turn a return value into what `json.dumps` takes.
 
     Args:
@@ -11,26 +13,12 @@ def to_json(value: Any) -> dict[str, Any]:
             tuples and arrays become lists.
 
     Returns:
-        `{"json": ...}`, or `{"unfit": "why"}` where JSON cannot hold the value.
+        The value, and None; or None, and why JSON cannot hold it.
     """
     try:
-        return {"json": _plain(value)}
+        return _plain(value), None
     except TypeError as error:
-        return {"unfit": str(error)}
-
-
-def from_json(packed: dict[str, Any]) -> Any:
-    """Turn it back.
-
-    Raises:
-        TypeError: JSON could not hold the value; the job's files are there all the same.
-    """
-    if "unfit" in packed:
-        raise TypeError(
-            f"The job finished, but its return value could not be sent: {packed['unfit']}. "
-            "Return numbers, strings, lists or mappings, and write the rest to the job's folder."
-        )
-    return packed["json"]
+        return None, str(error)
 
 
 def _plain(value: Any) -> Any:
@@ -45,8 +33,6 @@ def _plain(value: Any) -> Any:
         return [_plain(item) for item in value]
     if hasattr(value, "tolist"):  # NumPy's arrays and scalars, tensors, pandas' Series
         return _plain(value.tolist())
-    from omegaconf import OmegaConf
-
     if OmegaConf.is_config(value):
         return _plain(OmegaConf.to_container(value, resolve=True))
     raise TypeError(f"an object of type {type(value).__qualname__}")

@@ -183,7 +183,8 @@ def run(message: Message) -> str:
                     returned, identity = run_job(message)
                 answer["identity"] = identity
                 if returned.status == JobStatus.COMPLETED:
-                    answer |= {"status": "COMPLETED", "value": to_json(returned._return_value)}
+                    value, unfit = to_json(returned._return_value)
+                    answer |= {"status": "COMPLETED", "value": value, "unfit": unfit}
                 else:
                     answer |= {"status": "FAILED", "error": describe(returned._return_value)}
             except Exception as error:
