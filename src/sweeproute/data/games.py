@@ -95,10 +95,13 @@ def check(games: pd.DataFrame, market: bool = False) -> None:
         blank = games[column].isna() | (games[column].astype(str).str.strip() == "")
         refuse_first(games, column, blank.to_numpy(), "is no name", "text in every row")
     begin, _ = spans(games)
-    _check_once(games, begin)
+    again = games["game_id"].duplicated().to_numpy()
+    refuse_first(games, "game_id", again, "is a duplicate game, it stands in a row above", "each game once")
     season = games["season"].to_numpy(np.int64)
     check_seasons(season, begin, games.index.to_numpy(), "gameday")
     _check_weeks(games, season, begin)
+    # After the dates: a wrong one often falls on a day on which the team plays.
+    _check_days(games, begin)
 
 
 def _check_numbers(games: pd.DataFrame, market: bool) -> None:
@@ -134,9 +137,7 @@ def _check_numbers(games: pd.DataFrame, market: bool) -> None:
         refuse_first(games, "result", differs, "is not home_score minus away_score", "their difference")
 
 
-def _check_once(games: pd.DataFrame, begin: np.ndarray) -> None:
-    again = games["game_id"].duplicated().to_numpy()
-    refuse_first(games, "game_id", again, "is a duplicate game, it stands in a row above", "each game once")
+def _check_days(games: pd.DataFrame, begin: np.ndarray) -> None:
     day = begin.astype("datetime64[D]")
     home, away = games["home_team"].replace(FRANCHISE), games["away_team"].replace(FRANCHISE)
     refuse_first(games, "away_team", (home == away).to_numpy(), "plays against itself", "two different teams")
