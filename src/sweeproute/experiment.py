@@ -1,5 +1,6 @@
 """Runs one trial: the only module that knows data, folds, models, scores and the journal together."""
 
+import json
 import logging
 import os
 import random
@@ -156,7 +157,7 @@ def _journal_start(journal: Journal, cfg: DictConfig, dataset: "Dataset", hashes
         "threads": str(cfg.threads),
         "features_hash": dataset.feature_hash,
         "n_features": str(dataset.features.shape[1]),
-        "overrides": " ".join(HydraConfig.get().overrides.task),
+        "overrides": json.dumps(list(HydraConfig.get().overrides.task)),
     }
     journal.tags({f"sweeproute.{name}": value for name, value in tags.items()})
     journal.input(
