@@ -16,7 +16,7 @@ import pandas as pd
 import pytest
 
 import sweeproute.data
-from sweeproute.data import DataError, Dataset, load
+from sweeproute.data import DataError, Dataset, load, load_games
 from sweeproute.data.league import simulate
 
 ROW = 20  # a row in the middle of the first season; the header is row 1 of the file, so it is row 22 there
@@ -98,7 +98,7 @@ def test_market_columns_are_features_only_when_asked_for() -> None:
 
 
 def test_the_truth_about_the_league_is_no_feature() -> None:
-    table = sweeproute.data.games({"source": "league"})
+    table = load_games({"source": "league"})
     assert "home_win_probability" in table.columns
     assert "home_win_probability" not in load({"source": "league", "market_features": True}).features.columns
 

@@ -27,7 +27,7 @@ from sweeproute.data.store import (
 )
 from sweeproute.data.table import load_table
 
-__all__ = ["DataError", "Dataset", "Upcoming", "games", "load"]
+__all__ = ["DataError", "Dataset", "Upcoming", "load", "load_games"]
 
 Settings = LeagueData | NflData | CsvData
 SOURCES: dict[str, type[Settings]] = {"league": LeagueData, "nfl": NflData, "csv": CsvData}
@@ -57,7 +57,7 @@ def load(config: Mapping[str, Any]) -> Dataset:
     return _loaded[key]
 
 
-def games(config: Mapping[str, Any]) -> pd.DataFrame:
+def load_games(config: Mapping[str, Any]) -> pd.DataFrame:
     """Return the games table itself, for the sources `league` and `nfl`.
 
     Args:
