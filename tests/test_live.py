@@ -7,7 +7,7 @@ import sys
 import pytest
 
 from hydra_plugins.sweeproute._live import LINES_S, REFRESH_S, SweepState, duration, open_view, summary
-from hydra_plugins.sweeproute._scheduler import Counts
+from hydra_plugins.sweeproute._occupancy import Counts
 
 BUSY = SweepState(
     platforms={"local_m4": Counts(4, 4, 20, 29, 1), "remote_4090": Counts(2, 0, 0, 0, 0)},

@@ -7,9 +7,10 @@ from typing import Any
 import pytest
 
 from hydra_plugins.sweeproute._durations import Load
+from hydra_plugins.sweeproute._occupancy import Counts
 from hydra_plugins.sweeproute._policy import JobClass, Overflow, PlatformState, Policy, Rule
 from hydra_plugins.sweeproute._retry import Outcome
-from hydra_plugins.sweeproute._scheduler import REVIEW_S, Assignment, Counts, Job, Scheduler
+from hydra_plugins.sweeproute._scheduler import REVIEW_S, Assignment, Job, Scheduler
 from hydra_plugins.sweeproute._simulator import JobList
 
 FINISHED = Outcome("FINISHED")

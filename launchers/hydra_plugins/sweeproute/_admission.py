@@ -150,20 +150,30 @@ def barrier(job: JobClass, state: PlatformState) -> str:
     return shortage(job, state)
 
 
-def obstacle(job: JobClass, state: PlatformState) -> str:
-    """What a job has to wait for on a platform, as a clause; empty when it can start.
+def has_room(job: JobClass, state: PlatformState) -> bool:
+    """Whether a job could start on a platform now, were there no barrier.
 
     An idle platform takes a job whatever memory is free: others may use the machine for ever, and a job that waited for
     them would never run.
     """
+    if state.running == 0:
+        return True
+    return (
+        state.running < state.slots
+        and not job.alone
+        and job.memory_gb <= state.memory_free_gb
+        and (not state.gpu_memory_gb or job.gpu_memory_gb <= state.gpu_memory_free_gb)
+    )
+
+
+def obstacle(job: JobClass, state: PlatformState) -> str:
+    """What a job has to wait for on a platform, as a clause; empty when it has room."""
+    if has_room(job, state):
+        return ""
     if state.running >= state.slots:
         return "is full"
-    if state.running == 0:
-        return ""
     if job.alone:
         return "is busy with other jobs, none may run beside this one"
     if job.memory_gb > state.memory_free_gb:
         return f"has {max(0.0, state.memory_free_gb):.3g} GB of memory free, {job.memory_gb:g} GB needed"
-    if state.gpu_memory_gb and job.gpu_memory_gb > state.gpu_memory_free_gb:
-        return f"has {max(0.0, state.gpu_memory_free_gb):.3g} GB of GPU memory free, {job.gpu_memory_gb:g} GB needed"
-    return ""
+    return f"has {max(0.0, state.gpu_memory_free_gb):.3g} GB of GPU memory free, {job.gpu_memory_gb:g} GB needed"

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol, TextIO
 
-from ._scheduler import Counts
+from ._occupancy import Counts
 
 if TYPE_CHECKING:
     from rich.table import Table

@@ -18,6 +18,17 @@ class Condition(StrEnum):
     DOWN = "down"
 
 
+@dataclass(frozen=True, slots=True)
+class Counts:
+    """Jobs of one platform; `queued` are those that wait for it as things stand, `failed` have no further attempt."""
+
+    slots: int
+    running: int
+    queued: int
+    done: int
+    failed: int
+
+
 @dataclass(slots=True)
 class Running(Generic[Job]):
     """A job in a slot.
@@ -117,6 +128,10 @@ class Occupancy(Generic[Job]):
     def left_s(self, now: float) -> float:
         """Expected seconds of work in what runs."""
         return sum(remaining_s(running.expected_s, now - running.started) for running in self.running.values())
+
+    def counts(self, queued: int) -> Counts:
+        """Jobs here; the platform does not know how many are queued for it."""
+        return Counts(self.spec.slots, len(self.running), queued, self.done, self.failed)
 
     def state(self, free_at: float | None) -> PlatformState:
         """The platform as the policy sees it; see PlatformState for `free_at`."""

@@ -20,6 +20,7 @@ from ._admission import (
     barrier,
     expected_s,
     folded,
+    has_room,
     holds,
     obstacle,
 )
@@ -200,13 +201,35 @@ class Policy:
             fallback = home.status == "scheduled_fallback"
             considered = _considered(job, states, state) if fallback else ()
             return Decision(home.status, state.name, home.reason, considered)
-        spare = None if job.asked else self._spare(job, state, states, now)
+        spare = self._spare(job, state, states.values(), now)
         if spare is None:
             return Decision("queued", state.name, f"{state.name} {hindered}")
-        reason = f"{state.name} {hindered}: overflow to {spare.name}"
-        if home.status == "scheduled_fallback":
-            reason = home.reason
-        return Decision(home.status, spare.name, reason, _considered(job, states, spare))
+        return self._overflow(job, home, state, spare, states)
+
+    def place_again(
+        self, job: JobClass, home: Home, states: Snapshot, now: float, queued: Decision, gained: Iterable[str]
+    ) -> Decision:
+        """Decide again for a class that waits, now that room has come to some platforms.
+
+        Args:
+            job: the class.
+            home: its home under the availability of `states`.
+            states: every platform by name.
+            now: seconds on the clock that `PlatformState.free_at` uses.
+            queued: what was decided before.
+            gained: platforms to which room has come since.
+
+        Returns:
+            The decision; `queued` where the new room is none for this class.
+        """
+        if home.platform in gained:
+            return self.place(job, home, states, now)
+        roomy = [states[name] for name in gained if has_room(job, states[name])]
+        if home.platform is None or not roomy:
+            return queued
+        state = states[home.platform]
+        spare = self._spare(job, state, roomy, now)
+        return queued if spare is None else self._overflow(job, home, state, spare, states)
 
     def decide(self, job: JobClass, snapshot: Snapshot | Sequence[PlatformState], now: float) -> Decision:
         """Decide for one job.
@@ -234,15 +257,21 @@ class Policy:
         states = snapshot if isinstance(snapshot, Mapping) else {state.name: state for state in snapshot}
         return self.place(job, self.home(job, states), states, now)
 
-    def _spare(self, job: JobClass, home: PlatformState, states: Snapshot, now: float) -> PlatformState | None:
+    def _overflow(
+        self, job: JobClass, home: Home, full: PlatformState, spare: PlatformState, states: Snapshot
+    ) -> Decision:
+        reason = f"{full.name} {obstacle(job, full)}: overflow to {spare.name}"
+        if home.status == "scheduled_fallback":
+            reason = home.reason
+        return Decision(home.status, spare.name, reason, _considered(job, states, spare))
+
+    def _spare(
+        self, job: JobClass, home: PlatformState, others: Iterable[PlatformState], now: float
+    ) -> PlatformState | None:
         """The platform with room that the overflow mode lets a job move to, the fastest first."""
-        if self.overflow == "never" or (self.overflow == "when_faster" and home.free_at is None):
+        if job.asked or self.overflow == "never" or (self.overflow == "when_faster" and home.free_at is None):
             return None
-        spares = [
-            state
-            for state in states.values()
-            if state.running < state.slots and state is not home and not (barrier(job, state) or obstacle(job, state))
-        ]
+        spares = [state for state in others if has_room(job, state) and state is not home and not barrier(job, state)]
         if not spares:
             return None
         best = spares[0] if len(spares) == 1 else min(spares, key=lambda state: expected_s(job, state))
@@ -254,23 +283,22 @@ class Policy:
 
 
 def _considered(job: JobClass, states: Snapshot, chosen: PlatformState) -> tuple[Alternative, ...]:
-    """Every platform but the chosen one; the full ones of a busy sweep are most of them, and need no more checks."""
-    return tuple(
-        [
-            _alternative(
-                state.name, "is full" if state.running >= state.slots and state.available else _verdict(job, state)
-            )
-            for state in states.values()
-            if state is not chosen
-        ]
-    )
+    """Every platform but the chosen one.
+
+    The verdicts are words without numbers, kept and not made anew: there is one for each platform and job.
+    """
+    return tuple([_alternative(state.name, _verdict(job, state)) for state in states.values() if state is not chosen])
 
 
 def _verdict(job: JobClass, state: PlatformState) -> str:
-    return barrier(job, state) or obstacle(job, state) or "has room, and is not faster"
+    if state.available and state.running >= state.slots:
+        return "is full"
+    if state.available and not has_room(job, state):
+        return "has a slot, and too little room"
+    return barrier(job, state) or "has room, and is not faster"
 
 
 @lru_cache(maxsize=1024)
 def _alternative(platform: str, verdict: str) -> Alternative:
-    """One object per verdict: ten thousand jobs on fifty platforms record half a million of a few hundred."""
+    """One object per verdict: ten thousand jobs on fifty platforms record half a million of them."""
     return Alternative(platform, verdict)

@@ -7,13 +7,12 @@ from typing import Protocol
 
 from ._admission import JobClass, PlatformState, RoutingError
 from ._durations import Load
-from ._occupancy import Condition, Occupancy
+from ._occupancy import Condition, Counts, Occupancy
 from ._policy import Decision, Home, Policy
 from ._retry import Backoff, Outcome, RetryQueue, RetryRules, Verdict
 
-# A class that waits because its platform is expected to be faster is decided anew this often: estimates grow old
-# without an event.
-REVIEW_S = 5.0
+# Seconds after which every class that waits is decided anew: estimates of what is faster grow old without an event.
+REVIEW_S = 10.0
 
 
 @dataclass(slots=True)
@@ -68,15 +67,12 @@ class Assignment:
     decision: Decision
 
 
-@dataclass(frozen=True, slots=True)
-class Counts:
-    """Jobs of one platform; `queued` are those that wait for it as things stand, `failed` have no further attempt."""
+@dataclass(slots=True)
+class _Blocked:
+    """A class that waits: its decision, and how many of the gains of room it has seen."""
 
-    slots: int
-    running: int
-    queued: int
-    done: int
-    failed: int
+    decision: Decision
+    gains_seen: int
 
 
 @dataclass(slots=True)
@@ -92,10 +88,10 @@ class Scheduler:
 
     It reads no clock: `now` is whatever seconds the caller counts, never running backwards.
 
-    Decisions are made per class. A class that cannot be placed is not decided again before something changes that could
-    make room, and does not block the classes behind it; once these have taken as many places as its platform has
-    slots, though, that platform is kept for it, so that a job that needs much memory, or the whole machine, does not
-    wait for ever.
+    Decisions are made per class. A class that cannot be placed is decided again when room has come to a platform, for
+    that platform alone, and does not block the classes behind it; once these have taken as many places as its platform
+    has slots, though, that platform is kept for it, so that a job that needs much memory, or the whole machine, does
+    not wait for ever.
 
     Args:
         policy: decides where.
@@ -126,7 +122,8 @@ class Scheduler:
         self._stale = set(self._platforms)
         self._open = {name for name, platform in self._platforms.items() if platform.open()}
         self._homes: dict[JobClass, Home] = {}
-        self._blocked: dict[JobClass, Decision] = {}
+        self._blocked: dict[JobClass, _Blocked] = {}
+        self._gains: list[str] = []  # platforms to which room has come, in order
         self._overtaken: dict[JobClass, int] = {}
         self._reviewed_at = float("-inf")
 
@@ -141,8 +138,8 @@ class Scheduler:
         """
         if now - self._reviewed_at >= REVIEW_S:
             self._reviewed_at = now
-            self._stale.update(decision.platform for decision in self._blocked.values() if decision.platform)
-            self._blocked.clear()
+            self._stale.update(waits.decision.platform for waits in self._blocked.values() if waits.decision.platform)
+            self._decide_anew()
         assignments = []
         while self._open:
             assignment = self._next(now)
@@ -165,9 +162,8 @@ class Scheduler:
             Whether this was the job's last attempt; if not, the job waits here for its next one.
         """
         place = self._platforms[platform]
-        was_open = place.open()
         running = place.end(slot)
-        self._freed(place, was_open)
+        self._freed(place)
         if outcome.status == "FINISHED":
             place.done += 1
             del self._tries[job.num]
@@ -201,8 +197,8 @@ class Scheduler:
         place.move(Condition.AVAILABLE if available else Condition.DOWN, why)
         self._states[platform] = place.state(None)
         self._homes.clear()
-        self._blocked.clear()
-        self._freed(place, was_open=False)
+        self._decide_anew()
+        self._freed(place)
 
     def set_memory(self, platform: str, free_gb: float) -> None:
         """Note the main memory in GB that was measured free on a platform just now."""
@@ -211,7 +207,7 @@ class Scheduler:
         place.measure(free_gb)
         self._stale.add(platform)
         if place.memory_free_gb() > before:
-            self._blocked.clear()
+            self._gains.append(platform)
 
     def next_wakeup(self, now: float) -> float | None:
         """When `assign` is worth calling again although nothing has happened; None for not before an event."""
@@ -233,10 +229,7 @@ class Scheduler:
             home = self._home(job_class).platform
             if home is not None:
                 queued[home] += number
-        return {
-            name: Counts(place.spec.slots, len(place.running), queued[name], place.done, place.failed)
-            for name, place in self._platforms.items()
-        }
+        return {name: place.counts(queued[name]) for name, place in self._platforms.items()}
 
     def loads(
         self,
@@ -285,7 +278,7 @@ class Scheduler:
         """
         job = self._take(job_class, now=float("inf"))
         self._tries.pop(job.num, None)
-        self._blocked.clear()
+        self._decide_anew()
         meant_for = self._platforms.get(self._policy.target(job_class)[0])
         if meant_for is not None:
             meant_for.failed += 1
@@ -301,16 +294,21 @@ class Scheduler:
         states: Mapping[str, PlatformState] = self._states
         ahead: list[JobClass] = []  # those that wait, and are overtaken by what is placed
         for job_class in sorted(waiting, key=_urgency):
-            decision = self._blocked.get(job_class)
-            if decision is None:
-                decision = self._policy.place(job_class, self._home(job_class), states, now)
+            blocked = self._blocked.get(job_class)
+            if blocked is None or blocked.gains_seen < len(self._gains):
+                home = self._home(job_class)
+                if blocked is None:
+                    decision = self._policy.place(job_class, home, states, now)
+                else:
+                    gained = dict.fromkeys(self._gains[blocked.gains_seen :])
+                    decision = self._policy.place_again(job_class, home, states, now, blocked.decision, gained)
                 if decision.status != "queued":
                     assert decision.platform is not None
                     self._note_overtaking(job_class, decision.platform, ahead)
                     return self._start(job_class, decision.platform, decision, now)
-                self._blocked[job_class] = decision
+                blocked = self._blocked[job_class] = _Blocked(decision, len(self._gains))
             ahead.append(job_class)
-            kept = decision.platform
+            kept = blocked.decision.platform
             if kept is not None and self._overtaken.get(job_class, 0) >= states[kept].slots:
                 states = {**states, kept: replace(states[kept], running=states[kept].slots)}
         return None
@@ -333,29 +331,26 @@ class Scheduler:
 
     def _note_overtaking(self, placed: JobClass, platform: str, ahead: list[JobClass]) -> None:
         if self._overtaken.pop(placed, 0) >= self._platforms[platform].spec.slots:
-            self._blocked.clear()  # the platform was kept from others
+            self._gains.append(platform)  # it was kept from others
             return
         for job_class in ahead:
-            if self._blocked[job_class].platform == platform:
+            if self._blocked[job_class].decision.platform == platform:
                 self._overtaken[job_class] = self._overtaken.get(job_class, 0) + 1
 
-    def _freed(self, place: Occupancy[Job], was_open: bool) -> None:
-        """Room has come: what waited for it is decided anew.
-
-        A class that did not move here while a slot was free has found it slower, and finds it so until its own home
-        changes, or at the next review.
-        """
-        name, overflow = place.spec.name, self._policy.overflow
+    def _freed(self, place: Occupancy[Job]) -> None:
+        """Room has come to a platform."""
+        name = place.spec.name
         self._stale.add(name)
-        if overflow == "always" or (overflow == "when_faster" and not was_open):
-            self._blocked.clear()
-        else:
-            for job_class in [waits for waits, decision in self._blocked.items() if decision.platform == name]:
-                del self._blocked[job_class]
+        self._gains.append(name)
         if place.open():
             self._open.add(name)
         else:
             self._open.discard(name)
+
+    def _decide_anew(self) -> None:
+        """Forget which classes wait, and for what."""
+        self._blocked.clear()
+        self._gains.clear()
 
     def _queued(self) -> dict[JobClass, int]:
         queued = dict(self._source.waiting())
