@@ -1,12 +1,17 @@
 """Makes sweep folders by hand, in the very formats that the launcher and the trials write."""
 
+import atexit
+import functools
 import json
+import shutil
+import tempfile
 import time
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from sweeproute.journal import Journal
+from sweeproute.store import connect
 
 
 class HandmadeSweep:
@@ -111,3 +116,19 @@ def _write(path: Path, content: Mapping[str, Any]) -> None:
     beside = path.with_suffix(".new")
     beside.write_text(json.dumps(content))
     beside.replace(path)
+
+
+@functools.cache
+def _migrated() -> Path:
+    """A SQLite store with MLflow's tables: making them takes a second, copying them none."""
+    folder = Path(tempfile.mkdtemp(prefix="mlflow-template-"))
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    connect(f"sqlite:///{folder / 'mlflow.db'}").search_experiments()
+    return folder / "mlflow.db"
+
+
+def fresh_store(folder: Path) -> str:
+    """The URI of a store in a folder, its tables there and no experiment of ours."""
+    path = folder / "mlflow.db"
+    shutil.copyfile(_migrated(), path)
+    return f"sqlite:///{path}"

@@ -212,7 +212,7 @@ class Replay:
         if found is not None:
             return StoreRun.found(self._store, found)
         tags = {**self._provenance(), **page.tags, "sweeproute.kind": "trial"}
-        tags["sweeproute.journal"] = page.journal or place
+        tags |= {"sweeproute.journal": page.journal or place, "sweeproute.attempt": str(attempt.number)}
         if "sweeproute.git_commit" in page.tags:
             tags["mlflow.source.git.commit"] = page.tags["sweeproute.git_commit"]
         if attempt.job is not None:
@@ -317,7 +317,7 @@ def _end(record: Record | None, journalled: _Progress, superseded: bool, phase: 
 
 def _launch_tags(attempt: Attempt, record: Record | None, superseded: bool, ended: bool) -> dict[str, str]:
     """What is known of a run from its launch; whether it counts only once it has ended."""
-    tags = {"sweeproute.attempt": str(attempt.number)}
+    tags: dict[str, str] = {}
     overrides = json.dumps(list(overrides_of(attempt.folder, record)))
     if len(overrides) <= TAG_LENGTH:
         # Longer ones stay out: half a list reproduces nothing.

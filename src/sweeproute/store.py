@@ -95,13 +95,24 @@ def open_store(uri: str, experiment: str, parent_run: str | None = None) -> Stor
         return _open(uri, experiment, parent_run, artifacts=path.parent / "mlartifacts")
 
 
-def _open(uri: str, experiment: str, parent_run: str | None, artifacts: Path | None) -> Store:
+def connect(uri: str) -> "MlflowClient":
+    """MLflow's client of a store, which is not asked for anything yet.
+
+    A server that does not answer is given up soon: whoever writes tries again, and whoever reads wants to know.
+    """
+    os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "1")
+    os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "20")
     # Tracking talks to the store that was named, not to MLflow's makers.
     os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
-    from mlflow.exceptions import MlflowException
     from mlflow.tracking import MlflowClient
 
-    client = MlflowClient(uri)
+    return MlflowClient(uri)
+
+
+def _open(uri: str, experiment: str, parent_run: str | None, artifacts: Path | None) -> Store:
+    from mlflow.exceptions import MlflowException
+
+    client = connect(uri)
     if parent_run is not None:
         experiment_id = client.get_run(parent_run).info.experiment_id
         return Store(client, uri, client.get_experiment(experiment_id).name, experiment_id)

@@ -8,9 +8,11 @@ gone; `sync` does the same once, for a sweep whose coordinator is dead.
 import argparse
 import logging
 import os
+import socket
 import sys
 import threading
 import time
+import traceback
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import replace
@@ -24,7 +26,7 @@ from sweeproute.replay import Phase, Replay
 from sweeproute.selection import DirectionError, maximize
 from sweeproute.store import DEFAULT_EXPERIMENT, DEFAULT_URI, StoreError, absolute, masked, open_store
 from sweeproute.sweep_folder import ENDED, Attempt, SweepFolder, best, own, sweep_record
-from sweeproute.tracking_status import Settings, Status, save, saved_settings
+from sweeproute.tracking_status import UNFINISHED, Settings, Status, save, saved_settings
 
 log = logging.getLogger(__name__)
 
@@ -177,10 +179,9 @@ class Tracker:
         return jobs
 
     def _failed(self, error: Exception) -> None:
-        text = " ".join(masked(str(error)).split()) or type(error).__name__
-        shown = text if len(text) <= 300 else f"{text[:297]}..."
-        self._problem = f"{masked(self._settings.uri)} does not take them ({shown})"
-        log.warning("%s", self._problem, exc_info=not isinstance(error, StoreError))
+        self._problem = f"{masked(self._settings.uri)} {_refusal(error)}"
+        trace = "" if isinstance(error, StoreError) else "\n" + masked("".join(traceback.format_exception(error)))
+        log.warning("%s%s", self._problem, trace)
 
     def _save(self, now: bool = False) -> None:
         # Twice a second is enough for whoever watches, and cheap at ten thousand jobs.
@@ -209,9 +210,10 @@ def sync(root: Path, uri: str | None = None, experiment: str | None = None) -> S
     root = Path(root).absolute()
     if not root.is_dir():
         raise FileNotFoundError(f"There is no folder {str(root)!r} to sync.")
-    settings = saved_settings(root) or Settings(absolute(os.environ.get("MLFLOW_TRACKING_URI") or DEFAULT_URI))
-    if uri is not None:
-        settings = replace(settings, uri=absolute(uri))
+    uri = None if uri is None else absolute(uri)
+    settings = saved_settings(root, uri)
+    if settings is None:
+        settings = Settings(uri or absolute(os.environ.get("MLFLOW_TRACKING_URI") or DEFAULT_URI))
     if experiment is not None:
         settings = replace(settings, experiment=experiment)
     own(root, LOCK).parent.mkdir(parents=True, exist_ok=True)
@@ -236,6 +238,17 @@ def _look(folder: Path) -> tuple[int, ...]:
         except OSError:
             marks += [0, 0, 0]
     return tuple(marks)
+
+
+def _refusal(error: BaseException) -> str:
+    """What a store did, from the error that MLflow made of it."""
+    origin = error
+    while (deeper := origin.__cause__ or origin.__context__) is not None:
+        origin = deeper
+    if isinstance(origin, ConnectionError | TimeoutError | socket.gaierror):
+        return f"does not answer ({origin.strerror or origin})"
+    text = " ".join(masked(str(error)).split()) or type(error).__name__
+    return f"does not take them ({text if len(text) <= 300 else text[:297] + '...'})"
 
 
 class _Orders:
@@ -266,7 +279,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         arguments: The command line; the process's own when None.
 
     Returns:
-        0 when all runs are written, else 1.
+        0, or UNFINISHED when the store refused something.
     """
     parser = argparse.ArgumentParser(prog="python -m sweeproute.tracking", description=__doc__)
     parser.add_argument("folder", type=Path, help="folder of a sweep, or of one run")
@@ -298,7 +311,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         # A run alone is its own coordinator: it is over when that is gone.
         ended = (sweep_record(root) or {}).get("state") in ENDED or not SweepFolder(root).is_sweep()
         status = tracker.drain(Phase.OVER if orders.over or ended else Phase.LEAVING)
-    return 0 if status.written == status.total else 1
+    return 0 if status.problem is None else UNFINISHED
 
 
 if __name__ == "__main__":

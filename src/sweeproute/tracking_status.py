@@ -14,6 +14,8 @@ from sweeproute.store import DEFAULT_EXPERIMENT, StoreError, masked
 from sweeproute.sweep_folder import own
 
 FILE = "tracking.json"
+# Exit code of a tracker that left something unwritten, and said so in the file.
+UNFINISHED = 3
 
 
 @dataclass(frozen=True)
@@ -54,8 +56,12 @@ def save(root: Path, settings: Settings, status: Status) -> None:
     beside.replace(path)
 
 
-def saved_settings(root: Path) -> Settings | None:
+def saved_settings(root: Path, uri: str | None = None) -> Settings | None:
     """Where the runs of a folder go, as its last writer left word; None where none has.
+
+    Args:
+        root: The folder of a sweep, or of one run.
+        uri: An address that takes the place of the one that was left.
 
     Raises:
         StoreError: The address was kept without its password, and MLFLOW_TRACKING_URI does not give it.
@@ -64,7 +70,9 @@ def saved_settings(root: Path) -> Settings | None:
     if content is None:
         return None
     settings = Settings(**{field.name: content[field.name] for field in fields(Settings) if field.name in content})
-    if "://***@" in settings.uri:
+    if uri is not None:
+        settings = replace(settings, uri=uri)
+    elif "://***@" in settings.uri:
         known = os.environ.get("MLFLOW_TRACKING_URI", "")
         if masked(known) != settings.uri:
             raise StoreError(

@@ -1,0 +1,208 @@
+"""Starts tracking with a command, and says at its end what came out."""
+
+import os
+import subprocess
+import sys
+import threading
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from hydra.experimental.callback import Callback
+from omegaconf import DictConfig, OmegaConf
+
+from sweeproute import summary
+from sweeproute.store import absolute
+from sweeproute.sweep_folder import SweepFolder, own, sweep_record
+from sweeproute.tracking_status import UNFINISHED, Settings, Status, saved_status
+
+# Package of our launcher and sweeper, as their `_target_` begins.
+_OURS = "hydra_plugins.sweeproute."
+# Seconds between two looks for the sweep's record; of waiting before it is said; between two lines about it.
+_POLL_S, _PATIENT_S, _LINE_S = 0.25, 1.5, 5.0
+
+
+class Tracking(Callback):
+    """Follows a sweep, or a run alone, from its first job to its last line.
+
+    Hydra pickles callbacks to every worker, so that only plain settings are kept, beside what lives here alone.
+    """
+
+    def __init__(self, uri: str, experiment: str, models: str = "best", metric: str = "auc") -> None:
+        """Store the settings.
+
+        Args:
+            uri: Tracking URI; a relative SQLite path is taken from the working directory.
+            experiment: The experiment's name.
+            models: Fitted models that become artifacts: best, all or none.
+            metric: The metric that chooses the best, where the sweep's record does not name one.
+        """
+        self.uri = uri
+        self.experiment = experiment
+        self.models = models
+        self.metric = metric
+        self._process: TrackerProcess | None = None
+        self._search: _Search | None = None
+        self._settings: Settings | None = None
+
+    def __getstate__(self) -> dict[str, Any]:
+        return self.__dict__ | {"_process": None, "_search": None, "_settings": None}
+
+    def on_run_start(self, config: DictConfig, **_: Any) -> None:
+        """Follow the folder of a run alone."""
+        self._process = TrackerProcess(Path(config.hydra.run.dir).absolute(), self._read_settings())
+
+    def on_run_end(self, config: DictConfig, **_: Any) -> None:  # noqa: ARG002  (Hydra's signature)
+        """Wait for what is still to write, and say what came out."""
+        self._end()
+
+    def on_multirun_start(self, config: DictConfig, **_: Any) -> None:
+        """Follow the sweep's folder, as soon as its record says which one it is."""
+        settings = self._read_settings()
+        if _is_routed(config):
+            # On resume the sweeper names another folder in this very config, later.
+            self._search = _Search(config, lambda root: self._start(root, settings))
+        else:
+            self._start(Path(config.hydra.sweep.dir).absolute(), settings)
+
+    def on_multirun_end(self, config: DictConfig, **_: Any) -> None:  # noqa: ARG002  (Hydra's signature)
+        """Wait for what is still to write, and say what came out."""
+        if self._search is not None:
+            self._search.end()
+        self._end()
+
+    def _read_settings(self) -> Settings:
+        # Left in the environment, every worker and every tool below would write into the project's own run.
+        parent_run = os.environ.pop("MLFLOW_RUN_ID", None)
+        os.environ.pop("MLFLOW_EXPERIMENT_ID", None)
+        self._settings = Settings(
+            absolute(self.uri), self.experiment, self.models, self.metric, parent_run or None, sys.argv[0]
+        )
+        return self._settings
+
+    def _start(self, root: Path, settings: Settings) -> None:
+        self._process = TrackerProcess(root, settings)
+
+    def _end(self) -> None:
+        process, settings = self._process, self._settings
+        if process is None or settings is None:
+            return
+        process.finish(_say)
+        for line in summary.lines(
+            process.root, uri=settings.uri, experiment=settings.experiment, argv=sys.argv, metric=settings.metric
+        ):
+            _say(line)
+
+
+class TrackerProcess:
+    """The tracker beside the coordinator."""
+
+    def __init__(self, root: Path, settings: Settings) -> None:
+        """Start it.
+
+        Args:
+            root: The folder that it follows.
+            settings: Where the runs go.
+        """
+        self.root = root
+        own(root, "").mkdir(parents=True, exist_ok=True)
+        command = [sys.executable, "-P", "-m", "sweeproute.tracking", str(root)]
+        command += ["--experiment", settings.experiment, "--models", settings.models, "--metric", settings.metric]
+        command += ["--script", settings.script]
+        if settings.parent_run:
+            command += ["--parent-run", settings.parent_run]
+        with own(root, "tracking.log").open("ab") as log:
+            self._process = subprocess.Popen(
+                command,
+                stdin=subprocess.PIPE,
+                stdout=log,
+                stderr=log,
+                # The address may hold a password, which the command line would show to everyone on this machine.
+                env={**os.environ, "MLFLOW_TRACKING_URI": settings.uri},
+                # Ctrl-C is for the coordinator alone.
+                start_new_session=True,
+            )
+
+    def finish(self, say: Callable[[str], None]) -> None:
+        """Say that all jobs have ended, and wait until all is written or the store has refused for a while.
+
+        Args:
+            say: Takes a line for the person.
+        """
+        assert self._process.stdin is not None
+        try:
+            self._process.stdin.write(b"over\n")
+            self._process.stdin.close()
+        except BrokenPipeError:
+            # It died; the exit code below says so.
+            pass
+        try:
+            self._wait(say)
+        except KeyboardInterrupt:
+            say("tracking: the rest is written in the background")
+            return
+        status = saved_status(self.root)
+        if self._process.returncode not in (0, UNFINISHED):
+            say(
+                f"tracking: the tracker died (exit code {self._process.returncode}; its log is "
+                f"{own(self.root, 'tracking.log')}); `sweeproute sync {self._name()}` writes what is missing."
+            )
+        elif status.problem is not None:
+            say(
+                f"tracking: {status.total - status.written} of {status.total} runs are not written yet, since "
+                f"{status.problem}; `sweeproute sync {self._name()}` writes them later."
+            )
+
+    def _wait(self, say: Callable[[str], None]) -> None:
+        said: Status | None = None
+        pause = _PATIENT_S
+        while True:
+            try:
+                self._process.wait(pause)
+                return
+            except subprocess.TimeoutExpired:
+                status = saved_status(self.root)
+                if status != said and status.total > status.written:
+                    say(f"tracking: {status.total - status.written} of {status.total} runs still to write")
+                said, pause = status, _LINE_S
+
+    def _name(self) -> str:
+        return str((sweep_record(self.root) or {}).get("id") or self.root)
+
+
+class _Search:
+    """Looks for the record of the sweep that this process coordinates."""
+
+    def __init__(self, config: DictConfig, found: Callable[[Path], None]) -> None:
+        self._config = config
+        self._found = found
+        self._over = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="tracking", daemon=True)
+        self._thread.start()
+
+    def end(self) -> None:
+        """Stop looking; a last look catches a sweep that was shorter than the pause."""
+        self._over.set()
+        self._thread.join()
+
+    def _run(self) -> None:
+        while True:
+            last = self._over.wait(_POLL_S)
+            root = Path(self._config.hydra.sweep.dir).absolute()
+            if (sweep_record(root) or {}).get("pid") == os.getpid():
+                self._found(root)
+                return
+            if last:
+                if SweepFolder(root).attempts():
+                    self._found(root)
+                return
+
+
+def _is_routed(config: DictConfig) -> bool:
+    """Whether our launcher or our sweeper runs the jobs, which then keep a record of the sweep."""
+    targets = (OmegaConf.select(config, f"hydra.{part}._target_") for part in ("launcher", "sweeper"))
+    return any(str(target).startswith(_OURS) for target in targets)
+
+
+def _say(line: str) -> None:
+    print(line, flush=True)

@@ -1,0 +1,118 @@
+"""Reads runs through MLflow's public API, which knows every store and every version of one."""
+
+from collections.abc import Iterator
+from functools import cached_property
+from typing import TYPE_CHECKING
+
+from sweeproute.runs_query import Answer, FoundRun, Question, earliest
+from sweeproute.selection import finite
+from sweeproute.store import connect, masked
+
+if TYPE_CHECKING:
+    from mlflow.entities import Run
+    from mlflow.tracking import MlflowClient
+
+_PAGE = 1000
+
+
+class ApiRuns:
+    """The runs of any MLflow store; see runs_query.Runs."""
+
+    def __init__(self, uri: str) -> None:
+        self.how = f"MLflow's search in {masked(uri)}"
+        self._uri = uri
+
+    @cached_property
+    def client(self) -> "MlflowClient":
+        """MLflow's own client."""
+        return connect(self._uri)
+
+    def best(self, question: Question) -> Answer:
+        """Find the best run; of equals the earlier trial."""
+        conditions = ["attributes.status = 'FINISHED'", "tags.`sweeproute.current` = 'true'"]
+        runs = [run for run in self.search(question, conditions) if question.metric in run.data.metrics]
+        able = {run.info.run_id: run for run in runs if finite(run.data.metrics[question.metric])}
+        chosen = None
+        if able:
+            values = [run.data.metrics[question.metric] for run in able.values()]
+            extreme = max(values) if question.maximize else min(values)
+            ties = [run for run in able.values() if run.data.metrics[question.metric] == extreme]
+            chosen = self._found(able[earliest(_tie(run) for run in ties)])
+        devices = {
+            run.data.tags.get("sweeproute.device_class", run.data.tags.get("sweeproute.device"))
+            for run in able.values()
+        }
+        hashes = {run.data.tags.get("sweeproute.data_hash") for run in able.values()}
+        return Answer(chosen, len(able), len(runs) - len(able), _known(devices), _known(hashes))
+
+    def metric_names(self, question: Question) -> list[str]:
+        """The metrics that were logged within the question's sweep and experiment."""
+        return sorted({name for run in self.search(question, []) for name in run.data.metrics})
+
+    def states(self, question: Question) -> dict[str, int]:
+        """How many trials of the question's sweep and experiment are in which state."""
+        counts: dict[str, int] = {}
+        for run in self.search(question, ["tags.`sweeproute.kind` = 'trial'"]):
+            counts[run.info.status] = counts.get(run.info.status, 0) + 1
+        return counts
+
+    def sweeps(self) -> list[tuple[str, str]]:
+        """Id and name of every sweep, the newest first."""
+        everywhere = Question(metric="", maximize=True)
+        runs = self.search(everywhere, ["tags.`sweeproute.kind` = 'sweep'"])
+        return [(run.data.tags.get("sweeproute.sweep", ""), run.info.run_name) for run in runs]
+
+    def experiments(self) -> list[str]:
+        """The names of the experiments."""
+        return sorted(self._experiments.values())
+
+    def search(self, question: Question, conditions: list[str]) -> Iterator["Run"]:
+        """The runs of the question's sweep and experiment that meet conditions in MLflow's language, newest first."""
+        where = list(conditions)
+        if question.sweep is not None:
+            quote = '"' if "'" in question.sweep else "'"
+            where.append(f"tags.`sweeproute.sweep` = {quote}{question.sweep}{quote}")
+        ids = [id for id, name in self._experiments.items() if question.experiment in (None, name)]
+        token = None
+        while ids:
+            page = self.client.search_runs(
+                ids,
+                " and ".join(where),
+                max_results=_PAGE,
+                order_by=["attributes.start_time DESC"],
+                page_token=token,
+            )
+            yield from page
+            token = page.token
+            if not token:
+                return
+
+    @cached_property
+    def _experiments(self) -> dict[str, str]:
+        found: dict[str, str] = {}
+        token = None
+        while True:
+            page = self.client.search_experiments(max_results=_PAGE, page_token=token)
+            found |= {experiment.experiment_id: experiment.name for experiment in page}
+            token = page.token
+            if not token:
+                return found
+
+    def _found(self, run: "Run") -> FoundRun:
+        return FoundRun(
+            run.info.run_id,
+            self._experiments[run.info.experiment_id],
+            run.info.artifact_uri,
+            dict(run.data.params),
+            dict(run.data.metrics),
+            dict(run.data.tags),
+        )
+
+
+def _tie(run: "Run") -> tuple[str, int, str, str]:
+    tags = run.data.tags
+    return run.info.run_id, run.info.start_time, tags.get("sweeproute.sweep", ""), tags.get("sweeproute.trial", "")
+
+
+def _known(values: set[str | None]) -> tuple[str, ...]:
+    return tuple(sorted(value for value in values if value is not None))
