@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Protocol, TextIO
 from ._occupancy import Counts
 
 if TYPE_CHECKING:
-    from rich.table import Table
+    from rich.console import Group
 
 # Seconds between two pictures on a terminal.
 REFRESH_S = 0.25
@@ -130,7 +130,7 @@ class TableView:
     def _show(self) -> None:
         if self._state is not None:
             self._next = self._clock() + REFRESH_S
-            self._live.update(_table(self._state), refresh=True)
+            self._live.update(_picture(self._state), refresh=True)
 
 
 def summary(state: SweepState) -> str:
@@ -180,16 +180,17 @@ def _progress(state: SweepState) -> str:
     return ", ".join(parts)
 
 
-def _table(state: SweepState) -> "Table":
+def _picture(state: SweepState) -> "Group":
     # lazy import: see TableView
+    from rich.console import Group
     from rich.table import Table
     from rich.text import Text
 
-    table = Table(caption=_progress(state), caption_justify="left", caption_style="", box=None, pad_edge=False)
+    table = Table(box=None, pad_edge=False)
     table.add_column("platform")
     for word in ("running", "queued", "done", "failed"):
         table.add_column(word, justify="right")
     for name, counts in state.platforms.items():
         failed = Text(str(counts.failed), style="red" if counts.failed else "")
         table.add_row(name, f"{counts.running} of {counts.slots}", str(counts.queued), str(counts.done), failed)
-    return table
+    return Group(table, Text(_progress(state)))

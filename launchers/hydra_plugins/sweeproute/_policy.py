@@ -5,7 +5,7 @@ is unavailable, its fallback. From home it may overflow to another platform whil
 clock, a file or a random number, so the live dispatcher and the simulator decide alike.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any, Literal, get_args
@@ -207,7 +207,7 @@ class Policy:
         return self._overflow(job, home, state, spare, states)
 
     def place_again(
-        self, job: JobClass, home: Home, states: Snapshot, now: float, queued: Decision, gained: Iterable[str]
+        self, job: JobClass, home: Home, states: Snapshot, now: float, queued: Decision, gained: Collection[str]
     ) -> Decision:
         """Decide again for a class that waits, now that room has come to some platforms.
 

@@ -69,8 +69,9 @@ class Assignment:
 
 @dataclass(slots=True)
 class _Blocked:
-    """A class that waits: its decision, and how many of the gains of room it has seen."""
+    """A class that waits: its home, its decision, and how many of the gains of room it has seen."""
 
+    home: Home
     decision: Decision
     gains_seen: int
 
@@ -296,20 +297,21 @@ class Scheduler:
         for job_class in sorted(waiting, key=_urgency):
             blocked = self._blocked.get(job_class)
             if blocked is None or blocked.gains_seen < len(self._gains):
-                home = self._home(job_class)
                 if blocked is None:
+                    home = self._home(job_class)
                     decision = self._policy.place(job_class, home, states, now)
                 else:
+                    home, decision = blocked.home, blocked.decision
                     gained = dict.fromkeys(self._gains[blocked.gains_seen :])
-                    decision = self._policy.place_again(job_class, home, states, now, blocked.decision, gained)
+                    decision = self._policy.place_again(job_class, home, states, now, decision, gained)
                 if decision.status != "queued":
                     assert decision.platform is not None
                     self._note_overtaking(job_class, decision.platform, ahead)
                     return self._start(job_class, decision.platform, decision, now)
-                blocked = self._blocked[job_class] = _Blocked(decision, len(self._gains))
+                blocked = self._blocked[job_class] = _Blocked(home, decision, len(self._gains))
             ahead.append(job_class)
             kept = blocked.decision.platform
-            if kept is not None and self._overtaken.get(job_class, 0) >= states[kept].slots:
+            if self._overtaken and kept is not None and self._overtaken.get(job_class, 0) >= states[kept].slots:
                 states = {**states, kept: replace(states[kept], running=states[kept].slots)}
         return None
 
