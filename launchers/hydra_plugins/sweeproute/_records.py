@@ -111,6 +111,7 @@ class SweepFolder:
                 f"The sweep in {self.folder} is being run by process {owner}. Wait for it or stop it, then try again."
             ) from None
         self.launches: dict[int, dict[str, Any]] = {}
+        self._attempts: dict[int, list[Path]] = {}
         if keep:
             self._read_launches()
         else:
@@ -134,6 +135,7 @@ class SweepFolder:
 
     def _read_launches(self) -> None:
         for line in read_lines(self.ours / "jobs.jsonl"):
+            self._attempts.setdefault(line["job"], []).append(self.folder / line["folder"])
             launch = read_json(self.folder / line["folder"] / LAUNCH)
             if launch is None:
                 continue
@@ -155,7 +157,12 @@ class SweepFolder:
         write_json(self.ours / "sweep.json", self.record)
 
     def record_job(self, folder: Path, launch: dict[str, Any]) -> None:
-        """Write an attempt's launch record."""
+        """Write an attempt's launch record; where it is the one that counts, no earlier one does any more."""
+        if launch["current"]:
+            for earlier in self._attempts[launch["job"]]:
+                record = read_json(earlier / LAUNCH)
+                if earlier != folder and record is not None and record["current"]:
+                    write_json(earlier / LAUNCH, record | {"current": False})
         write_json(folder / LAUNCH, launch)
         self.launches[launch["job"]] = launch | {"folder": os.path.relpath(folder, self.folder)}
 
@@ -174,6 +181,7 @@ class SweepFolder:
         folder.mkdir(parents=True, exist_ok=True)
         for name in STALE:
             (folder / name).unlink(missing_ok=True)
+        self._attempts.setdefault(job, []).append(folder)
         relative = os.path.relpath(folder, self.folder)
         append_line(self.ours / "jobs.jsonl", {"job": job, "attempt": attempt, "folder": relative})
         return folder

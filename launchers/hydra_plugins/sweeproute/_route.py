@@ -162,11 +162,14 @@ class Route:
                 f"{asked} was asked for, and it {self._registry.unavailable[asked]}. "
                 "Or leave the platform to the rules: platform=auto."
             )
-        return JobClass(
+        job_class = JobClass(
             fields=tuple(sorted((name, value) for name, value in read_fields.items() if name not in ADMISSION)),
             asked=asked,
             **admission,
         )
+        # A job that fits nowhere, or is meant for a platform that is not there, is refused before any other runs.
+        self._registry.policy.home(job_class, {state.name: state for state in self._states()})
+        return job_class
 
     # -- a point as it starts
 
