@@ -96,7 +96,7 @@ def test_on_a_terminal_the_table_is_drawn_four_times_a_second_at_most(
     view = open_view(stream, clock)
     for _ in range(10):
         view.update(BUSY)
-    assert stream.getvalue().count("29 of 54 done, 1 failed, 1 min 15 s gone, about 1 min 2 s left\n") == 1
+    assert stream.getvalue().count("29 of 54 done, 1 failed, 1 min 15 s gone, about 1 min 2 s left") == 1
     for column in ("platform", "running", "queued", "done", "failed", "4 of 4", "local_m4", "remote_4090"):
         assert column in stream.getvalue()
     clock.now += REFRESH_S
