@@ -110,12 +110,12 @@ def by_hydra(loader, master, overrides, number, callbacks):
 
 def by_us(loader, master, overrides, number, callbacks, tmp_path, folder, run=_worker.run_job):
     composer = Composer(loader, master)
-    groups, values = composer.split(overrides)
+    base_config, point = composer.point(overrides)
     base = tmp_path / "base.pkl"
-    base.write_bytes(composer.base(groups).blob)
+    base.write_bytes(base_config.blob)
     _worker._process = _worker._Process(payload=_worker.Payload(task, callbacks, {}, {}, "1.3", os.getcwd()))
     folder.mkdir(parents=True, exist_ok=True)
-    return run(_worker.Message(str(base), tuple(overrides), values, (), number, str(folder)))
+    return run(_worker.Message(str(base), point, (), number, str(folder)))
 
 
 @pytest.mark.parametrize("overrides", POINTS, ids=" ".join)

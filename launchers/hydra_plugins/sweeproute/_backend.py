@@ -5,6 +5,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
+from hydra.core.override_parser.types import Override
+
 from ._worker import Message
 
 
@@ -65,7 +67,7 @@ class Platform:
 class Backend(Protocol):
     """One platform's way of running jobs. Nothing here blocks: what happens is put on the queue of events."""
 
-    def start(self, payload: str, warm: Sequence[tuple[str, tuple[str, ...]]], preload: str | None) -> None:
+    def start(self, payload: str, warm: Sequence[tuple[str, tuple[Override, ...]]], preload: str | None) -> None:
         """Make the slots ready.
 
         Args:

@@ -5,6 +5,7 @@ import hashlib
 import pickle
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from hydra._internal.config_loader_impl import ConfigLoaderImpl, get_overrides_dirname
 from hydra.core.config_loader import ConfigLoader
@@ -45,51 +46,55 @@ class Base:
         return pickle.loads(self.blob)  # noqa: S301  (written by this process a moment ago)
 
 
-def apply(blob: bytes, values: Sequence[str], settled: Sequence[str]) -> DictConfig:
-    """Read a pickled config back and set a job's values in it.
+@dataclass(frozen=True)
+class Point:
+    """A job's own part of its config: all that has to be known beside its base.
+
+    Attributes:
+        overrides: All overrides as requested, in order.
+        values: Those that set values, parsed; the others chose groups and are in the base.
+        dirname: What `hydra.job.override_dirname` is for them.
+    """
+
+    overrides: tuple[str, ...]
+    values: tuple[Override, ...]
+    dirname: str
+
+
+def apply(blob: bytes, values: Sequence[Override]) -> DictConfig:
+    """Read a pickled config back and set values in it.
 
     Args:
         blob: A pickled config.
         values: Overrides that set values, in order.
-        settled: Overrides that the platform adds.
 
     Returns:
         The config.
     """
     config: DictConfig = pickle.loads(blob)  # noqa: S301  (the coordinator's own, on this machine)
-    ConfigLoaderImpl._apply_overrides_to_config([parse(text) for text in (*values, *settled)], config)
+    ConfigLoaderImpl._apply_overrides_to_config(list(values), config)
     return config
 
 
-def build(
-    blob: bytes, overrides: Sequence[str], values: Sequence[str], settled: Sequence[str], number: int | None
-) -> DictConfig:
+def build(blob: bytes, point: Point, settled: Sequence[Override], number: int | None) -> DictConfig:
     """Make a job's config from its base.
 
     Args:
         blob: The base's pickled config.
-        overrides: All overrides of the job as requested, in order.
-        values: Those of them that set values, in order; the others chose groups and are in the base.
-        settled: Overrides that the platform adds; they are not part of the job's own.
+        point: The job's own part.
+        settled: What the platform adds; it is not part of the job's overrides.
         number: The job's number; None leaves `hydra.job.num` missing.
 
     Returns:
         The config with its hydra node, as Hydra itself would have composed it.
     """
-    config = apply(blob, values, settled)
-    job = config.hydra.job
-    config.hydra.overrides.task = list(overrides)
-    dirname = job.config.override_dirname
-    job.override_dirname = get_overrides_dirname(
-        overrides=[parse(o) for o in overrides],
-        kv_sep=dirname.kv_sep,
-        item_sep=dirname.item_sep,
-        exclude_keys=dirname.exclude_keys,
-    )
+    config = apply(blob, (*point.values, *settled))
+    config.hydra.overrides.task = list(point.overrides)
+    config.hydra.job.override_dirname = point.dirname
     if number is not None:
-        with open_dict(job):
-            job.id = number
-            job.num = number
+        with open_dict(config.hydra.job):
+            config.hydra.job.id = number
+            config.hydra.job.num = number
     return config
 
 
@@ -106,6 +111,7 @@ class Composer:
         self._master = master
         self._bases: dict[tuple[str, ...], Base] = {}
         self._is_group: dict[str, bool] = {}
+        self._naming: dict[str, Any] | None = None
         assert isinstance(loader, ConfigLoaderImpl)
         _, self._repository = loader._parse_overrides_and_create_caching_repo(
             master.hydra.job.config_name, as_written(master.hydra.overrides.hydra)
@@ -122,12 +128,32 @@ class Composer:
         """The options of a config group."""
         return list(self._repository.get_group_options(group))
 
-    def split(self, overrides: Sequence[str]) -> tuple[tuple[str, ...], tuple[str, ...]]:
-        """Part overrides into those that choose groups and those that set values, each in order."""
+    def split(self, overrides: Sequence[str]) -> tuple[tuple[str, ...], tuple[Override, ...]]:
+        """Part overrides into those that choose groups, as text, and those that set values, each in order."""
         groups, values = [], []
         for text in overrides:
-            (groups if self.chooses_group(parse(text)) else values).append(text)
+            parsed = parse(text)
+            if self.chooses_group(parsed):
+                groups.append(text)
+            else:
+                values.append(parsed)
         return tuple(groups), tuple(values)
+
+    def point(self, overrides: Sequence[str]) -> tuple[Base, Point]:
+        """The base of a job, and its own part.
+
+        Raises:
+            hydra.errors.HydraException: The choice of groups does not compose.
+        """
+        groups, values = self.split(overrides)
+        base = self.base(groups)
+        return base, Point(tuple(overrides), values, self._dirname(overrides))
+
+    def _dirname(self, overrides: Sequence[str]) -> str:
+        if self._naming is None:
+            naming = self._master.hydra.job.config.override_dirname
+            self._naming = {key: naming[key] for key in ("kv_sep", "item_sep", "exclude_keys")}
+        return get_overrides_dirname(overrides=[parse(text) for text in overrides], **self._naming)
 
     def base(self, groups: tuple[str, ...]) -> Base:
         """Compose the base of a choice of groups, once.
@@ -154,8 +180,8 @@ class Composer:
         Raises:
             hydra.errors.HydraException: It does not compose.
         """
-        groups, values = self.split(overrides)
-        return build(self.base(groups).blob, overrides, values, (), number)
+        base, point = self.point(overrides)
+        return build(base.blob, point, (), number)
 
     def set(self, config: DictConfig, value: str) -> None:
         """Set one more value in a config that was composed here.

@@ -10,9 +10,10 @@ from concurrent.futures import Future
 from typing import Any
 
 import psutil
+from hydra.core.override_parser.types import Override
 from hydra_plugins.hydra_joblib_launcher.config import JobLibLauncherConf
-from joblib.externals.loky.backend import get_context
-from joblib.externals.loky.process_executor import ProcessPoolExecutor
+from loky.backend import get_context
+from loky.process_executor import ProcessPoolExecutor
 
 from . import _worker
 from ._backend import Died, Events, Finished, Platform
@@ -40,7 +41,7 @@ class JoblibBackend:
         # A worker that grew is replaced by loky between jobs; that is its business, not news.
         warnings.filterwarnings("ignore", message="A worker stopped while some jobs were given")
 
-    def start(self, payload: str, warm: Sequence[tuple[str, tuple[str, ...]]], preload: str | None) -> None:
+    def start(self, payload: str, warm: Sequence[tuple[str, tuple[Override, ...]]], preload: str | None) -> None:
         """See Backend."""
         self._payload = payload
         for slot in range(self._platform.slots):

@@ -11,6 +11,7 @@ from typing import Any
 import cloudpickle
 from hydra import version
 from hydra.core.hydra_config import HydraConfig
+from hydra.core.override_parser.types import Override
 from hydra.core.singleton import Singleton
 from hydra.core.utils import configure_log
 from hydra.types import HydraContext, TaskFunction
@@ -19,13 +20,14 @@ from omegaconf.basecontainer import BaseContainer
 
 from . import _worker
 from ._backend import Backend, Events
-from ._compose import Base, Composer, as_written, build
+from ._compose import Base, Composer, Point, as_written, build, parse
 from ._dispatcher import GRACE_S, Attempt, Dispatcher
 from ._durations import Durations
 from ._errors import SettingsError
 from ._live import open_view
 from ._platforms import ADMISSION, Registry, read
 from ._policy import JobClass, PlatformState, RoutingError
+from ._references import substitute
 from ._records import SweepFolder, read_history
 from ._returns import RoutedReturn
 from ._scheduler import Assignment, Scheduler
@@ -86,7 +88,9 @@ class Route:
         self._sweep = sweep
         configure_log(config.hydra.hydra_logging, config.hydra.verbose)
         self._composer = composer or Composer(context.config_loader, config)
-        self._refers: dict[str, bool] = {}
+        self._referring: dict[str, bool] = {}
+        self._subdirs: dict[str, str] = {}
+        self._settled_of: dict[tuple[str, str], tuple[Override, ...]] = {}
         self._registry: Registry = read(settings, config)
         self._validate = _worker.resolve(settings.validate) if settings.validate else None
         self._paths: dict[str, str] = {}
@@ -123,8 +127,8 @@ class Route:
 
     # -- a point before it runs
 
-    def _touches_fields(self, override: str) -> bool:
-        key = override.lstrip("+~").split("=", 1)[0]
+    def _touches_fields(self, override: Override) -> bool:
+        key = override.key_or_group
         return any(
             read == key or read.startswith(f"{key}.") or key.startswith(f"{read}.")
             for read in self._settings.fields.values()
@@ -133,20 +137,21 @@ class Route:
     def _stratum(self, overrides: tuple[str, ...]) -> Hashable:
         """All of a point that can decide about its class: its groups, and the values that the policy reads."""
         groups, values = self._composer.split(overrides)
-        if self._fields_refer(self._composer.base(groups)):
+        if self._refers(self._composer.base(groups)):
             return overrides
-        return groups, tuple(value for value in values if self._touches_fields(value))
+        return groups, tuple(value.input_line for value in values if self._touches_fields(value))
 
-    def _fields_refer(self, base: Base) -> bool:
-        """Whether a field of this base is an interpolation, which any other value may then decide."""
-        if base.id not in self._refers:
+    def _refers(self, base: Base) -> bool:
+        """Whether a key that we read or set is an interpolation here, which any other value may then decide."""
+        if base.id not in self._referring:
             config = base.config()
-            self._refers[base.id] = any(
+            keys = (*self._settings.fields.values(), *self._settings.sets.values())
+            self._referring[base.id] = any(
                 OmegaConf.is_interpolation(parent, leaf)
-                for parent, leaf in (_parent(config, key) for key in self._settings.fields.values())
+                for parent, leaf in (_parent(config, key) for key in keys)
                 if parent is not None
             )
-        return self._refers[base.id]
+        return self._referring[base.id]
 
     def _job_class(self, number: int, overrides: tuple[str, ...]) -> JobClass:
         config = self._composer.compose(overrides, number)
@@ -173,7 +178,7 @@ class Route:
 
     # -- a point as it starts
 
-    def _settled(self, config: DictConfig, platform: str) -> tuple[str, ...]:
+    def _settled(self, config: DictConfig, platform: str) -> tuple[Override, ...]:
         """What the platform settles of this config: keys that were left null or "auto", then its own overrides."""
         there = self._registry.platforms[platform]
         facts = {"device": there.device, "threads": there.threads}
@@ -182,17 +187,13 @@ class Route:
             value = OmegaConf.select(config, key, throw_on_missing=False)
             if value in (None, "auto") and facts.get(fact) is not None and _has(config, key):
                 settled.append(f"{key}={facts[fact]}")
-        return (*settled, *there.settled)
+        return tuple(parse(text) for text in (*settled, *there.settled))
 
     def _prepare(self, assignment: Assignment) -> Attempt:
         """Compose an attempt, make its folder and its launch record."""
         job, decision, platform = assignment.job, assignment.decision, assignment.platform
-        groups, values = self._composer.split(job.overrides)
-        base = self._composer.base(groups)
-        config = build(base.blob, job.overrides, values, (), job.num)
-        settled = self._settled(config, platform)
-        with _worker.hydra_config(config):
-            subfolder = str(config.hydra.sweep.subdir)
+        base, point = self._composer.point(job.overrides)
+        settled, subfolder = self._place(base, point, job.num, platform)
         earlier = self._sweep.launches.get(job.num, {}).get("attempt", 0)
         attempt = earlier + 1
         folder = self._sweep.open_job(subfolder, job.num, attempt)
@@ -223,8 +224,7 @@ class Route:
         }
         message = _worker.Message(
             base=self._path(base),
-            overrides=job.overrides,
-            values=values,
+            point=point,
             settled=settled,
             number=job.num,
             folder=str(folder),
@@ -233,6 +233,30 @@ class Route:
             threads=there.threads,
         )
         return Attempt(assignment, message, folder, launch)
+
+    def _place(self, base: Base, point: Point, number: int, platform: str) -> tuple[tuple[Override, ...], str]:
+        """What the platform settles of a job's config, and the job's folder under the sweep's.
+
+        Both are told without composing the job where its values cannot change them, which is nearly always.
+        """
+        known = {"hydra.job.num": number, "hydra.job.id": number, "hydra.job.override_dirname": point.dirname}
+        subfolder = substitute(self._subdir(base), known.get)
+        ours = {key.split(".", 1)[0] for key in self._settings.sets.values()}
+        touched = self._refers(base) or any(v.key_or_group.split(".", 1)[0] in ours for v in point.values)
+        key = (base.id, platform)
+        if subfolder is not None and not touched:
+            if key not in self._settled_of:
+                self._settled_of[key] = self._settled(base.config(), platform)
+            return self._settled_of[key], subfolder
+        config = build(base.blob, point, (), number)
+        with _worker.hydra_config(config):
+            return self._settled(config, platform), subfolder or str(config.hydra.sweep.subdir)
+
+    def _subdir(self, base: Base) -> str:
+        """`hydra.sweep.subdir` as it is written."""
+        if base.id not in self._subdirs:
+            self._subdirs[base.id] = str(base.config().hydra.sweep._get_node("subdir")._value())
+        return self._subdirs[base.id]
 
     def _return(self, launch: dict[str, Any], folder: Path) -> RoutedReturn:
         return returned(self._composer, launch, folder)

@@ -16,13 +16,14 @@ from typing import Any
 from hydra import version
 from hydra._internal.callbacks import Callbacks
 from hydra.core.hydra_config import HydraConfig
+from hydra.core.override_parser.types import Override
 from hydra.core.singleton import Singleton
 from hydra.core.utils import JobReturn, JobRuntime, JobStatus, _flush_loggers, env_override
 from hydra.types import TaskFunction
 from omegaconf import DictConfig, OmegaConf, open_dict
 from omegaconf.basecontainer import BaseContainer
 
-from ._compose import apply, build
+from ._compose import Point, apply, build
 from ._files import ConfigFiles
 from ._job_log import JobLog
 from ._values import to_json
@@ -36,9 +37,8 @@ class Message:
 
     Attributes:
         base: Path of the pickled base config.
-        overrides: The job's overrides as requested.
-        values: Those of them that set values.
-        settled: Overrides that the platform adds.
+        point: The job's own part of its config.
+        settled: What the platform adds.
         number: The job's number.
         folder: The attempt's folder, absolute.
         preload: Dotted path of the function that warms this process; None for none.
@@ -47,9 +47,8 @@ class Message:
     """
 
     base: str
-    overrides: tuple[str, ...]
-    values: tuple[str, ...]
-    settled: tuple[str, ...]
+    point: Point
+    settled: tuple[Override, ...]
     number: int
     folder: str
     preload: str | None = None
@@ -132,20 +131,20 @@ def resolve(dotted: str) -> Any:
     return getattr(sys.modules[module], name)
 
 
-def warm(base: str, preload: str | None, settled: tuple[str, ...]) -> None:
+def warm(base: str, preload: str | None, settled: tuple[Override, ...]) -> None:
     """Read a base config, and let the app load what its jobs need, before the first job comes.
 
     Args:
         base: Path of the pickled base config.
         preload: Dotted path of the app's function(config); None for none.
-        settled: Overrides that the platform adds.
+        settled: What the platform adds.
     """
     if _process.broken is not None:
         return
     blob = _base(base).blob
     if preload is not None and base not in _process.preloaded:
         _process.preloaded.add(base)
-        config = build(blob, (), (), settled, None)
+        config = build(blob, Point((), (), ""), settled, None)
         with hydra_config(config), open_dict(config):
             del config["hydra"]
             resolve(preload)(config)
@@ -222,10 +221,11 @@ def run_job(message: Message, configure_logging: bool = True) -> tuple[JobReturn
     shared = _process.payload
     assert shared is not None
     base = _base(message.base)
-    config = build(base.blob, message.overrides, message.values, message.settled, message.number)
+    config = build(base.blob, message.point, message.settled, message.number)
     with open_dict(config.hydra.runtime):
         config.hydra.runtime.output_dir = message.folder
-    task_config = apply(base.task_blob, message.values, message.settled)
+    values = (*message.point.values, *message.settled)
+    task_config = apply(base.task_blob, values)
     identity = None
     with hydra_config(config):
         if message.identity is not None:
@@ -237,10 +237,10 @@ def run_job(message: Message, configure_logging: bool = True) -> tuple[JobReturn
         os.chdir(message.folder if chdir else shared.cwd)
         try:
             if configure_logging:
-                _process.log.configure(config.hydra)
+                _process.log.configure(config, message.base)
             if config.hydra.output_subdir is not None:
                 subfolder = Path(message.folder) / config.hydra.output_subdir
-                base.files.write(subfolder, task_config, config, message.values, message.settled)
+                base.files.write(subfolder, task_config, config, values)
             with env_override(config.hydra.job.env_set):
                 shared.callbacks.on_job_start(config=config, task_function=shared.task_function)
                 try:
@@ -251,7 +251,7 @@ def run_job(message: Message, configure_logging: bool = True) -> tuple[JobReturn
                     returned.status = JobStatus.FAILED
             returned.task_name = JobRuntime.instance().get("name")
             _flush_loggers()
-            returned.overrides = list(message.overrides)
+            returned.overrides = list(message.point.overrides)
             shared.callbacks.on_job_end(config=config, job_return=returned)
         finally:
             if chdir:
