@@ -44,8 +44,7 @@ class BestRun:
     device: str | None
     experiment: str
     artifact_uri: str
-    # Runs with a finite value among which it is the best, and runs whose value was not finite.
-    considered: int
+    # Runs that could not win, since their value is not finite.
     not_finite: int
     # What makes the comparison doubtful, in sentences.
     warnings: tuple[str, ...]
@@ -107,7 +106,6 @@ def best(
         device=tags.get("sweeproute.device"),
         experiment=answer.run.experiment,
         artifact_uri=answer.run.artifact_uri,
-        considered=answer.finite,
         not_finite=answer.not_finite,
         warnings=_warnings(answer),
         how=runs.how,
@@ -260,14 +258,13 @@ def _warnings(answer: Answer) -> tuple[str, ...]:
     said = []
     if answer.not_finite:
         said.append(f"{answer.not_finite} runs have a value that is not finite, and cannot win.")
-    if len(answer.data_hashes) > 1:
+    if answer.other_data is not None:
+        said.append("The runs were made from different data; their scores do not compare.")
+    if answer.other_device is not None and answer.run is not None:
+        own = answer.run.tags.get(answer.run.device_tag, "not recorded")
         said.append(
-            f"The runs were made from {len(answer.data_hashes)} different data sets; their scores do not compare."
-        )
-    if len(answer.device_classes) > 1:
-        said.append(
-            f"The runs were made on {len(answer.device_classes)} classes of device "
-            f"({', '.join(answer.device_classes)}); their last digits do not compare."
+            f"The runs were made on different classes of device ({own}; {answer.other_device}); their last digits do "
+            f"not compare."
         )
     return tuple(said)
 

@@ -1,10 +1,10 @@
 """Reads runs through MLflow's public API, which knows every store and every version of one."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from functools import cached_property
 from typing import TYPE_CHECKING
 
-from sweeproute.runs_query import Answer, FoundRun, Question, earliest
+from sweeproute.runs_query import DATA_TAG, Answer, FoundRun, Question, earliest
 from sweeproute.selection import finite
 from sweeproute.store import connect, masked
 
@@ -32,18 +32,14 @@ class ApiRuns:
         conditions = ["attributes.status = 'FINISHED'", "tags.`sweeproute.current` = 'true'"]
         runs = [run for run in self.search(question, conditions) if question.metric in run.data.metrics]
         able = {run.info.run_id: run for run in runs if finite(run.data.metrics[question.metric])}
-        chosen = None
-        if able:
-            values = [run.data.metrics[question.metric] for run in able.values()]
-            extreme = max(values) if question.maximize else min(values)
-            ties = [run for run in able.values() if run.data.metrics[question.metric] == extreme]
-            chosen = self._found(able[earliest(_tie(run) for run in ties)])
-        devices = {
-            run.data.tags.get("sweeproute.device_class", run.data.tags.get("sweeproute.device"))
-            for run in able.values()
-        }
-        hashes = {run.data.tags.get("sweeproute.data_hash") for run in able.values()}
-        return Answer(chosen, len(able), len(runs) - len(able), _known(devices), _known(hashes))
+        if not able:
+            return Answer(None, len(runs))
+        values = [run.data.metrics[question.metric] for run in able.values()]
+        extreme = max(values) if question.maximize else min(values)
+        ties = [run for run in able.values() if run.data.metrics[question.metric] == extreme]
+        best = self._found(able[earliest(_tie(run) for run in ties)])
+        device, data = (_other(tag, best, able.values()) for tag in (best.device_tag, DATA_TAG))
+        return Answer(best, len(runs) - len(able), device, data)
 
     def metric_names(self, question: Question) -> list[str]:
         """The metrics that were logged within the question's sweep and experiment."""
@@ -114,5 +110,7 @@ def _tie(run: "Run") -> tuple[str, int, str, str]:
     return run.info.run_id, run.info.start_time, tags.get("sweeproute.sweep", ""), tags.get("sweeproute.trial", "")
 
 
-def _known(values: set[str | None]) -> tuple[str, ...]:
-    return tuple(sorted(value for value in values if value is not None))
+def _other(tag: str, best: FoundRun, runs: Iterable["Run"]) -> str | None:
+    """Another value of a tag than the best run's."""
+    values = (run.data.tags.get(tag) for run in runs)
+    return next((value for value in values if value is not None and value != best.tags.get(tag, "")), None)

@@ -4,6 +4,10 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Protocol
 
+# A run's tags that say what it was made from and on.
+DATA_TAG = "sweeproute.data_hash"
+_DEVICE_TAGS = ("sweeproute.device_class", "sweeproute.device")
+
 
 @dataclass(frozen=True)
 class Question:
@@ -28,6 +32,11 @@ class FoundRun:
     metrics: Mapping[str, float]
     tags: Mapping[str, str]
 
+    @property
+    def device_tag(self) -> str:
+        """The tag that says most about what the run was made on."""
+        return next((tag for tag in _DEVICE_TAGS if tag in self.tags), _DEVICE_TAGS[-1])
+
 
 @dataclass(frozen=True)
 class Answer:
@@ -35,12 +44,11 @@ class Answer:
 
     # None where no run has a finite value.
     run: FoundRun | None
-    # Runs with a finite value, and those with one that is not.
-    finite: int
+    # Runs whose value is not finite.
     not_finite: int
-    # What the runs were made on and from; more than one of either makes a comparison doubtful.
-    device_classes: tuple[str, ...]
-    data_hashes: tuple[str, ...]
+    # What another of the runs was made on, or from, where it is not what the best one was: such scores do not compare.
+    other_device: str | None = None
+    other_data: str | None = None
 
 
 class Runs(Protocol):

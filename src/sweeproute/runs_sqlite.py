@@ -1,15 +1,14 @@
 """Reads runs from MLflow's own tables in a local SQLite file, without MLflow.
 
-MLflow's search joins without statistics and takes seconds over ten thousand runs; one query of its tables takes
-milliseconds, and needs no import. It is asked only of table layouts that are known.
+MLflow's search joins without statistics and takes seconds over ten thousand runs; reading its tables in the right
+order takes milliseconds, and needs no import. It is asked only of table layouts that are known.
 """
 
-import json
 import math
 import sqlite3
 from pathlib import Path
 
-from sweeproute.runs_query import Answer, FoundRun, Question, earliest
+from sweeproute.runs_query import DATA_TAG, Answer, FoundRun, Question, earliest
 
 # Schema revisions of MLflow under which the tables read here are the same, the newest first. An unknown one is not
 # guessed at: the public API answers instead.
@@ -42,34 +41,35 @@ _TIMEOUT_S = 30.0
 _LARGEST = 1.7976931348623157e308
 
 _EXPERIMENTS = "SELECT experiment_id FROM experiments WHERE lifecycle_stage = 'active' AND workspace = 'default'"
-_TRIALS = "FROM runs r {joins} WHERE r.lifecycle_stage = 'active' {conditions}"
+# Conditions for run `r`.
+_HAS_TAG = "EXISTS (SELECT 1 FROM tags WHERE key = 'sweeproute.{}' AND run_uuid = r.run_uuid AND value = {})"
+_IS_CURRENT = _HAS_TAG.format("current", "'true'")
+_IS_TRIAL = _HAS_TAG.format("kind", "'trial'")
+_IS_SWEEP = _HAS_TAG.format("kind", "'sweep'")
+_OF_SWEEP = _HAS_TAG.format("sweep", ":sweep")
+# The condition for metric `m`.
+_FINITE = "NOT m.is_nan AND abs(m.value) < :largest"
 
-_BEST = """
-WITH candidates AS MATERIALIZED (
-    SELECT m.run_uuid, m.value, r.start_time, (NOT m.is_nan AND abs(m.value) < :largest) AS finite
-    FROM latest_metrics m
-    CROSS JOIN runs r ON r.run_uuid = m.run_uuid
-    JOIN tags counts ON counts.key = 'sweeproute.current' AND counts.run_uuid = r.run_uuid AND counts.value = 'true'
-    {joins}
-    WHERE m.key = :metric AND r.status = 'FINISHED' AND r.lifecycle_stage = 'active' {conditions}
-), made AS MATERIALIZED (
-    SELECT coalesce(c.value, d.value) AS device_class, h.value AS data_hash
-    FROM candidates
-    LEFT JOIN tags c ON c.key = 'sweeproute.device_class' AND c.run_uuid = candidates.run_uuid
-    LEFT JOIN tags d ON d.key = 'sweeproute.device' AND d.run_uuid = candidates.run_uuid AND c.value IS NULL
-    LEFT JOIN tags h ON h.key = 'sweeproute.data_hash' AND h.run_uuid = candidates.run_uuid
-    WHERE candidates.finite
-), totals AS MATERIALIZED (
-    SELECT count(*) AS number, total(finite) AS finite, {extreme}(CASE WHEN finite THEN value END) AS value
-    FROM candidates
-)
-SELECT t.number, t.finite,
-    (SELECT json_group_array(DISTINCT device_class) FROM made), (SELECT json_group_array(DISTINCT data_hash) FROM made),
-    c.run_uuid, c.start_time, coalesce(s.value, ''), coalesce(n.value, '')
-FROM totals t
-LEFT JOIN candidates c ON c.finite AND c.value = t.value
-LEFT JOIN tags s ON s.key = 'sweeproute.sweep' AND s.run_uuid = c.run_uuid
-LEFT JOIN tags n ON n.key = 'sweeproute.trial' AND n.run_uuid = c.run_uuid
+# In the order of their values, of which only as many are joined as it takes to find one that counts: the inner LIMIT
+# keeps SQLite from joining all of them first.
+_EXTREME = """
+SELECT m.value FROM (
+    SELECT m.run_uuid, m.value FROM latest_metrics m
+    WHERE m.key = :metric AND {finite} ORDER BY m.value {order} LIMIT -1
+) m CROSS JOIN runs r ON r.run_uuid = m.run_uuid
+WHERE {counts} LIMIT 1
+"""
+_TIES_AND_ODD_ONES = """
+SELECT {finite}, r.run_uuid, r.start_time, coalesce(s.value, ''), coalesce(n.value, '')
+FROM latest_metrics m CROSS JOIN runs r ON r.run_uuid = m.run_uuid
+LEFT JOIN tags s ON s.key = 'sweeproute.sweep' AND s.run_uuid = r.run_uuid
+LEFT JOIN tags n ON n.key = 'sweeproute.trial' AND n.run_uuid = r.run_uuid
+WHERE m.key = :metric AND (m.value = :extreme OR NOT ({finite})) AND {counts}
+"""
+_ANOTHER = """
+SELECT t.value FROM tags t CROSS JOIN runs r ON r.run_uuid = t.run_uuid
+WHERE t.key = :tag AND t.value <> :own AND {counts}
+    AND EXISTS (SELECT 1 FROM latest_metrics m WHERE m.key = :metric AND m.run_uuid = r.run_uuid AND {finite}) LIMIT 1
 """
 
 
@@ -83,7 +83,7 @@ class SqliteRuns:
             UnknownSchemaError: Its tables are not of a known layout.
             sqlite3.Error: It cannot be read.
         """
-        self.how = f"one read-only query of {path}"
+        self.how = f"read-only from {path}"
         self._connection = sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True, timeout=_TIMEOUT_S)
         # The joins look up rows all over the file: reading them in place takes a third off.
         self._connection.execute("PRAGMA mmap_size = 1073741824")
@@ -93,41 +93,49 @@ class SqliteRuns:
 
     def best(self, question: Question) -> Answer:
         """Find the best run; of equals the earlier trial."""
-        joins, conditions, values = _scope(question)
-        query = _BEST.format(joins=joins, conditions=conditions, extreme="max" if question.maximize else "min")
+        scope, values = _scope(question)
+        counts = f"{scope} AND r.status = 'FINISHED' AND {_IS_CURRENT}"
         values |= {"metric": question.metric, "largest": _LARGEST}
-        # One transaction, so that the details are those of the run that was found.
+        parts = {"finite": _FINITE, "counts": counts, "order": "DESC" if question.maximize else "ASC"}
+        ask = self._connection.execute
+        # One transaction, so that all is said of the same moment.
         with self._connection:
-            self._connection.execute("BEGIN")
-            rows = self._connection.execute(query, values).fetchall()
-            number, finite, devices, hashes = rows[0][:4]
-            run = None if rows[0][4] is None else self._run(earliest([row[4:] for row in rows]))
-        return Answer(run, int(finite), int(number - finite), _parts(devices), _parts(hashes))
+            ask("BEGIN")
+            extreme = ask(_EXTREME.format(**parts), values).fetchone()
+            rows = ask(_TIES_AND_ODD_ONES.format(**parts), values | {"extreme": extreme and extreme[0]}).fetchall()
+            ties = [row[1:] for row in rows if row[0]]
+            if not ties:
+                return Answer(None, not_finite=len(rows))
+            run = self._run(earliest(ties))
+            others = []
+            for tag in (run.device_tag, DATA_TAG):
+                own = {"tag": tag, "own": run.tags.get(tag, "")}
+                others.append(ask(_ANOTHER.format(**parts), values | own).fetchone())
+        device, data = (other and other[0] for other in others)
+        return Answer(run, len(rows) - len(ties), device, data)
 
     def metric_names(self, question: Question) -> list[str]:
         """The metrics that were logged within the question's sweep and experiment."""
-        joins, conditions, values = _scope(question)
-        joins = f"JOIN latest_metrics m ON m.run_uuid = r.run_uuid {joins}"
-        query = f"SELECT DISTINCT m.key {_TRIALS.format(joins=joins, conditions=conditions)} ORDER BY m.key"
-        return [row[0] for row in self._connection.execute(query, values)]
+        scope, values = _scope(question)
+        query = "SELECT DISTINCT m.key FROM runs r JOIN latest_metrics m ON m.run_uuid = r.run_uuid"
+        return [row[0] for row in self._connection.execute(f"{query} WHERE {scope} ORDER BY m.key", values)]
 
     def states(self, question: Question) -> dict[str, int]:
         """How many trials of the question's sweep and experiment are in which state."""
-        joins, conditions, values = _scope(question)
-        joins = f"JOIN tags k ON k.key = 'sweeproute.kind' AND k.run_uuid = r.run_uuid AND k.value = 'trial' {joins}"
-        query = f"SELECT r.status, count(*) {_TRIALS.format(joins=joins, conditions=conditions)} GROUP BY r.status"
+        scope, values = _scope(question)
+        trials = f"{scope} AND {_IS_TRIAL}"
+        query = f"SELECT r.status, count(*) FROM runs r WHERE {trials} GROUP BY r.status"
         return dict(self._connection.execute(query, values).fetchall())
 
     def sweeps(self) -> list[tuple[str, str]]:
         """Id and name of every sweep, the newest first."""
-        joins = (
-            "JOIN tags k ON k.key = 'sweeproute.kind' AND k.run_uuid = r.run_uuid AND k.value = 'sweep' "
-            "JOIN tags s ON s.key = 'sweeproute.sweep' AND s.run_uuid = r.run_uuid"
+        scope, values = _scope(Question(metric="", maximize=True))
+        query = (
+            "SELECT s.value, r.name FROM runs r "
+            "JOIN tags s ON s.key = 'sweeproute.sweep' AND s.run_uuid = r.run_uuid "
+            f"WHERE {scope} AND {_IS_SWEEP} ORDER BY r.start_time DESC"
         )
-        conditions = f"AND r.experiment_id IN ({_EXPERIMENTS})"
-        trials = _TRIALS.format(joins=joins, conditions=conditions)
-        query = f"SELECT s.value, r.name {trials} ORDER BY r.start_time DESC"
-        return self._connection.execute(query).fetchall()
+        return self._connection.execute(query, values).fetchall()
 
     def experiments(self) -> list[str]:
         """The names of the experiments."""
@@ -156,17 +164,15 @@ class UnknownSchemaError(Exception):
     """The tables are of another version of MLflow."""
 
 
-def _scope(question: Question) -> tuple[str, str, dict[str, str | float]]:
-    joins, experiments = "", _EXPERIMENTS
-    values: dict[str, str | float] = {}
+def _scope(question: Question) -> tuple[str, dict[str, str | float | None]]:
+    """The condition for runs `r` of the question's sweep and experiment, and the values that it names."""
+    conditions, experiments = ["r.lifecycle_stage = 'active'"], _EXPERIMENTS
+    values: dict[str, str | float | None] = {}
     if question.sweep is not None:
-        joins = "JOIN tags w ON w.key = 'sweeproute.sweep' AND w.run_uuid = r.run_uuid AND w.value = :sweep"
+        # First, since it rules out the most.
+        conditions.insert(0, _OF_SWEEP)
         values["sweep"] = question.sweep
     if question.experiment is not None:
         experiments += " AND name = :experiment"
         values["experiment"] = question.experiment
-    return joins, f"AND r.experiment_id IN ({experiments})", values
-
-
-def _parts(listed: str) -> tuple[str, ...]:
-    return tuple(sorted(part for part in json.loads(listed) if part is not None))
+    return " AND ".join([*conditions, f"r.experiment_id IN ({experiments})"]), values
