@@ -42,7 +42,8 @@ def lines(root: Path, *, uri: str, experiment: str, argv: Sequence[str], metric:
     text += _failures(outcomes)
     following = [_look(uri)]
     if record is not None:
-        following.append(f"sweeproute best --sweep {record['id']} --metric {metric}")
+        if any(outcome.state == "FINISHED" for outcome in outcomes):
+            following.append(f"sweeproute best --sweep {record['id']} --metric {metric}")
         if any(outcome.state == "KILLED" for outcome in outcomes) or record.get("state") == "KILLED":
             following.insert(0, f"sweeproute resume {record['id']}")
     return [*text, *where, f"Next: {following[0]}", *(f"      {step}" for step in following[1:])]
