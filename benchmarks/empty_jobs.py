@@ -1,4 +1,4 @@
-"""Times an empty Hydra task, 200 jobs on 2 workers: `routed` with `search` beside hydra-joblib-launcher with its sweeper.
+"""Times 200 empty Hydra jobs on 2 workers: `routed` with `search` beside hydra-joblib-launcher with its sweeper.
 
 Each figure is a whole process, from its start to its end, in turn with the peer's. On our side the task also writes a
 journal and a callback hears of every job; MLflow, which may lag, is not part of it. Start-up is the time of a sweep of
@@ -104,7 +104,9 @@ def main() -> None:
     print(f"routed + search: {per_job:.1f} ms a job (start-up {start_up:.2f} s, then {steady:.1f} ms a job)")
     if ratios:
         print(f"joblib + basic:  {statistics.median(peers) / asked.jobs * 1e3:.1f} ms a job")
-        print(f"ratio: 1/{statistics.median(ratios):.1f} (asked: 1/12), pairs: {', '.join(f'1/{r:.1f}' for r in ratios)}")
+        print(
+            f"ratio: 1/{statistics.median(ratios):.1f} (asked: 1/12), pairs: {', '.join(f'1/{r:.1f}' for r in ratios)}"
+        )
 
 
 if __name__ == "__main__":

@@ -5,6 +5,7 @@ from hydra.core.plugins import Plugins
 from hydra.plugins.launcher import Launcher
 from hydra.plugins.sweeper import Sweeper
 from hydra.test_utils.launcher_common_tests import BatchedSweeperTestSuite, IntegrationTestSuite, LauncherTestSuite
+
 from hydra_plugins.sweeproute.launcher import RoutedLauncher
 from hydra_plugins.sweeproute.sweeper import SearchSweeper
 

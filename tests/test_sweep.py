@@ -1,5 +1,6 @@
 """Sweeps of an app that knows nothing of sweeproute, in real processes: routed, killed, stopped and gone on with."""
 
+import itertools
 import json
 import os
 import signal
@@ -236,7 +237,7 @@ def test_two_jobs_that_need_most_of_the_memory_do_not_run_side_by_side(app: App)
     app.sweep("x=1,2,3", "memory=1.5", "kind=slow", "hydra.launcher.platforms.there.max_concurrent_jobs=2")
     spans = sorted((app.launch(job)["started_at"], app.launch(job)["ended_at"]) for job in range(3))
     assert {app.launch(job)["platform"] for job in range(3)} == {"there"}
-    assert all(earlier[1] <= later[0] for earlier, later in zip(spans, spans[1:], strict=False))
+    assert all(earlier[1] <= later[0] for earlier, later in itertools.pairwise(spans))
 
 
 def test_a_job_that_fits_nowhere_is_refused_before_any_other_runs(app: App) -> None:
@@ -325,3 +326,13 @@ def test_sigterm_stops_as_ctrl_c_does(app: App) -> None:
     assert process.returncode == 130
     assert not list(settled(processes))
     assert app.record()["state"] == "KILLED"
+
+
+def test_debug_runs_one_job_in_this_process_and_lets_its_error_through(app: App) -> None:
+    output = app.sweep("x=1", "hydra.launcher.debug=true")
+    assert app.launch(0)["state"] == "FINISHED"
+    assert app.ran() == Counter({"1": 1})
+    output = app.sweep("x=1", "raises=[1]", "hydra.launcher.debug=true", code=1)
+    assert "ValueError: 1 is unlucky" in output
+    output = app.sweep("x=1,2", "hydra.launcher.debug=true", code=1)
+    assert "runs one job in this process; this sweep has 2" in output

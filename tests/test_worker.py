@@ -16,9 +16,10 @@ from hydra.core.hydra_config import HydraConfig
 from hydra.core.utils import JobStatus, run_job, setup_globals
 from hydra.experimental.callback import Callback
 from hydra.types import HydraContext, RunMode
+from omegaconf import OmegaConf, open_dict
+
 from hydra_plugins.sweeproute import _worker
 from hydra_plugins.sweeproute._compose import Composer
-from omegaconf import OmegaConf, open_dict
 
 CONF = {
     "config.yaml": """
@@ -113,7 +114,7 @@ def by_us(loader, master, overrides, number, callbacks, tmp_path, folder, run=_w
     base_config, point = composer.point(overrides)
     base = tmp_path / "base.pkl"
     base.write_bytes(base_config.blob)
-    _worker._process = _worker._Process(payload=_worker.Payload(task, callbacks, {}, {}, "1.3", os.getcwd()))
+    _worker._process = _worker._Process(payload=_worker.Payload(task, callbacks, {}, {}, "1.3", str(Path.cwd())))
     folder.mkdir(parents=True, exist_ok=True)
     return run(_worker.Message(str(base), point, (), number, str(folder)))
 
@@ -144,9 +145,9 @@ def test_a_job_sees_and_leaves_what_hydra_would_have(app, tmp_path, overrides):
 
 def test_the_surroundings_are_as_before_when_a_job_has_ended(app, tmp_path):
     loader, master = app
-    before = os.getcwd(), HydraConfig.instance().cfg, dict(os.environ)
+    before = str(Path.cwd()), HydraConfig.instance().cfg, dict(os.environ)
     by_us(loader, master, [], 0, Callbacks(), tmp_path, tmp_path / "job")
-    assert (os.getcwd(), HydraConfig.instance().cfg, dict(os.environ)) == before
+    assert (str(Path.cwd()), HydraConfig.instance().cfg, dict(os.environ)) == before
 
 
 def test_an_error_comes_back_as_text_and_is_in_the_console_log(app, tmp_path, monkeypatch, capfd):

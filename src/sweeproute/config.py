@@ -4,7 +4,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from hydra.core.config_store import ConfigStore
-from omegaconf import MISSING
+from omegaconf import MISSING, DictConfig, OmegaConf
 
 
 @dataclass
@@ -15,7 +15,7 @@ class Model:
     type: str = MISSING
     # `_target_` names the class, the rest are its keyword arguments.
     params: dict[str, Any] = field(default_factory=dict)
-    # What is instantiated; a pipeline around the parameters where the model needs one; null is the parameters themselves.
+    # What is instantiated: a pipeline around the parameters where the model needs one, null for themselves.
     estimator: Any = None
 
 
@@ -182,6 +182,13 @@ class Config:
     code: list[str] = field(default_factory=list)
     # Go on with the newest unfinished sweep of the same overrides: false, true, keep or rerun.
     resume: Any = False
+
+
+def plain(node: DictConfig) -> dict[str, Any]:
+    """A node of the config as a plain mapping, its interpolations resolved."""
+    content = OmegaConf.to_container(node, resolve=True)
+    assert isinstance(content, dict)
+    return {str(key): value for key, value in content.items()}
 
 
 # Keys that say where and how a trial runs, not what it is: they are left out of its fingerprint.

@@ -11,6 +11,7 @@ from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig, OmegaConf, open_dict
 
 from sweeproute import estimators, fingerprint
+from sweeproute.config import plain
 from sweeproute.journal import Journal
 
 if TYPE_CHECKING:
@@ -99,7 +100,7 @@ def run_trial(cfg: DictConfig) -> dict[str, float]:
 def _load(cfg: DictConfig) -> "Dataset":
     from sweeproute import data
 
-    return data.load(OmegaConf.to_container(cfg.data, resolve=True))
+    return data.load(plain(cfg.data))
 
 
 def _settle(cfg: DictConfig) -> None:
@@ -190,7 +191,11 @@ def _flat(tree: Any, prefix: str = "") -> dict[str, Any]:
     """A nested mapping as dotted keys."""
     if not isinstance(tree, dict):
         return {prefix: tree}
-    return {key: value for name, sub in tree.items() for key, value in _flat(sub, f"{prefix}.{name}" if prefix else name).items()}
+    return {
+        key: value
+        for name, sub in tree.items()
+        for key, value in _flat(sub, f"{prefix}.{name}" if prefix else name).items()
+    }
 
 
 def _optional_list(values: Any) -> list[int] | None:

@@ -65,9 +65,9 @@ def _reaches_outside(text: str, root: DictConfig, depth: int = 10) -> bool:
         parent, _, leaf = key.rpartition(".")
         holder = OmegaConf.select(root, parent) if parent and not key.startswith(".") else root
         node = holder._get_node(leaf) if isinstance(holder, DictConfig) and leaf in holder else None
-        if depth and isinstance(node, Node) and node._is_interpolation():
-            if _reaches_outside(node._value(), root, depth - 1):
-                return True
+        text = node._value() if isinstance(node, Node) and node._is_interpolation() else ""
+        if depth and _reaches_outside(text, root, depth - 1):
+            return True
     return False
 
 

@@ -4,8 +4,6 @@ import os
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from omegaconf import OmegaConf
-
 if TYPE_CHECKING:
     import pandas as pd
 
@@ -45,7 +43,7 @@ def predict_upcoming(sweep: str, metric: str, overrides: Sequence[str]) -> tuple
         cfg = hydra.compose("config", [*best.overrides, *overrides])
     cfg.device = estimators.settle_device(cfg.device)
     cfg.threads = cfg.threads or os.cpu_count()
-    dataset = data.load(OmegaConf.to_container(cfg.data, resolve=True))
+    dataset = data.load(config.plain(cfg.data))
     games = dataset.unplayed
     if games is None or not len(games.game_id):
         raise PredictionError(

@@ -1,12 +1,12 @@
 """The contract between the dispatcher and the ways of running a job on a platform."""
 
 import queue
-from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 from hydra.core.override_parser.types import Override
 
+from ._retry import ErrorClass
 from ._worker import Message
 
 
@@ -38,7 +38,7 @@ class Died:
 
     platform: str
     slot: int
-    error_class: str
+    error_class: ErrorClass
     message: str
 
 
@@ -67,13 +67,14 @@ class Platform:
 class Backend(Protocol):
     """One platform's way of running jobs. Nothing here blocks: what happens is put on the queue of events."""
 
-    def start(self, payload: str, warm: Sequence[tuple[str, tuple[Override, ...]]], preload: str | None) -> None:
+    def start(self, payload: str, base: str, preload: str | None, settled: tuple[Override, ...]) -> None:
         """Make the slots ready.
 
         Args:
             payload: Path of the pickled `_worker.Payload`.
-            warm: Path of each base config that will be needed, with what the platform settles of it.
+            base: Path of the base config that is needed first.
             preload: Dotted path of what warms a worker.
+            settled: What the platform settles of that config.
         """
 
     def submit(self, slot: int, message: Message) -> None:

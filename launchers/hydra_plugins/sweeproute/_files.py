@@ -3,11 +3,11 @@
 import textwrap
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import yaml
 from hydra.core.override_parser.types import Override
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig, Node, OmegaConf
 from omegaconf._utils import get_omega_conf_dumper
 
 try:
@@ -16,11 +16,11 @@ except ImportError:  # PyYAML without libyaml: the same files, slower
     from yaml import Dumper as _Dumper  # type: ignore[assignment]
 
 
-class _ConfigDumper(_Dumper):  # type: ignore[misc,valid-type]
+class _ConfigDumper(_Dumper):
     """OmegaConf's way with strings, on the dumper in C."""
 
 
-_ConfigDumper.add_representer(str, get_omega_conf_dumper().str_representer)
+_ConfigDumper.add_representer(str, get_omega_conf_dumper().str_representer)  # type: ignore[arg-type]
 
 
 def dump(content: Any) -> str:
@@ -81,7 +81,7 @@ def _container(config: Any) -> Any:
 
 def _written(node: DictConfig, *keys: str) -> dict[str, Any]:
     """Leaves as they are written, an interpolation in one unresolved."""
-    return {key: node._get_node(key)._value() for key in keys}
+    return {key: cast(Node, node._get_node(key))._value() for key in keys}
 
 
 def _content(parent: DictConfig, key: Any) -> Any:

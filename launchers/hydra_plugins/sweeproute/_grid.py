@@ -116,4 +116,3 @@ def nothing_to_sweep(composer: Composer, groups: Mapping[str, list[str]]) -> str
         f"Sweep over a group ({'; '.join(dict.fromkeys(could)) or 'none here'}), over any key (seed=1,2,3), "
         "or leave -m out to run one trial."
     )
-

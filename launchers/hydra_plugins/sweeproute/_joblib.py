@@ -5,7 +5,6 @@ import json
 import os
 import re
 import warnings
-from collections.abc import Sequence
 from concurrent.futures import Future
 from typing import Any
 
@@ -41,13 +40,11 @@ class JoblibBackend:
         # A worker that grew is replaced by loky between jobs; that is its business, not news.
         warnings.filterwarnings("ignore", message="A worker stopped while some jobs were given")
 
-    def start(self, payload: str, warm: Sequence[tuple[str, tuple[Override, ...]]], preload: str | None) -> None:
+    def start(self, payload: str, base: str, preload: str | None, settled: tuple[Override, ...]) -> None:
         """See Backend."""
         self._payload = payload
         for slot in range(self._platform.slots):
-            executor = self._executor(slot)
-            for base, settled in warm:
-                executor.submit(_worker.warm, base, preload, settled)
+            self._executor(slot).submit(_worker.warm, base, preload, settled)
 
     def _executor(self, slot: int) -> ProcessPoolExecutor:
         if slot not in self._executors:
@@ -122,5 +119,3 @@ class JoblibBackend:
 
     def _pids(self) -> list[int]:
         return [pid for executor in self._executors.values() for pid in list(executor._processes or ())]
-
-

@@ -4,14 +4,15 @@ import os
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
+from ._admission import PlatformState
 from ._backend import Platform
 from ._errors import SettingsError, nearest_first
-from ._policy import Policy, Rule
+from ._policy import Overflow, Policy, Rule
 from .config import PlatformConf, RegistryConf, RoutedLauncherConf
 
 # What the policy reads of a job beside the fields that rules match on, with the type of each.
@@ -59,6 +60,23 @@ class Registry:
         size = re.search(r"([\d.]+)\s*GB", str(gpu), re.IGNORECASE)
         return float(size.group(1)) if size else float("inf")
 
+    def states(self) -> list[PlatformState]:
+        return [
+            PlatformState(
+                name=name,
+                slots=platform.slots,
+                running=0,
+                memory_gb=self.memory_gb(name),
+                memory_free_gb=self.memory_gb(name),
+                gpu_memory_gb=self.gpu_memory_gb(name),
+                gpu_memory_free_gb=self.gpu_memory_gb(name),
+                available=name not in self.unavailable,
+                why=self.unavailable.get(name, ""),
+                speed=dict(self.settings[name].speed),
+            )
+            for name, platform in self.platforms.items()
+        ]
+
 
 def read(conf: RoutedLauncherConf, master: DictConfig) -> Registry:
     """Read the launcher's settings.
@@ -103,7 +121,7 @@ def read(conf: RoutedLauncherConf, master: DictConfig) -> Registry:
         _check_overrides(name, entry, conf.sets, where)
         platforms[name] = Platform(name, slots, threads, device, tuple(entry.overrides))
     rules = _rules(conf)
-    policy = Policy(rules, default, "no rule matches", conf.overflow)
+    policy = Policy(rules, default, "no rule matches", cast(Overflow, conf.overflow))
     policy.check(names)
     return Registry(platforms, entries, unavailable, policy, tuple(notes))
 
@@ -116,7 +134,9 @@ def _entries(conf: RoutedLauncherConf) -> dict[str, PlatformConf]:
     except OmegaConfBaseException as error:
         key = str(getattr(error, "key", "") or "")
         allowed = nearest_first(key, PlatformConf.__dataclass_fields__)
-        raise SettingsError(f"The registry does not read: {str(error).splitlines()[0]}. Keys of a platform: {allowed}.") from None
+        raise SettingsError(
+            f"The registry does not read: {str(error).splitlines()[0]}. Keys of a platform: {allowed}."
+        ) from None
     assert isinstance(entries, RegistryConf)
     for name, entry in entries.platforms.items():
         if entry.max_concurrent_jobs < 1:
@@ -130,7 +150,8 @@ def _entries(conf: RoutedLauncherConf) -> dict[str, PlatformConf]:
 def _rules(conf: RoutedLauncherConf) -> list[Rule]:
     rules = []
     for number, written in enumerate(conf.rules or [], start=1):
-        rule = dict(OmegaConf.to_container(written, resolve=True) if OmegaConf.is_config(written) else written)
+        plain = OmegaConf.to_container(written, resolve=True) if isinstance(written, DictConfig) else written
+        rule = dict(cast(dict[str, Any], plain))
         missing = [key for key in ("route_to", "reason") if key not in rule]
         if missing:
             raise SettingsError(

@@ -27,9 +27,7 @@ class RoutedReturn(JobReturn):
         else:
             self.status = JobStatus.FAILED
             error = launch["error"]
-            self._return_value = JobFailedError(
-                error["message"], error["type"], error["class"], error["traceback"]
-            )
+            self._return_value = JobFailedError(error["message"], error["type"], error["class"], error["traceback"])
 
     @property
     def return_value(self) -> Any:
@@ -37,8 +35,8 @@ class RoutedReturn(JobReturn):
         if self.status == JobStatus.COMPLETED:
             if self._unfit:
                 raise TypeError(
-                    f"The job finished, but its return value could not be sent: {self._unfit}. Return numbers, strings, "
-                    "lists or mappings, and write the rest to the job's folder."
+                    f"The job finished, but its return value could not be sent: {self._unfit}. "
+                    "Return numbers, strings, lists or mappings, and write the rest to the job's folder."
                 )
             return self._return_value
         return super().return_value
@@ -62,7 +60,7 @@ class RoutedReturn(JobReturn):
         return self._configs
 
     @property
-    def cfg(self) -> DictConfig:  # type: ignore[override]
+    def cfg(self) -> DictConfig:
         """The job's config without its hydra node."""
         return self._composed()[0]
 
@@ -71,7 +69,7 @@ class RoutedReturn(JobReturn):
         pass  # the dataclass's own constructor sets it to None
 
     @property
-    def hydra_cfg(self) -> DictConfig:  # type: ignore[override]
+    def hydra_cfg(self) -> DictConfig:
         """The job's hydra node."""
         return self._composed()[1]
 
@@ -80,7 +78,7 @@ class RoutedReturn(JobReturn):
         pass  # see cfg
 
     @property
-    def working_dir(self) -> str:  # type: ignore[override]
+    def working_dir(self) -> str:
         """The folder the task worked in."""
         chdir = self.hydra_cfg.hydra.job.chdir
         if chdir is None:

@@ -180,5 +180,5 @@ def _failures(failed: Sequence[JobReturn], total: int, sweep: SweepFolder) -> st
     return (
         f"{len(failed)} of {total} jobs failed:\n"
         + "\n".join(lines)
-        + f"\nTheir logs lie under {sweep.folder}. The rest is done; the same command with resume=true runs these again."
+        + f"\nTheir logs lie under {sweep.folder}. The rest is done; resume=true runs these again."
     )

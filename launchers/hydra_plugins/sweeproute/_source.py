@@ -1,6 +1,7 @@
 """Holds the points of a sweep that wait, by class, and the returns of those that have run."""
 
 from collections.abc import Callable, Hashable, Mapping
+from functools import partial
 
 from hydra.core.utils import JobReturn
 
@@ -54,10 +55,11 @@ class Points:
             of_class = classes[key]
             if of_class not in self._queues:
                 model = dict(of_class.fields).get("model_type")
-                self._queues[of_class] = LongestFirst(
-                    durations, lambda n, model=model: durations.expected(self.overrides[n], model)
-                )
+                self._queues[of_class] = LongestFirst(durations, partial(self._expected_s, durations, model))
             self._queues[of_class].add(number)
+
+    def _expected_s(self, durations: Durations, model: str | None, number: int) -> float | None:
+        return durations.expected(self.overrides[number], model)
 
     def waiting(self) -> Mapping[JobClass, int]:
         """How many jobs there are to take, by class, in the order in which they were asked for."""

@@ -330,5 +330,11 @@ def environment(threads: int | None) -> Mapping[str, str]:
     """Environment variables that hold a cold start's libraries to a number of threads."""
     if threads is None:
         return {}
-    names = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "VECLIB_MAXIMUM_THREADS", "NUMEXPR_NUM_THREADS")
+    names = (
+        "OMP_NUM_THREADS",
+        "OPENBLAS_NUM_THREADS",
+        "MKL_NUM_THREADS",
+        "VECLIB_MAXIMUM_THREADS",
+        "NUMEXPR_NUM_THREADS",
+    )
     return {name: str(threads) for name in names if name not in os.environ}

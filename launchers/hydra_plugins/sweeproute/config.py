@@ -85,7 +85,7 @@ class RoutedLauncherConf:
     identity: str | None = None
     # Run one job in this process, so that a debugger stops in it.
     debug: bool = False
-    # Settings of the local backend, of hydra-joblib-launcher's own class: n_jobs (-1: the platform's slots), temp_folder.
+    # The local backend's, of hydra-joblib-launcher's own class: n_jobs (-1: the platform's slots), temp_folder.
     joblib: JobLibLauncherConf = field(default_factory=JobLibLauncherConf)
 
 

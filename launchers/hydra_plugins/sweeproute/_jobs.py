@@ -1,0 +1,209 @@
+"""Reads from a job's config what the policy needs, and makes of an assignment an attempt that can run."""
+
+import time
+from collections.abc import Hashable
+from typing import Any
+
+from hydra.core.override_parser.types import Override
+from omegaconf import DictConfig, OmegaConf
+
+from . import _worker
+from ._admission import JobClass
+from ._compose import Base, Composer, Point, build, parse
+from ._dispatcher import Attempt
+from ._errors import SettingsError
+from ._platforms import ADMISSION, Registry
+from ._records import SweepFolder
+from ._references import substitute
+from ._scheduler import Assignment
+from .config import RoutedLauncherConf
+
+
+class Jobs:
+    """The jobs of one sweep, before they run.
+
+    Args:
+        settings: The launcher's.
+        registry: The platforms.
+        composer: Composes their configs.
+        sweep: Where their folders and records are.
+    """
+
+    def __init__(
+        self, settings: RoutedLauncherConf, registry: Registry, composer: Composer, sweep: SweepFolder
+    ) -> None:
+        self._settings = settings
+        self._registry = registry
+        self._composer = composer
+        self._sweep = sweep
+        self._states = {state.name: state for state in registry.states()}
+        self._validate = _worker.resolve(settings.validate) if settings.validate else None
+        self._referring: dict[str, bool] = {}
+        self._subdirs: dict[str, str] = {}
+        self._settled_of: dict[tuple[str, str], tuple[Override, ...]] = {}
+        self._paths: dict[str, str] = {}
+
+    def _touches_fields(self, override: Override) -> bool:
+        key = override.key_or_group
+        return any(
+            read == key or read.startswith(f"{key}.") or key.startswith(f"{read}.")
+            for read in self._settings.fields.values()
+        )
+
+    def stratum(self, overrides: tuple[str, ...]) -> Hashable:
+        """All of a point that can decide about its class: its groups, and the values that the policy reads."""
+        groups, values = self._composer.split(overrides)
+        if self._refers(self._composer.base(groups)):
+            return overrides
+        return groups, tuple(value.input_line for value in values if self._touches_fields(value))
+
+    def _refers(self, base: Base) -> bool:
+        """Whether a key that we read or set is an interpolation here, which any other value may then decide."""
+        if base.id not in self._referring:
+            config = base.config()
+            keys = (*self._settings.fields.values(), *self._settings.sets.values())
+            self._referring[base.id] = any(
+                OmegaConf.is_interpolation(parent, leaf)
+                for parent, leaf in (_parent(config, key) for key in keys)
+                if parent is not None
+            )
+        return self._referring[base.id]
+
+    def job_class(self, number: int, overrides: tuple[str, ...]) -> JobClass:
+        """The class of a point, by composing it; a point that could not run is refused here, before any job starts.
+
+        Args:
+            number: Its job number.
+            overrides: Its overrides.
+
+        Returns:
+            All that the policy reads of it.
+
+        Raises:
+            SettingsError: Its platform is not there, or none can hold it.
+            hydra.errors.HydraException: It does not compose.
+        """
+        config = self._composer.compose(overrides, number)
+        if self._validate is not None:
+            self._validate(_without_hydra(config))
+        read_fields = {name: OmegaConf.select(config, key) for name, key in self._settings.fields.items()}
+        asked = read_fields.pop("platform", None)
+        admission: dict[str, Any] = {
+            name: kind(read_fields.pop(name)) for name, kind in ADMISSION.items() if read_fields.get(name) is not None
+        }
+        if asked in self._registry.unavailable:
+            raise SettingsError(
+                f"{asked} was asked for, and it {self._registry.unavailable[asked]}. "
+                "Or leave the platform to the rules: platform=auto."
+            )
+        job_class = JobClass(
+            fields=tuple(sorted((name, value) for name, value in read_fields.items() if name not in ADMISSION)),
+            asked=asked,
+            **admission,
+        )
+        # A job that fits nowhere, or is meant for a platform that is not there, is refused before any other runs.
+        self._registry.policy.home(job_class, self._states)
+        return job_class
+
+    def settled(self, config: DictConfig, platform: str) -> tuple[Override, ...]:
+        """What the platform settles of this config: keys that were left null or "auto", then its own overrides."""
+        there = self._registry.platforms[platform]
+        facts = {"device": there.device, "threads": there.threads}
+        settled = []
+        for fact, key in self._settings.sets.items():
+            value = OmegaConf.select(config, key, throw_on_missing=False)
+            if value in (None, "auto") and facts.get(fact) is not None and _has(config, key):
+                settled.append(f"{key}={facts[fact]}")
+        return tuple(parse(text) for text in (*settled, *there.settled))
+
+    def prepare(self, assignment: Assignment) -> Attempt:
+        """Compose an attempt, make its folder and its launch record."""
+        job, decision, platform = assignment.job, assignment.decision, assignment.platform
+        base, point = self._composer.point(job.overrides)
+        settled, subfolder = self._place(base, point, job.num, platform)
+        earlier = self._sweep.launches.get(job.num, {}).get("attempt", 0)
+        attempt = earlier + 1
+        folder = self._sweep.open_job(subfolder, job.num, attempt)
+        there = self._registry.platforms[platform]
+        now = time.time()
+        launch = {
+            "sweep": self._sweep.record["id"],
+            "job": job.num,
+            "attempt": attempt,
+            "overrides": list(job.overrides),
+            "fields": dict(job.job_class.fields),
+            "platform": platform,
+            "decision": decision.status,
+            "reason": decision.reason,
+            "considered": [{"platform": a.platform, "verdict": a.verdict} for a in decision.considered],
+            "state": "RUNNING",
+            "current": False,
+            "queued_at": job.queued_at,
+            "started_at": now,
+            "ended_at": None,
+            "queue_s": now - job.queued_at,
+            "run_s": None,
+            "threads": there.threads,
+            "device": there.device,
+            "value": None,
+            "error": None,
+            "identity": None,
+        }
+        message = _worker.Message(
+            base=self.path(base),
+            point=point,
+            settled=settled,
+            number=job.num,
+            folder=str(folder),
+            preload=self._settings.preload,
+            identity=self._settings.identity,
+            threads=there.threads,
+        )
+        return Attempt(assignment, message, folder, launch)
+
+    def _place(self, base: Base, point: Point, number: int, platform: str) -> tuple[tuple[Override, ...], str]:
+        """What the platform settles of a job's config, and the job's folder under the sweep's.
+
+        Both are told without composing the job where its values cannot change them, which is nearly always.
+        """
+        known = {"hydra.job.num": number, "hydra.job.id": number, "hydra.job.override_dirname": point.dirname}
+        subfolder = substitute(self._subdir(base), known.get)
+        ours = {key.split(".", 1)[0] for key in self._settings.sets.values()}
+        touched = self._refers(base) or any(v.key_or_group.split(".", 1)[0] in ours for v in point.values)
+        key = (base.id, platform)
+        if subfolder is not None and not touched:
+            if key not in self._settled_of:
+                self._settled_of[key] = self.settled(base.config(), platform)
+            return self._settled_of[key], subfolder
+        config = build(base.blob, point, (), number)
+        with _worker.hydra_config(config):
+            return self.settled(config, platform), subfolder or str(config.hydra.sweep.subdir)
+
+    def _subdir(self, base: Base) -> str:
+        """`hydra.sweep.subdir` as it is written."""
+        if base.id not in self._subdirs:
+            self._subdirs[base.id] = str(base.config().hydra.sweep._get_node("subdir")._value())
+        return self._subdirs[base.id]
+
+    def path(self, base: Base) -> str:
+        """Path of a base config's file; written once."""
+        if base.id not in self._paths:
+            path = self._sweep.ours / f"base-{base.id}.pkl"
+            path.write_bytes(base.blob)
+            self._paths[base.id] = str(path)
+        return self._paths[base.id]
+
+
+def _parent(config: DictConfig, key: str) -> tuple[Any, str]:
+    path, _, leaf = key.rpartition(".")
+    parent = OmegaConf.select(config, path) if path else config
+    return (parent, leaf) if OmegaConf.is_dict(parent) and leaf in parent else (None, leaf)
+
+
+def _has(config: DictConfig, key: str) -> bool:
+    return _parent(config, key)[0] is not None
+
+
+def _without_hydra(config: DictConfig) -> DictConfig:
+    task_config: DictConfig = OmegaConf.masked_copy(config, [str(key) for key in config if key != "hydra"])
+    return task_config
