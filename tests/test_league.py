@@ -3,8 +3,11 @@
 import numpy as np
 import pandas as pd
 import pytest
+from sklearn.linear_model import LogisticRegression
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
 
-from sweeproute.betting import implied_probability, overround
+from sweeproute.betting import NO_BET, BettingRule, implied_probability, overround, roi, settle
 from sweeproute.data.features import build_features, home_wins
 from sweeproute.data.games import REQUIRED, check, odds_of
 from sweeproute.data.league import TEAMS, simulate, win_probability
@@ -19,7 +22,31 @@ def league() -> pd.DataFrame:
 @pytest.fixture(scope="module")
 def pooled() -> pd.DataFrame:
     """Five leagues, so that what is measured is the simulation and not one draw of it."""
-    return pd.concat([simulate(2003, 2024, seed) for seed in range(5)], ignore_index=True)
+    return pd.concat([simulate(2003, 2024, seed).assign(seed=seed) for seed in range(5)], ignore_index=True)
+
+
+@pytest.fixture(scope="module")
+def forecasts(pooled: pd.DataFrame) -> pd.DataFrame:
+    """The decided games from 2012 on, with the `probability` of a logistic model that learned from those before."""
+    tested = []
+    for _, league in pooled.groupby("seed"):
+        decided = league[~np.isnan(home_wins(league))]
+        features = build_features(league).loc[decided.index]
+        early = (decided["season"] < 2012).to_numpy()
+        model = make_pipeline(StandardScaler(), LogisticRegression(C=0.01))
+        model.fit(features[early], home_wins(decided)[early])
+        tested.append(decided[~early].assign(probability=model.predict_proba(features[~early])[:, 1]))
+    return pd.concat(tested, ignore_index=True)
+
+
+def log_odds(probability: np.ndarray) -> np.ndarray:
+    return np.log(probability / (1 - probability))
+
+
+def expected_profit(games: pd.DataFrame, side: np.ndarray) -> np.ndarray:
+    """Profit per unit staked on each game's side (0 home, 1 away) at the true chances, so without the noise of luck."""
+    home = games["home_win_probability"].to_numpy()
+    return np.where(side == 0, home, 1 - home) * odds_of(games)[np.arange(len(games)), side] - 1
 
 
 def test_the_table_passes_the_checks_of_real_games(league: pd.DataFrame) -> None:
@@ -45,7 +72,9 @@ def test_every_team_plays_a_whole_season_about_half_of_it_at_home(league: pd.Dat
     games = at_home + away
     assert (games.loc[:2020] == 16).all(axis=None)
     assert (games.loc[2021:] == 17).all(axis=None)
-    assert (at_home - away).abs().to_numpy().max() <= 5
+    gap = (at_home - away).abs().to_numpy()
+    assert (gap <= 4).mean() > 0.99
+    assert gap.max() <= 6
 
 
 def test_the_playoffs_grow_as_the_real_ones_did(league: pd.DataFrame) -> None:
@@ -94,6 +123,49 @@ def test_the_bookmaker_is_good_but_not_perfect(pooled: pd.DataFrame) -> None:
     assert auc(outcome, market) == pytest.approx(0.72, abs=0.012)
     assert brier(outcome, market) == pytest.approx(0.21, abs=0.005)
     assert brier(outcome, truth) < brier(outcome, market) - 0.001
+
+
+def test_the_bookmaker_is_calibrated(pooled: pd.DataFrame) -> None:
+    won = home_wins(pooled)
+    decided = ~np.isnan(won)
+    logit = log_odds(implied_probability(odds_of(pooled))[decided])
+    fit = LogisticRegression(C=np.inf).fit(logit[:, None], won[decided])
+    assert fit.coef_[0, 0] == pytest.approx(1, abs=0.06)  # four standard errors
+    assert fit.intercept_[0] == pytest.approx(0, abs=0.06)
+
+
+def test_blind_bets_lose_the_overround(pooled: pd.DataFrame) -> None:
+    odds = odds_of(pooled)
+    lost = -(1 - 1 / (1 + overround(odds))).mean()
+    favourite = np.argmin(odds, axis=1)
+    chosen_by_lot = np.random.default_rng(0).integers(0, 2, len(pooled))
+    won = home_wins(pooled)
+    for side in (np.zeros_like(favourite), np.ones_like(favourite), favourite, 1 - favourite, chosen_by_lot):
+        assert expected_profit(pooled, side).mean() == pytest.approx(lost, abs=0.012)
+        # What happened besides; an underdog's profit has a standard deviation of 1.5 units.
+        happened = np.where(won == 1 - side, odds[np.arange(len(odds)), side], 0)[~np.isnan(won)] - 1
+        assert happened.mean() == pytest.approx(lost, abs=4 * happened.std() / np.sqrt(len(happened)))
+
+
+@pytest.mark.parametrize("min_edge", [0.02, 0.1, 0.4])
+def test_a_model_of_the_results_has_no_edge_on_the_bookmaker(forecasts: pd.DataFrame, min_edge: float) -> None:
+    bets = settle(
+        forecasts["probability"].to_numpy(),
+        odds_of(forecasts),
+        home_wins(forecasts).astype(np.int8),
+        BettingRule(min_edge=min_edge),
+    )
+    placed = bets.side != NO_BET
+    assert placed.sum() > 1000
+    assert expected_profit(forecasts[placed], bets.side[placed]).mean() < -0.015
+    assert roi(bets.profit, bets.stake) < 0.02
+
+
+def test_a_model_of_the_results_knows_less_than_the_bookmaker(forecasts: pd.DataFrame) -> None:
+    outcome, model = home_wins(forecasts).astype(np.int8), forecasts["probability"].to_numpy()
+    market = implied_probability(odds_of(forecasts))
+    assert auc(outcome, model) < auc(outcome, market) - 0.01
+    assert brier(outcome, model) > brier(outcome, market) + 0.003
 
 
 def test_a_plain_elo_knows_less_than_the_bookmaker(league: pd.DataFrame) -> None:

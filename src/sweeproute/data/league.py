@@ -4,8 +4,9 @@
 opponent) that are drawn anew in part every season and drift from week to week. A game is a fixed number of drives for
 each side; a drive ends in a touchdown, a field goal or nothing, and the chance of a touchdown follows from the points
 that a side is expected to make: its attack, the other's defence, home advantage, rest. So scores have the NFL's key
-numbers and spread, and the probability that the home side wins is known exactly. The bookmaker sees the true
-expectation through noise that is smaller than what past results leave open, adds his overround, and rounds his quotes.
+numbers and spread, and the probability that the home side wins is known exactly. The bookmaker learns from all results,
+hears some news of every team each week, quotes what follows from both, adds his overround, and rounds. So the market
+knows more than the results do and less than the truth, and is calibrated: no bet that the results suggest has an edge.
 """
 
 import datetime as dt
@@ -14,7 +15,7 @@ from collections.abc import Iterator
 import numpy as np
 import pandas as pd
 
-from sweeproute.betting import decimal_to_american
+from sweeproute.data.bookmaker import Beliefs, moneylines
 
 CONFERENCES = ("A", "N")
 DIVISIONS = tuple(f"{conference}{side}" for conference in CONFERENCES for side in "ENSW")
@@ -27,16 +28,20 @@ FIELD_GOAL = 0.15
 AVERAGE_POINTS = 22.3
 HOME_POINTS = 2.4
 REST_POINTS = 0.12  # per day of difference, up to a week of it
+PER_DRIVE = AVERAGE_POINTS / DRIVES
+# Of an average side's score: 7 for a point by touchdowns, 3 for one by field goals, less the mean squared, a drive.
+SCORE_VARIANCE = DRIVES * (7 * (PER_DRIVE - 3 * FIELD_GOAL) + 3 * 3 * FIELD_GOAL - PER_DRIVE**2)
 # Of games level after four quarters: the share that stays a tie, what a point of strength is worth in overtime.
 STILL_TIED = 0.06
 OVERTIME_EDGE = 0.015
-# Attack and defence, points: what is kept from one season to the next, what is new, what a week changes.
+# Attack and defence, points: what is kept from one season to the next, what is new, what a week changes; the spread to
+# which this leads, and from which it starts.
 KEPT = 0.82
 SEASON_SD = 2.05
 WEEK_SD = 0.15
-# The bookmaker: noise of his expected margin and total (points), range of his overround.
-MARGIN_NOISE = 2.8
-TOTAL_NOISE = 1.5
+START_SD = SEASON_SD / (1 - KEPT**2) ** 0.5
+# The bookmaker: noise of each week's news of an attack or a defence (points), range of his overround.
+NEWS_SD = 4.5
 OVERROUND = (0.025, 0.045)
 
 BYE_WEEKS = range(5, 13)
@@ -59,15 +64,17 @@ def simulate(first_season: int, last_season: int, seed: int) -> pd.DataFrame:
         true probability that the home side wins, given that the game is not a tie. It is no feature: no one knows it.
     """
     rng = np.random.default_rng(seed)
-    start_sd = SEASON_SD / np.sqrt(1 - KEPT**2)
-    attack, defence = rng.normal(0, start_sd, N_TEAMS), rng.normal(0, start_sd, N_TEAMS)
+    strength = rng.normal(0, START_SD, 2 * N_TEAMS)
+    beliefs = Beliefs(2 * N_TEAMS, START_SD**2)
+    # Only differences matter, so attacks and defences are centred.
+    kept = KEPT * np.kron(np.eye(2), np.eye(N_TEAMS) - 1 / N_TEAMS)
     seasons = []
     for year in range(first_season, last_season + 1):
-        attack = KEPT * (attack - attack.mean()) + rng.normal(0, SEASON_SD, N_TEAMS)
-        defence = KEPT * (defence - defence.mean()) + rng.normal(0, SEASON_SD, N_TEAMS)
-        season = _Season(year, rng, attack, defence)
+        strength = kept @ strength + rng.normal(0, SEASON_SD, 2 * N_TEAMS)
+        beliefs.move(kept, SEASON_SD**2)
+        season = _Season(year, rng, strength, beliefs)
         season.play()
-        attack, defence = season.attack, season.defence
+        strength = season.strength
         seasons.append(pd.DataFrame(season.rows))
     return pd.concat(seasons, ignore_index=True)
 
@@ -75,11 +82,11 @@ def simulate(first_season: int, last_season: int, seed: int) -> pd.DataFrame:
 class _Season:
     """One season, week by week."""
 
-    def __init__(self, year: int, rng: np.random.Generator, attack: np.ndarray, defence: np.ndarray) -> None:
+    def __init__(self, year: int, rng: np.random.Generator, strength: np.ndarray, beliefs: Beliefs) -> None:
         self.year = year
         self.rng = rng
-        self.attack = attack
-        self.defence = defence
+        self.strength = strength  # (64,) points: the attacks, then the defences
+        self.beliefs = beliefs  # the bookmaker's, about them
         self.rows: list[dict[str, object]] = []
         self.wins = np.zeros(N_TEAMS)
         self.balance = np.zeros(N_TEAMS)  # points for minus points against
@@ -121,20 +128,19 @@ class _Season:
     ) -> np.ndarray:
         """Play one week's games; returns whether each home side won."""
         rng, n_games = self.rng, len(pairs)
-        self.attack = self.attack + rng.normal(0, WEEK_SD, N_TEAMS)
-        self.defence = self.defence + rng.normal(0, WEEK_SD, N_TEAMS)
+        self.strength = self.strength + rng.normal(0, WEEK_SD, 2 * N_TEAMS)
         home, away = pairs[:, 0], pairs[:, 1]
         ground = np.array(neutral)
         days = [self.opening + dt.timedelta(days=7 * (week - 1) + day) for day, _ in slots[:n_games]]
         rest = np.array([[self._rest(team, day) for team in pair] for pair, day in zip(pairs, days, strict=True)])
 
         edge = np.where(ground, 0.0, HOME_POINTS) + REST_POINTS * np.clip(rest[:, 0] - rest[:, 1], -7, 7)
-        expected = AVERAGE_POINTS + np.column_stack(
-            [self.attack[home] - self.defence[away] + edge / 2, self.attack[away] - self.defence[home] - edge / 2]
-        )
+        even = AVERAGE_POINTS + np.outer(edge / 2, [1, -1])  # (n_games, 2) points if all were average
+        design = _design(pairs)
+        expected = even + (design @ self.strength).reshape(-1, 2)
         scores, overtime = _play(rng, expected, may_tie=game_type == "REG")
-        seen = expected + rng.normal(0, [MARGIN_NOISE / 2, TOTAL_NOISE / 2], (n_games, 2)) @ np.array([[1, -1], [1, 1]])
-        moneylines = _moneylines(win_probability(seen), rng.uniform(*OVERROUND, n_games))
+        foreseen, quotes = self._price(even, design)
+        self.beliefs.see(design, (scores - even).ravel(), SCORE_VARIANCE)
         truth = win_probability(expected).round(6)
 
         margin = scores[:, 0] - scores[:, 1]
@@ -159,10 +165,10 @@ class _Season:
                     "overtime": float(overtime[game]),
                     "away_rest": int(rest[game, 1]),
                     "home_rest": int(rest[game, 0]),
-                    "away_moneyline": float(moneylines[game, 1]),
-                    "home_moneyline": float(moneylines[game, 0]),
-                    "spread_line": _half(seen[game, 0] - seen[game, 1]),
-                    "total_line": _half(seen[game].sum()),
+                    "away_moneyline": float(quotes[game, 1]),
+                    "home_moneyline": float(quotes[game, 0]),
+                    "spread_line": _half(foreseen[game, 0] - foreseen[game, 1]),
+                    "total_line": _half(foreseen[game].sum()),
                     "div_game": int(one // 4 == two // 4),
                     "home_win_probability": float(truth[game]),
                 }
@@ -173,6 +179,16 @@ class _Season:
             self.wins[one] += (margin[game] > 0) + 0.5 * (margin[game] == 0)
             self.wins[two] += (margin[game] < 0) + 0.5 * (margin[game] == 0)
         return margin > 0
+
+    def _price(self, even: np.ndarray, design: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Let the bookmaker hear the week's news; returns what points he expects and his quotes, both (n_games, 2)."""
+        every = np.eye(2 * N_TEAMS)
+        self.beliefs.move(every, WEEK_SD**2)
+        self.beliefs.see(every, self.strength + self.rng.normal(0, NEWS_SD, 2 * N_TEAMS), NEWS_SD**2)
+        expected = even + (design @ self.beliefs.mean).reshape(-1, 2)
+        doubt = np.sqrt(self.beliefs.variance_of(design[::2] - design[1::2]))  # of the margin
+        overround = self.rng.uniform(*OVERROUND, len(even))
+        return expected, moneylines(_mean_win_probability(expected, doubt), overround)
 
     def _rest(self, team: int, day: dt.date) -> int:
         """Days since the team's last game of the season; a week before the first, as nflverse has it."""
@@ -199,6 +215,20 @@ def win_probability(expected: np.ndarray) -> np.ndarray:
     return (ahead + level * (1 - STILL_TIED) * _overtime_win(expected)) / (1 - level * STILL_TIED)
 
 
+def _mean_win_probability(expected: np.ndarray, doubt: np.ndarray) -> np.ndarray:
+    """Mean win probability (n_games,) when the expected margin is normal with SD `doubt`, (n_games,) points."""
+    half = np.sqrt(3) / 2 * doubt[:, None] * np.array([1, -1])  # Gauss-Hermite quadrature with three nodes
+    low, middle, high = (win_probability(expected + node * half) for node in (-1, 0, 1))
+    return (low + 4 * middle + high) / 6
+
+
+def _design(pairs: np.ndarray) -> np.ndarray:
+    """Which strengths make whose points: (2 * n_games, n_strengths), rows in the order home, away, home, ..."""
+    own, other = pairs.ravel(), pairs[:, ::-1].ravel()
+    team = np.eye(N_TEAMS)
+    return np.hstack([team[own], -team[other]])
+
+
 def _play(rng: np.random.Generator, expected: np.ndarray, may_tie: bool) -> tuple[np.ndarray, np.ndarray]:
     """Draw the scores (n_games, 2), and which games went to overtime."""
     touchdown = _touchdown(expected)
@@ -220,15 +250,6 @@ def _touchdown(expected: np.ndarray) -> np.ndarray:
 
 def _overtime_win(expected: np.ndarray) -> np.ndarray:
     return np.clip(0.5 + OVERTIME_EDGE * (expected[:, 0] - expected[:, 1]), 0.05, 0.95)
-
-
-def _moneylines(probability: np.ndarray, overround: np.ndarray) -> np.ndarray:
-    """American odds of home and away, (n_games, 2), rounded as they are quoted."""
-    price = np.column_stack([probability, 1 - probability]) * (1 + overround[:, None])
-    price = np.clip(price, 0.02, 0.985)
-    american = decimal_to_american(1 / price)
-    step = np.where(np.abs(american) < 300, 1, np.where(np.abs(american) < 1000, 5, 25))
-    return np.round(american / step) * step
 
 
 def _schedule(rng: np.random.Generator, n_weeks: int) -> list[np.ndarray]:
