@@ -336,3 +336,32 @@ def test_debug_runs_one_job_in_this_process_and_lets_its_error_through(app: App)
     assert "ValueError: 1 is unlucky" in output
     output = app.sweep("x=1,2", "hydra.launcher.debug=true", code=1)
     assert "runs one job in this process; this sweep has 2" in output
+
+
+def test_a_worker_that_dies_while_it_warms_up_costs_no_job_anything(app: App) -> None:
+    (app.folder / "warming.py").write_text(
+        "import os\nfrom pathlib import Path\n\n\ndef die_once(config):\n"
+        "    try:\n        Path('warmed').touch(exist_ok=False)\n    except FileExistsError:\n        return\n"
+        "    os.kill(os.getpid(), 9)\n"
+    )
+    app.sweep("x=range(4)", "hydra.launcher.preload=warming.die_once", "hydra.launcher.joblib.n_jobs=1")
+    attempts = [len(app.launches(job)) for job in range(4)]
+    assert all(app.launches(job)[-1]["state"] == "FINISHED" for job in range(4))
+    # The job may have been sent before the death was noticed: then it costs that one an attempt.
+    assert sum(attempts) <= 5
+
+
+def test_a_full_disk_is_one_sentence_and_resume_goes_on(app: App) -> None:
+    process = app.start("x=range(4)", "wait=[2,3]")
+    wait_until(lambda: len(app.ran()) == 4, "two jobs to wait")
+    # What a full disk does to the coordinator: a job's record cannot be written.
+    blocker = app.folder / "out" / "2" / f"launch.json.{process.pid}~"
+    blocker.mkdir()
+    app.go()
+    output, _ = process.communicate(timeout=60)
+    assert process.returncode == 1
+    assert "The sweep stopped" in output
+    assert "Traceback" not in output
+    blocker.rmdir()
+    app.sweep("x=range(4)", "wait=[2,3]", "hydra.sweeper.resume=true")
+    assert all(app.launches(job)[-1]["state"] == "FINISHED" for job in range(4))

@@ -267,7 +267,7 @@ def _short(message: str) -> str:
 
 @contextmanager
 def _terminated_as_interrupt() -> Iterator[None]:
-    """Stop in order on SIGTERM too."""
+    """Stop in order when the process is asked to end, or its terminal closes, too."""
     if threading.current_thread() is not threading.main_thread():
         yield
         return
@@ -275,8 +275,9 @@ def _terminated_as_interrupt() -> Iterator[None]:
     def interrupt(*_: Any) -> None:
         raise KeyboardInterrupt
 
-    before = signal.signal(signal.SIGTERM, interrupt)
+    before = {number: signal.signal(number, interrupt) for number in (signal.SIGTERM, signal.SIGHUP)}
     try:
         yield
     finally:
-        signal.signal(signal.SIGTERM, before)
+        for number, handler in before.items():
+            signal.signal(number, handler)

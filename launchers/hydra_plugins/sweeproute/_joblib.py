@@ -5,7 +5,7 @@ import json
 import os
 import re
 import warnings
-from concurrent.futures import Future
+from concurrent.futures import BrokenExecutor, Future
 from typing import Any
 
 import psutil
@@ -62,7 +62,12 @@ class JoblibBackend:
 
     def submit(self, slot: int, message: _worker.Message) -> None:
         """See Backend."""
-        future = self._executor(slot).submit(_worker.run, message)
+        try:
+            future = self._executor(slot).submit(_worker.run, message)
+        except BrokenExecutor:
+            # Its worker died while it was warming up, or idle: no job was in it, so none is charged.
+            self._forget(slot)
+            future = self._executor(slot).submit(_worker.run, message)
         self._running[slot] = future
         future.add_done_callback(lambda done: self._ended(slot, done))
 

@@ -91,6 +91,8 @@ def read(conf: RoutedLauncherConf, master: DictConfig) -> Registry:
     Raises:
         SettingsError: A key, platform, rule or backend that does not exist.
     """
+    if conf.max_attempts < 1:
+        raise SettingsError(f"hydra.launcher.max_attempts is {conf.max_attempts}. It takes 1 or more.")
     entries = _entries(conf)
     names = list(entries)
     default = conf.default_platform or names[0]

@@ -199,8 +199,10 @@ class SweepFolder:
         failed = any(launch["state"] != "FINISHED" for launch in self.launches.values())
         state = "KILLED" if kind is KeyboardInterrupt else "FAILED" if kind or failed else "FINISHED"
         self.record |= {"state": state, "ended": time.time()}
-        self.save()
-        self._lock.release()
+        try:
+            self.save()
+        finally:
+            self._lock.release()
 
 
 def newest_unfinished(overrides: Sequence[str]) -> Path | None:

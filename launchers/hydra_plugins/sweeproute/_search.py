@@ -10,7 +10,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from . import _worker
 from ._compose import Composer, as_written
-from ._errors import JobsFailedError, SettingsError, nearest_first
+from ._errors import JobsFailedError, SettingsError, SweepError, nearest_first
 from ._grid import points as grid_points
 from ._records import OURS, SweepFolder, append_line, newest_unfinished
 from ._route import returned, sweep_record
@@ -101,6 +101,12 @@ class Search:
         except KeyboardInterrupt:
             self._end()
             raise SystemExit(130) from None
+        except OSError as error:
+            # A full disk, a folder that is gone: what has finished is on record.
+            raise SweepError(
+                f"The sweep stopped: {error.strerror or error} ({error.filename or sweep.folder}). "
+                "What has finished is kept; once this is mended, resume=true goes on."
+            ) from error
         failed = [r for batch in batches for r in batch if r.status != JobStatus.COMPLETED]
         if failed:
             self._end()
