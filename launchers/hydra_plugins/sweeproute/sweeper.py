@@ -38,6 +38,8 @@ class SearchSweeper(Sweeper):
         if folder is not None:
             # In place: the callbacks hold this very config, and follow the folder that it names.
             config.hydra.sweep.dir = str(folder)
+            # Jobs are composed from these, and `${now:}` would name another.
+            config.hydra.overrides.hydra.append(f"hydra.sweep.dir='{folder}'")
         self.config = config
         self.launcher = Plugins.instance().instantiate_launcher(
             hydra_context=hydra_context, task_function=task_function, config=config
