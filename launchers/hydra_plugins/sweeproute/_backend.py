@@ -1,7 +1,7 @@
 """The contract between the dispatcher and the ways of running a job on a platform."""
 
 import queue
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any, Protocol
 
 from hydra.core.override_parser.types import Override
@@ -54,14 +54,14 @@ class Platform:
         slots: Jobs that run there at the same time.
         threads: Threads of one job.
         device: cpu or cuda.
-        settled: Overrides that the registry gives every job there.
+        overrides: What the registry sets there where a job left it open.
     """
 
     name: str
     slots: int
     threads: int | None
     device: str
-    settled: tuple[str, ...] = field(default=())
+    overrides: tuple[str, ...] = ()
 
 
 class Backend(Protocol):

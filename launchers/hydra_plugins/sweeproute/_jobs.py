@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Hashable
+from dataclasses import dataclass
 from typing import Any
 
 from hydra.core.override_parser.types import Override
@@ -17,6 +18,21 @@ from ._records import SweepFolder
 from ._references import substitute
 from ._scheduler import Assignment
 from .config import RoutedLauncherConf
+
+
+@dataclass(frozen=True)
+class Settled:
+    """What a platform settles of a job's config.
+
+    Attributes:
+        overrides: What is set in the config; not part of the job's own overrides.
+        device: cpu or cuda, whoever chose it.
+        threads: Threads of the job, whoever chose them; None where nobody did.
+    """
+
+    overrides: tuple[Override, ...]
+    device: str
+    threads: int | None
 
 
 class Jobs:
@@ -40,7 +56,7 @@ class Jobs:
         self._validate = _worker.resolve(settings.validate) if settings.validate else None
         self._referring: dict[str, bool] = {}
         self._subdirs: dict[str, str] = {}
-        self._settled_of: dict[tuple[str, str], tuple[Override, ...]] = {}
+        self._settled_of: dict[tuple[str, str], Settled] = {}
         self._paths: dict[str, str] = {}
 
     def _touches_fields(self, override: Override) -> bool:
@@ -105,16 +121,29 @@ class Jobs:
         self._registry.policy.home(job_class, self._states)
         return job_class
 
-    def settled(self, config: DictConfig, platform: str) -> tuple[Override, ...]:
-        """What the platform settles of this config: keys that were left null or "auto", then its own overrides."""
+    def settle(self, config: DictConfig, platform: str) -> Settled:
+        """Settle what a config left null or "auto": by the registry's overrides, else by what the platform has.
+
+        Args:
+            config: A job's config, or the base of many.
+            platform: Where it will run.
+
+        Returns:
+            What was settled, and what holds there with it.
+        """
         there = self._registry.platforms[platform]
-        facts = {"device": there.device, "threads": there.threads}
-        settled = []
+        offered = dict(override.split("=", 1) for override in there.overrides)
+        facts: dict[str, Any] = {"device": there.device, "threads": there.threads}
+        overrides = []
         for fact, key in self._settings.sets.items():
-            value = OmegaConf.select(config, key, throw_on_missing=False)
-            if value in (None, "auto") and facts.get(fact) is not None and _has(config, key):
-                settled.append(f"{key}={facts[fact]}")
-        return tuple(parse(text) for text in (*settled, *there.settled))
+            chosen = OmegaConf.select(config, key, throw_on_missing=False)
+            if chosen not in (None, "auto"):
+                facts[fact] = chosen
+                continue
+            facts[fact] = offered.get(key, facts.get(fact))
+            if facts[fact] is not None and _has(config, key):
+                overrides.append(parse(f"{key}={facts[fact]}"))
+        return Settled(tuple(overrides), facts["device"], None if facts["threads"] is None else int(facts["threads"]))
 
     def prepare(self, assignment: Assignment) -> Attempt:
         """Compose an attempt, make its folder and its launch record."""
@@ -124,7 +153,6 @@ class Jobs:
         earlier = self._sweep.launches.get(job.num, {}).get("attempt", 0)
         attempt = earlier + 1
         folder = self._sweep.open_job(subfolder, job.num, attempt)
-        there = self._registry.platforms[platform]
         now = time.time()
         launch = {
             "sweep": self._sweep.record["id"],
@@ -143,8 +171,8 @@ class Jobs:
             "ended_at": None,
             "queue_s": now - job.queued_at,
             "run_s": None,
-            "threads": there.threads,
-            "device": there.device,
+            "threads": settled.threads,
+            "device": settled.device,
             "value": None,
             "error": None,
             "identity": None,
@@ -152,16 +180,16 @@ class Jobs:
         message = _worker.Message(
             base=self.path(base),
             point=point,
-            settled=settled,
+            settled=settled.overrides,
             number=job.num,
             folder=str(folder),
             preload=self._settings.preload,
             identity=self._settings.identity,
-            threads=there.threads,
+            threads=settled.threads,
         )
         return Attempt(assignment, message, folder, launch)
 
-    def _place(self, base: Base, point: Point, number: int, platform: str) -> tuple[tuple[Override, ...], str]:
+    def _place(self, base: Base, point: Point, number: int, platform: str) -> tuple[Settled, str]:
         """What the platform settles of a job's config, and the job's folder under the sweep's.
 
         Both are told without composing the job where its values cannot change them, which is nearly always.
@@ -173,11 +201,11 @@ class Jobs:
         key = (base.id, platform)
         if subfolder is not None and not touched:
             if key not in self._settled_of:
-                self._settled_of[key] = self.settled(base.config(), platform)
+                self._settled_of[key] = self.settle(base.config(), platform)
             return self._settled_of[key], subfolder
         config = build(base.blob, point, (), number)
         with _worker.hydra_config(config):
-            return self.settled(config, platform), subfolder or str(config.hydra.sweep.subdir)
+            return self.settle(config, platform), subfolder or str(config.hydra.sweep.subdir)
 
     def _subdir(self, base: Base) -> str:
         """`hydra.sweep.subdir` as it is written."""

@@ -129,7 +129,7 @@ class Route:
         for name, platform in self._registry.platforms.items():
             if name not in self._registry.unavailable:
                 backends[name] = JoblibBackend(platform, self._settings.joblib, events)
-                settled = self._jobs.settled(base.config(), name)
+                settled = self._jobs.settle(base.config(), name).overrides
                 backends[name].start(str(path), self._jobs.path(base), self._settings.preload, settled)
         return backends
 
