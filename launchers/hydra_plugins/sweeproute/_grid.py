@@ -33,6 +33,7 @@ def points(
     """
     asked = {parse(text).get_key_element(): choices(text) for text in arguments}
     groups = {key: values for key, values in asked.items() if composer.chooses_group(parse(values[0]))}
+    named = {key.lstrip("+") for key in asked}  # `++key=1,2` means the axis `key` too
     listed: list[tuple[str, ...]] = []
     swept = any(len(values) > 1 for values in asked.values())
     for chosen in itertools.product(*groups.values()):
@@ -42,7 +43,7 @@ def points(
         swept = swept or any(len(values) > 1 for values in axes.values())
         of_groups = dict(zip(groups, chosen, strict=True))
         merged = {key: [of_groups[key]] if key in of_groups else values for key, values in asked.items()}
-        merged |= {key: values for key, values in axes.items() if key not in merged}
+        merged |= {key: values for key, values in axes.items() if key not in named}
         _check(merged, composer)
         listed += [tuple(point) for point in itertools.product(*merged.values())]
     if space is not None and not swept:
