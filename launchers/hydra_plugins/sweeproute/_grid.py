@@ -4,6 +4,8 @@ import itertools
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
+from hydra.core.override_parser.types import Glob, Override, Quote, QuotedString
+from hydra.errors import HydraException
 from omegaconf import DictConfig, ListConfig, OmegaConf
 
 from ._compose import Composer, parse
@@ -20,7 +22,7 @@ def points(
 
     Args:
         arguments: The command line's overrides, in order.
-        params: Axes that every choice of groups has.
+        params: Axes that every choice of groups has; the command line goes before them, they go before the space.
         composer: Composes the config of each choice of groups, to read its space.
         space: Key of the app's config under which the space lies; None for none.
 
@@ -28,22 +30,20 @@ def points(
         The overrides of each point, in the order of the axes; the last axis varies fastest.
 
     Raises:
-        SettingsError: There is nothing to sweep, or an axis has no values.
+        SettingsError: There is nothing to sweep, an axis has no values, or one is of Hydra's own configuration.
         hydra.errors.HydraException: A choice of groups, or a value of an axis, does not compose.
     """
-    asked = {parse(text).get_key_element(): choices(text) for text in arguments}
+    asked = {parse(text).get_key_element(): choices(text, composer) for text in arguments}
+    asked |= _besides(asked, {key: _axis(key, values, composer) for key, values in params.items()})
     groups = {key: values for key, values in asked.items() if composer.chooses_group(parse(values[0]))}
-    named = {key.lstrip("+") for key in asked}  # `++key=1,2` means the axis `key` too
     listed: list[tuple[str, ...]] = []
     swept = any(len(values) > 1 for values in asked.values())
     for chosen in itertools.product(*groups.values()):
-        axes = {key: choices(f"{key}={_text(values)}") for key, values in params.items()}
-        if space is not None:
-            axes |= _axes(composer.base(chosen).config(), space)
+        axes = _axes(composer.base(chosen).config(), space, composer) if space is not None else {}
         swept = swept or any(len(values) > 1 for values in axes.values())
         of_groups = dict(zip(groups, chosen, strict=True))
         merged = {key: [of_groups[key]] if key in of_groups else values for key, values in asked.items()}
-        merged |= {key: values for key, values in axes.items() if key not in named}
+        merged |= _besides(merged, axes)
         _check(merged, composer)
         listed += [tuple(point) for point in itertools.product(*merged.values())]
     if space is not None and not swept:
@@ -51,11 +51,15 @@ def points(
     return listed
 
 
-def choices(override: str) -> list[str]:
+def choices(override: str, composer: Composer) -> list[str]:
     """The overrides that one sweep override stands for.
 
+    Args:
+        override: As typed.
+        composer: Knows the options of groups, among which a glob chooses.
+
     Raises:
-        SettingsError: A continuous range, which a grid cannot walk.
+        SettingsError: A continuous range, which a grid cannot walk; or nothing that a glob matches.
     """
     parsed = parse(override)
     if not parsed.is_sweep_override():
@@ -65,44 +69,86 @@ def choices(override: str) -> list[str]:
             f"A grid cannot walk the continuous axis {override!r}. Give it values: {parsed.get_key_element()}=1,2,3 "
             "or range(start,stop,step)."
         )
+    sweep = parsed.value()
+    found = sweep.filter(composer.options(parsed.key_or_group)) if isinstance(sweep, Glob) else None
     key = parsed.get_key_element()
-    values = [f"{key}={value}" for value in parsed.sweep_string_iterator()]
+    values = [f"{key}={value}" for value in (parsed.sweep_string_iterator() if found is None else found)]
     if not values:
         raise SettingsError(f"The axis {override!r} has no values.")
     return values
 
 
-def _axes(config: DictConfig, space: str) -> dict[str, list[str]]:
+def _axes(config: DictConfig, space: str, composer: Composer) -> dict[str, list[str]]:
     written = OmegaConf.select(config, space)
     if written is None:
         return {}
-    return {str(key): choices(f"{key}={_text(values)}") for key, values in written.items()}
+    return {str(key): _axis(str(key), values, composer) for key, values in written.items()}
 
 
-def _text(values: Any) -> str:
-    """An axis as Hydra's sweep syntax: a list is a choice, text is taken as it is."""
-    if isinstance(values, (list, tuple, ListConfig)):
-        return ",".join(_value(value) for value in values)
-    return _value(values) if not isinstance(values, str) else values
+def _axis(key: str, values: Any, composer: Composer) -> list[str]:
+    """The overrides of an axis: a list is its values, text is Hydra's sweep syntax."""
+    if not isinstance(values, (list, tuple, ListConfig)):
+        return choices(f"{key}={values if isinstance(values, str) else _value(values)}", composer)
+    if not values:
+        raise SettingsError(f"The axis {key!r} has no values. Give it some, or leave it out.")
+    return [f"{key}={_value(value)}" for value in values]
 
 
 def _value(value: Any) -> str:
+    """A value in Hydra's grammar; text is quoted where the grammar would read something else in it."""
     if value is None:
         return "null"
     if isinstance(value, bool):
         return str(value).lower()
     if isinstance(value, (list, ListConfig)):
         return f"[{','.join(_value(item) for item in value)}]"
-    return str(value)
+    if isinstance(value, (dict, DictConfig)):
+        return f"{{{','.join(f'{key!s}:{_value(item)}' for key, item in value.items())}}}"
+    if not isinstance(value, str):
+        return str(value)
+    try:
+        plain = parse(f"key=[{value}]").value() == [value]
+    except HydraException:
+        plain = False
+    return value if plain else QuotedString(value, Quote.single).with_quotes()
+
+
+def _besides(taken: Mapping[str, list[str]], axes: Mapping[str, list[str]]) -> dict[str, list[str]]:
+    """The axes whose keys nothing sets yet, whether by =, + or ~."""
+    keys = {_name(parse(values[0])) for values in taken.values()}
+    return {key: values for key, values in axes.items() if _name(parse(values[0])) not in keys}
+
+
+def _name(override: Override) -> tuple[str, str | None]:
+    return override.key_or_group, override.package
 
 
 def _check(merged: Mapping[str, list[str]], composer: Composer) -> None:
     """Compose with each value of each axis once: a key or a value that does not exist is found before anything runs."""
-    config = composer.compose([values[0] for values in merged.values()])
-    for values in merged.values():
+    first = {key: values[0] for key, values in merged.items()}
+    for text in first.values():
+        if parse(text).is_hydra_override():
+            raise SettingsError(
+                f"{parse(text).key_or_group} cannot be swept: Hydra's own configuration is the same for every job. "
+                "Set it to one value on the command line."
+            )
+    config = composer.compose(list(first.values()))
+    for key, values in merged.items():
         for value in values[1:]:
-            # A key that is added is there by now: the next value replaces it.
-            composer.set(config, f"+{value}" if parse(value).is_add() else value)
+            if not _sets(config, value, composer):
+                composer.compose(list((first | {key: value}).values()))
+
+
+def _sets(config: DictConfig, value: str, composer: Composer) -> bool:
+    """Whether a value can be set in a config; where it cannot, only composing anew tells whether it is at fault."""
+    if composer.chooses_group(parse(value)):
+        return False
+    try:
+        # A key that is added is there by now: the next value replaces it.
+        composer.set(config, f"+{value}" if parse(value).is_add() else value)
+    except HydraException:
+        return False
+    return True
 
 
 def nothing_to_sweep(composer: Composer, groups: Mapping[str, list[str]]) -> str:
