@@ -20,11 +20,11 @@ LAYERS = {
         ["__main__"],
         ["experiment", "prediction", "callbacks", "summary"],
         ["tracking*", "replay", "registry", "store*", "runs*", "mlflow_limits"],
-        ["evaluation"],
+        ["evaluation", "errors"],
         ["data", "estimators"],
         ["validation", "scores", "betting", "fingerprint", "sweep_folder"],
         ["journal", "pointers", "selection"],
-        ["config", "errors"],
+        ["config"],
     ],
     "hydra_plugins.sweeproute": [
         ["sweeper"],

@@ -7,12 +7,33 @@ import sys
 from collections.abc import Callable, Iterable
 from typing import Any, NoReturn
 
-from hydra.errors import HydraException, MissingConfigException
-from omegaconf.errors import OmegaConfBaseException
+from hydra.errors import HydraException, MissingConfigException, OverrideParseException
+from omegaconf.errors import (
+    InterpolationResolutionError,
+    MissingMandatoryValue,
+    OmegaConfBaseException,
+    UnsupportedInterpolationType,
+    ValidationError,
+)
 
-# Raised by Hydra where a key does not exist.
+# What Hydra's messages say: the key that does not exist, the override that would add it, the one that failed.
 _NO_SUCH_KEY = re.compile(r"Could not override '([^']+)'")
-_APPEND = re.compile(r"To append to your config use \+(\S+)")
+_APPEND = re.compile(r"To append to your config use \+(.+)")
+_FAILED = re.compile(r"Error merging override (.+)")
+_THERE = re.compile(r"An item is already at '([^']+)'")
+_CHOSEN = re.compile(r"Multiple values for (\S+)\.")
+# What OmegaConf's messages say of a value that does not fit, and what would.
+_KINDS = (
+    (re.compile(r"could not be converted to Integer"), "a whole number"),
+    (re.compile(r"could not be converted to Float"), "a number"),
+    (re.compile(r"not a valid bool|could not be converted to Boolean"), "true or false"),
+    (re.compile(r"is not a ListConfig, list or tuple"), "a list, as in [1,2]"),
+    (re.compile(r"Cannot assign \w+ to Dict"), "a mapping, as in {name: value}"),
+    (re.compile(r"not Optional"), "a value, and null is none"),
+)
+# What a person's own words can bring OmegaConf to raise while a trial runs; the rest of its errors are a program's.
+_OF_VALUES = (MissingMandatoryValue, InterpolationResolutionError, UnsupportedInterpolationType, ValidationError)
+_PARAMETERS = "model.params."
 
 
 def command(main: Callable[[], Any]) -> NoReturn:
@@ -52,9 +73,14 @@ def explain(error: BaseException) -> str | None:
     """
     if isinstance(error, MissingConfigException):
         return _missing_option(error)
+    if isinstance(error, OverrideParseException):
+        return (
+            f"The override {error.override!r} cannot be read. Write key=value or group=option, +key=value to add a "
+            "key, ~key to take one out; quote what holds spaces or brackets: 'key=\"a b\"'."
+        )
     if isinstance(error, HydraException):
         return _composition(error)
-    if isinstance(error, OmegaConfBaseException):
+    if isinstance(error, _OF_VALUES):
         return _value(error)
     if type(error).__module__.startswith("sweeproute."):
         return str(error)
@@ -72,7 +98,8 @@ def _missing_option(error: MissingConfigException) -> str:
     """An option of a config group that does not exist."""
     name = error.missing_cfg_file or ""
     group, _, option = str(name).rpartition("/")
-    options = error.options or []
+    # A schema stands behind an option, and is none.
+    options = [option for option in error.options or [] if not option.endswith("_schema")]
     if not options or not group:
         return str(error)
     return (
@@ -83,33 +110,73 @@ def _missing_option(error: MissingConfigException) -> str:
 
 def _composition(error: HydraException) -> str:
     text = str(error)
-    found = _NO_SUCH_KEY.search(text)
     cause = error.__cause__
-    if found is None:
-        return f"{text}\n{_value(cause)}" if isinstance(cause, OmegaConfBaseException) else text
-    key = found.group(1)
-    keys = _siblings(cause)
+    if found := _NO_SUCH_KEY.search(text):
+        append = _APPEND.search(text)
+        return _missing_key(found[1], cause, append[1].strip() if append else None) or text
+    if isinstance(cause, OmegaConfBaseException):
+        failed = _FAILED.search(text)
+        return f"{failed[1]} does not fit: {_value(cause)}" if failed else f"{' '.join(text.split())} {_value(cause)}"
+    if found := _THERE.search(text):
+        return f"The key {found[1]} is there already; leave out the + to set it."
+    if found := _CHOSEN.search(text):
+        return f"The group {found[1]} has an option already; leave out the + to choose another."
+    return text
+
+
+def _missing_key(key: str, cause: BaseException | None, override: str | None) -> str | None:
+    """A key that does not exist; None where it is not known what does.
+
+    Args:
+        key: The dotted key.
+        cause: What OmegaConf raised.
+        override: The override that named it, where it could be added.
+    """
+    node = getattr(cause, "parent_node", None)
+    keys = _keys(node)
     if not keys:
-        return text
+        return None
+    if key.startswith(_PARAMETERS) and "." not in key.removeprefix(_PARAMETERS) and override:
+        return _parameter(str(node.get("_target_")), key.removeprefix(_PARAMETERS), override)
     parent, _, leaf = key.rpartition(".")
-    append = _APPEND.search(text)
     return (
         f"There is no key {key}. Keys of {parent or 'the config'}, nearest match first: {nearest_first(leaf, keys)}."
-        + (f" To add a key that is new: +{append.group(1)}." if append else "")
+        + (f" To add a key that is new: +{override}." if override else "")
     )
 
 
-def _siblings(cause: BaseException | None) -> list[str]:
-    """The keys that stand where the missing one was looked for."""
-    node = getattr(cause, "parent_node", None)
+def _keys(node: Any) -> list[str]:
+    """The keys that stand where the missing one was looked for, but for Hydra's own."""
     try:
-        return [str(key) for key in node if key != "hydra"] if node is not None else []
+        return [str(key) for key in node if key != "hydra" and not str(key).startswith("_")] if node is not None else []
     except (TypeError, OmegaConfBaseException):
         return []
 
 
-def _value(error: BaseException | None) -> str:
-    """A value of the wrong type, or a missing one: OmegaConf's own first line names both."""
+def _parameter(target: str, name: str, override: str) -> str:
+    """A parameter that the model's file does not set: its library knows whether there is such a one."""
+    from hydra.core.override_parser.overrides_parser import OverridesParser
+
+    from sweeproute.estimators import ModelError, check_parameter
+
+    try:
+        check_parameter(target, name, OverridesParser.create().parse_override(override).value())
+    except ModelError as error:
+        return str(error)
+    return (
+        f"{_PARAMETERS}{name} is a parameter of {target} that the model's file does not set; "
+        f"add it with a plus: +{override}"
+    )
+
+
+def _value(error: OmegaConfBaseException) -> str:
+    """A value of the wrong type, or a missing one, by what OmegaConf says in its first line."""
     first, *rest = str(error).splitlines()
     key = next((line.split(":", 1)[1].strip() for line in rest if line.strip().startswith("full_key:")), "")
+    if isinstance(error, MissingMandatoryValue):
+        return f"{key} is not set; give it, as {key}=VALUE."
+    for pattern, kind in _KINDS:
+        if key and pattern.search(first):
+            return f"{key} takes {kind}."
+    first = first.rstrip(".")
     return f"{key}: {first}." if key and key not in first else f"{first}."

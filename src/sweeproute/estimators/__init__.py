@@ -4,12 +4,13 @@ from sweeproute.estimators.building import build, predict_on_one_thread
 from sweeproute.estimators.device import settle_device
 from sweeproute.estimators.errors import ModelError
 from sweeproute.estimators.files import load, save
-from sweeproute.estimators.parameters import check_axes, check_parameters
+from sweeproute.estimators.parameters import check_axes, check_parameter, check_parameters
 
 __all__ = [
     "ModelError",
     "build",
     "check_axes",
+    "check_parameter",
     "check_parameters",
     "load",
     "predict_on_one_thread",

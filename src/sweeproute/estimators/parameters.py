@@ -45,8 +45,22 @@ def check_parameters(model_cfg: DictConfig) -> None:
     target = _target(model_cfg)
     for name in model_cfg.params:
         if not name.startswith("_"):
-            _check_name(target, name, _plain(model_cfg.params, name))
-            _check_value(target, name, _plain(model_cfg.params, name))
+            check_parameter(target, name, _plain(model_cfg.params, name))
+
+
+def check_parameter(target: str, name: str, value: Any) -> None:
+    """Refuse one parameter that a class does not have, or a value that it cannot take.
+
+    Args:
+        target: The class by its dotted path.
+        name: The parameter.
+        value: Its value as plain data; ... for one that is not known.
+
+    Raises:
+        ModelError: See check_parameters.
+    """
+    _check_name(target, name, value)
+    _check_value(target, name, value)
 
 
 def check_axes(model_cfg: DictConfig, axes: Mapping[str, Any]) -> None:
