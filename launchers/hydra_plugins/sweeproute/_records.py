@@ -37,28 +37,31 @@ def read_json(path: Path) -> dict[str, Any] | None:
     """Read a record; None where there is none."""
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
-    except (FileNotFoundError, json.JSONDecodeError):
+    except (FileNotFoundError, json.JSONDecodeError, UnicodeDecodeError):
         return None
     return content if isinstance(content, dict) else None
 
 
 def append_line(path: Path, content: Any) -> None:
     """Append one line in one write, which a kill leaves whole or absent."""
-    with path.open("ab") as stream:
-        stream.write(json.dumps(content).encode() + b"\n")
+    line = json.dumps(content).encode() + b"\n"
+    with path.open("a+b") as stream:
+        size = stream.seek(0, os.SEEK_END)
+        stream.seek(max(0, size - 1))
+        if size and stream.read(1) != b"\n":
+            line = b"\n" + line  # a machine that died can have cut a line, which must not take this one with it
+        stream.write(line)
 
 
 def read_lines(path: Path) -> Iterator[dict[str, Any]]:
     """Read an append-only log; a line that was cut by a crash is passed over."""
     try:
-        text = path.read_text(encoding="utf-8")
+        content = path.read_bytes()
     except FileNotFoundError:
         return
-    for line in text.splitlines():
-        try:
+    for line in content.splitlines():
+        with contextlib.suppress(json.JSONDecodeError, UnicodeDecodeError):
             yield json.loads(line)
-        except json.JSONDecodeError:
-            continue
 
 
 def read_history(limit: int = 1_000_000) -> Iterator[dict[str, Any]]:
@@ -233,4 +236,4 @@ def newest_unfinished(overrides: Sequence[str]) -> Path | None:
 def comparable(overrides: Sequence[str]) -> list[str]:
     """The overrides that make two commands the same sweep: all but resume and where the folder is."""
     aside = ("resume=", "hydra.sweeper.resume=", "hydra.sweep.dir=")
-    return sorted(o for o in overrides if not o.startswith(aside))
+    return sorted(o for o in overrides if not o.lstrip("+").startswith(aside))

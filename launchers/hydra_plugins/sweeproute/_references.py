@@ -33,4 +33,5 @@ def substitute(text: str, value_of: Callable[[str], Any]) -> str | None:
         return str(found)
 
     replaced = _REFERENCE.sub(value, text)
-    return None if missing or "${" in replaced else replaced
+    # a backslash may escape a reference
+    return None if missing or "${" in replaced or "\\" in text else replaced

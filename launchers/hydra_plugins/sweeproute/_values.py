@@ -1,8 +1,10 @@
 """What a job returns, as JSON: the only form in which a result travels."""
 
+import numbers
 from typing import Any
 
 from omegaconf import OmegaConf
+from omegaconf.errors import OmegaConfBaseException
 
 
 def to_json(value: Any) -> tuple[Any, str | None]:
@@ -19,6 +21,10 @@ def to_json(value: Any) -> tuple[Any, str | None]:
         return _plain(value), None
     except TypeError as error:
         return None, str(error)
+    except RecursionError:
+        return None, "a structure that contains itself, or is nested too deeply"
+    except OmegaConfBaseException as error:
+        return None, f"a config that does not resolve ({str(error).splitlines()[0]})"
 
 
 def _plain(value: Any) -> Any:
@@ -32,7 +38,10 @@ def _plain(value: Any) -> Any:
     if isinstance(value, (list, tuple)):
         return [_plain(item) for item in value]
     if hasattr(value, "tolist"):  # NumPy's arrays and scalars, tensors, pandas' Series
-        return _plain(value.tolist())
+        plain = value.tolist()
+        if type(plain) is type(value) and isinstance(plain, numbers.Real):
+            return float(plain)  # more precise than Python's own: tolist leaves it as it is
+        return _plain(plain)
     if OmegaConf.is_config(value):
         return _plain(OmegaConf.to_container(value, resolve=True))
     raise TypeError(f"an object of type {type(value).__qualname__}")
