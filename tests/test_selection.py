@@ -16,6 +16,8 @@ def test_the_direction_follows_from_our_metrics_and_may_be_said():
 def test_a_direction_that_is_not_known_is_answered_with_those_that_are():
     with pytest.raises(DirectionError, match="'sharpe' is better is not known"):
         maximize("sharpe")
+    with pytest.raises(DirectionError, match="nearest match first: auc, roi"):
+        maximize("acu")
     with pytest.raises(DirectionError, match="did you mean 'minimize'"):
         maximize("auc", "min")
 

@@ -50,6 +50,14 @@ def test_failed_jobs_are_listed_with_what_went_wrong_and_stopped_ones_lead_to_re
     assert "Next: sweeproute resume sweep_a" in text
 
 
+def test_a_metric_that_no_job_has_is_answered_with_those_that_there_are(sweep):
+    sweep.run(0, auc=0.7, brier=0.22)
+    sweep.save(metric="acu", direction="maximize")
+    text = lines(sweep.root)
+    assert "No finished job has a metric acu; there are auc, brier" in text
+    assert not any("sweeproute best" in line for line in text)
+
+
 def test_an_attempt_that_does_not_count_is_not_the_best(sweep):
     sweep.change(sweep.run(0, auc=0.99), current=False)
     sweep.run(0, 2, auc=0.6)

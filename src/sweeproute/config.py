@@ -7,6 +7,10 @@ from hydra.core.config_store import ConfigStore
 from omegaconf import MISSING, DictConfig, OmegaConf
 
 
+class ConfigError(ValueError):
+    """A config that composes, and yet cannot run."""
+
+
 @dataclass
 class Model:
     """A model: how it is routed, its parameters under the library's own names, and how the estimator is built."""

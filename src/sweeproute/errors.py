@@ -132,7 +132,7 @@ def _missing_key(key: str, cause: BaseException | None, override: str | None) ->
         cause: What OmegaConf raised.
         override: The override that named it, where it could be added.
     """
-    node = getattr(cause, "parent_node", None)
+    node: Any = getattr(cause, "parent_node", None)
     keys = _keys(node)
     if not keys:
         return None

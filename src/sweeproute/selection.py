@@ -29,8 +29,11 @@ def maximize(metric: str, direction: str | None = None) -> bool:
     if direction is None:
         if metric in HIGHER_IS_BETTER:
             return HIGHER_IS_BETTER[metric]
+        near = difflib.get_close_matches(metric, HIGHER_IS_BETTER, n=len(HIGHER_IS_BETTER), cutoff=0.4)
+        names = ", ".join([*near, *(name for name in HIGHER_IS_BETTER if name not in near)])
         raise DirectionError(
-            f"Whether more or less {metric!r} is better is not known; say direction=maximize or direction=minimize."
+            f"Whether more or less {metric!r} is better is not known. Metrics of a trial, nearest match first: "
+            f"{names}. For another, say the direction, maximize or minimize."
         )
     if direction not in ("maximize", "minimize"):
         near = difflib.get_close_matches(direction, ["maximize", "minimize"], n=1, cutoff=0.3) or ["maximize"]

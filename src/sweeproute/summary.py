@@ -4,6 +4,7 @@ import shlex
 from collections.abc import Sequence
 from pathlib import Path
 
+from sweeproute.errors import nearest_first
 from sweeproute.selection import DirectionError, maximize
 from sweeproute.store import masked
 from sweeproute.sweep_folder import Outcome, SweepFolder, best, command_script, sweep_record
@@ -42,7 +43,7 @@ def lines(root: Path, *, uri: str, experiment: str, argv: Sequence[str], metric:
     text += _failures(outcomes)
     following = [_look(uri)]
     if record is not None:
-        if any(outcome.state == "FINISHED" for outcome in outcomes):
+        if any(outcome.state == "FINISHED" and metric in outcome.metrics for outcome in outcomes):
             following.append(f"sweeproute best --sweep {record['id']} --metric {metric}")
         if any(outcome.state == "KILLED" for outcome in outcomes) or record.get("state") == "KILLED":
             following.insert(0, f"sweeproute resume {record['id']}")
@@ -96,6 +97,10 @@ def _best_lines(outcomes: list[Outcome], metric: str, direction: str | None, arg
             f"  {_metrics(chosen, metric)}",
             f"  {reproduction(argv, chosen.overrides)}",
         ]
+    elif not unable:
+        names = {name for outcome in outcomes if outcome.state == "FINISHED" for name in outcome.metrics}
+        if names:
+            text.append(f"No finished job has a metric {metric}; there are {nearest_first(metric, names)}")
     if unable:
         text.append(f"  {unable} finished without a finite {metric}, and cannot win")
     return text

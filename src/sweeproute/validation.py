@@ -85,7 +85,7 @@ def walk_forward(
         >>> [(fold.season, fold.train.tolist(), fold.test.tolist()) for fold in folds]
         [(2004, [0, 1], [2, 3]), (2005, [2, 3], [4, 5])]
     """
-    _check_window(window, window_seasons, gap_seasons, calibration_seasons)
+    check_window(window, window_seasons, gap_seasons, calibration_seasons)
     seasons: list[int] = np.unique(season).tolist()
     if not seasons:
         raise ValidationError("The data set has no games, so there is nothing to validate on; check data.path.")
@@ -140,7 +140,18 @@ def check_holdout(selection_seasons: Sequence[int], holdout_seasons: Sequence[in
         )
 
 
-def _check_window(window: str, window_seasons: int | None, gap_seasons: int, calibration_seasons: int) -> None:
+def check_window(window: str, window_seasons: int | None, gap_seasons: int, calibration_seasons: int) -> None:
+    """Refuse settings that contradict each other whatever the data is.
+
+    Args:
+        window: "expanding" or "rolling".
+        window_seasons: Length of a rolling window in seasons; None for an expanding one.
+        gap_seasons: Seasons left out between the training window and what follows it.
+        calibration_seasons: Seasons directly before the test season that neither train nor test.
+
+    Raises:
+        ValidationError: An unknown window, a length that it cannot have, a negative number of seasons.
+    """
     if window not in WINDOWS:
         raise ValidationError(f"validation.window={window} is not known; use {' or '.join(WINDOWS)}.")
     if window == "rolling" and window_seasons is None:
