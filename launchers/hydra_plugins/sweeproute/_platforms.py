@@ -3,17 +3,17 @@
 import os
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import Any, cast
 
 from omegaconf import DictConfig, OmegaConf
-from omegaconf.errors import OmegaConfBaseException
+from omegaconf.errors import ConfigAttributeError, ConfigKeyError, OmegaConfBaseException
 
 from ._admission import PlatformState
 from ._backend import Platform
 from ._errors import SettingsError, nearest_first
 from ._policy import Overflow, Policy, Rule
-from .config import PlatformConf, RegistryConf, RoutedLauncherConf
+from .config import PlatformConf, RoutedLauncherConf, SpecsConf
 
 # What the policy reads of a job beside the fields that rules match on, with the type of each.
 ADMISSION = {"priority": int, "memory_gb": float, "gpu_memory_gb": float, "minutes": float}
@@ -93,10 +93,10 @@ def read(conf: RoutedLauncherConf, master: DictConfig) -> Registry:
     """
     if conf.max_attempts < 1:
         raise SettingsError(f"hydra.launcher.max_attempts is {conf.max_attempts}. It takes 1 or more.")
-    entries = _entries(conf)
+    where = _written_under(master)
+    entries = _entries(conf, where)
     names = list(entries)
     default = conf.default_platform or names[0]
-    where = _written_under(master)
     platforms, unavailable, notes = {}, {}, []
     for name, entry in entries.items():
         if entry.backend is None:
@@ -128,37 +128,58 @@ def read(conf: RoutedLauncherConf, master: DictConfig) -> Registry:
     return Registry(platforms, entries, unavailable, policy, tuple(notes))
 
 
-def _entries(conf: RoutedLauncherConf) -> dict[str, PlatformConf]:
-    written = conf.platforms or {"local": {"max_concurrent_jobs": _cores_here()}}
+def _entries(conf: RoutedLauncherConf, where: str) -> dict[str, PlatformConf]:
+    # As plain data: what Hydra composed may be of the classes of a module that its scan has since run again.
+    written = _plain(conf.platforms) or {"local": {"max_concurrent_jobs": _cores_here()}}
+    if not isinstance(written, dict):
+        raise SettingsError(f"{where} is {written!r}. It maps a platform's name to what it has.")
+    return {str(name): _entry(entry, f"{where}.{name}") for name, entry in written.items()}
+
+
+def _entry(written: Any, where: str) -> PlatformConf:
+    if not isinstance(written, dict):
+        raise SettingsError(f"{where} is {written!r}. It takes the keys {nearest_first('', _keys(PlatformConf))}.")
     try:
-        merged = OmegaConf.merge(OmegaConf.structured(RegistryConf), {"platforms": written})
-        entries = OmegaConf.to_object(merged)
+        entry = OmegaConf.to_object(OmegaConf.merge(OmegaConf.structured(PlatformConf), written))
     except OmegaConfBaseException as error:
-        key = str(getattr(error, "key", "") or "")
-        allowed = nearest_first(key, PlatformConf.__dataclass_fields__)
+        at = ".".join(part for part in (where, error.full_key) if part)
+        said = f"{at} does not read: {str(error).splitlines()[0]}."
+        if isinstance(error, (ConfigKeyError, ConfigAttributeError)):
+            owner = SpecsConf if str(error.full_key).startswith("specs.") else PlatformConf
+            said += f" Allowed: {nearest_first(str(error.key), _keys(owner))}."
+        raise SettingsError(said) from None
+    assert isinstance(entry, PlatformConf)
+    if entry.max_concurrent_jobs < 1:
         raise SettingsError(
-            f"The registry does not read: {str(error).splitlines()[0]}. Keys of a platform: {allowed}."
-        ) from None
-    assert isinstance(entries, RegistryConf)
-    for name, entry in entries.platforms.items():
-        if entry.max_concurrent_jobs < 1:
-            raise SettingsError(
-                f"Platform {name} has max_concurrent_jobs={entry.max_concurrent_jobs}. It takes 1 or more; "
-                "to keep jobs away from a platform, route them elsewhere."
-            )
-    return entries.platforms
+            f"{where}.max_concurrent_jobs is {entry.max_concurrent_jobs}. It takes 1 or more; "
+            "to keep jobs away from a platform, route them elsewhere."
+        )
+    return entry
+
+
+def _keys(conf: type[PlatformConf] | type[SpecsConf]) -> list[str]:
+    return [field.name for field in fields(conf)]
+
+
+def _plain(written: Any) -> Any:
+    return OmegaConf.to_container(written, resolve=True) if OmegaConf.is_config(written) else written
 
 
 def _rules(conf: RoutedLauncherConf) -> list[Rule]:
     rules = []
-    for number, written in enumerate(conf.rules or [], start=1):
-        plain = OmegaConf.to_container(written, resolve=True) if isinstance(written, DictConfig) else written
-        rule = dict(cast(dict[str, Any], plain))
+    for number, written in enumerate(_plain(conf.rules) or [], start=1):
+        rule = dict(written) if isinstance(written, dict) else {}
         missing = [key for key in ("route_to", "reason") if key not in rule]
         if missing:
             raise SettingsError(
-                f"Routing rule {number} ({rule}) has no {missing[0]}. A rule has what it matches on "
+                f"Routing rule {number} ({written!r}) has no {missing[0]}. A rule has what it matches on "
                 "(model_type: ...), route_to, reason."
+            )
+        several = [key for key, value in rule.items() if isinstance(value, (list, dict))]
+        if several:
+            raise SettingsError(
+                f"Routing rule {number} matches {several[0]} on {rule[several[0]]!r}. A rule matches on one value: "
+                "write a rule for each."
             )
         route_to, reason = str(rule.pop("route_to")), str(rule.pop("reason"))
         rules.append(Rule(rule, route_to, reason))
@@ -167,7 +188,9 @@ def _rules(conf: RoutedLauncherConf) -> list[Rule]:
 
 def _check_overrides(name: str, entry: PlatformConf, sets: Mapping[str, str], where: str) -> None:
     for override in entry.overrides:
-        key = override.split("=", 1)[0]
+        key, given, _ = override.partition("=")
+        if not given:
+            raise SettingsError(f"{where}.{name}.overrides has {override!r}, which sets nothing. Write key=value.")
         if key not in sets.values():
             raise SettingsError(
                 f"{where}.{name}.overrides sets {key!r}. A platform may only set where and how a job runs: "
