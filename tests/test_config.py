@@ -1,0 +1,137 @@
+"""Tests of the configuration: every option of every group composes and builds, and what is misspelt does not."""
+
+import hydra
+import pytest
+import yaml
+from hydra.errors import HydraException
+from omegaconf import OmegaConf
+
+from small_trial import ROOT, compose
+from sweeproute import config, estimators
+from sweeproute.experiment import validate
+
+CONF = ROOT / "conf"
+# Groups whose options Hydra itself takes, and values that a group's option leaves to the person.
+HYDRA_GROUPS = ("hydra/launcher", "hydra/sweeper")
+MANDATORY = {"data=csv": ("data.path=games.csv", "data.outcome=won", "data.season=season", "data.date=day")}
+
+
+def options() -> list[str]:
+    """Every option of every group, as one writes it: group=option."""
+    files = sorted(path for path in CONF.rglob("*.yaml") if path.parent != CONF)
+    return [f"{path.parent.relative_to(CONF).as_posix()}={path.stem}" for path in files]
+
+
+def models() -> list[str]:
+    return [option.partition("=")[2] for option in options() if option.startswith("model=")]
+
+
+@pytest.mark.parametrize("option", options())
+def test_every_option_composes_against_the_schema(option: str) -> None:
+    composed = compose(option, *MANDATORY.get(option, ()))
+    OmegaConf.to_container(composed, resolve=True, throw_on_missing=True)
+    group, _, name = option.partition("=")
+    if group not in HYDRA_GROUPS:
+        written = yaml.safe_load((CONF / group / f"{name}.yaml").read_text())
+        told = OmegaConf.create({k: v for k, v in written.items() if k not in ("defaults", "hydra")})
+        if group not in ("model", "tracking"):
+            told = OmegaConf.create({group: told})
+        # The file's own values stand in the config, and none of its keys was dropped.
+        merged = OmegaConf.merge(composed, told)
+        assert merged == composed
+
+
+@pytest.mark.parametrize("model", models())
+def test_every_model_is_valid_with_its_search_space_and_builds(model: str) -> None:
+    composed = compose(f"model={model}", "threads=1", "device=cpu")
+    validate(composed)
+    assert composed.search_space.axes, f"{model} has no search space"
+    built = estimators.build(composed.model)
+    assert callable(built.fit)
+    assert callable(built.predict_proba)
+
+
+def test_without_a_search_space_there_are_no_axes() -> None:
+    assert compose("search_space=none").search_space.axes == {}
+
+
+def test_the_wide_grid_has_324_points() -> None:
+    points = 1
+    for values in compose("model=xgboost", "search_space=xgboost_wide").search_space.axes.values():
+        points *= len(values)
+    assert points == 324
+
+
+@pytest.mark.parametrize(
+    "override",
+    [
+        "sed=1",
+        "model=xgbost",
+        "platform=local_m5",
+        "data=cvs",
+        "model.typ=GLM",
+        "model.params.c=1",
+        "data.path=games.csv",
+        "job.prioritty=3",
+        "data.frist_season=2004",
+        "tracking.experment=x",
+        "registry.platforms.local_m4.max_jobs=2",
+        "hydra.launcher.max_attempt=2",
+        "hydra.sweeper.metrc=auc",
+        "seed=abc",
+        "data.market_features=perhaps",
+        "validation.selection_seasons=2018",
+        "betting.stake=lots",
+        "registry.platforms.local_m4.max_concurrent_jobs=four",
+    ],
+)
+def test_what_is_misspelt_or_of_the_wrong_type_fails_at_composition(override: str) -> None:
+    with pytest.raises(HydraException):
+        compose(override)
+
+
+def test_the_keys_that_people_and_scripts_rely_on_exist() -> None:
+    composed = compose("data=nfl")
+    for key, value in {
+        "data.path": None,
+        "validation.first_test_season": 2012,
+        "validation.selection_seasons": [2012, 2022],
+        "validation.holdout_seasons": [2023, 2024],
+        "seed": 42,
+        "resume": False,
+        "job.priority": 5,
+        "job.required_memory_gb": 1,
+        "tracking.models": "best",
+        "sweep.name": None,
+        "sweep.note": None,
+        "registry.platforms.local_m4.max_concurrent_jobs": 4,
+        "registry.platforms.remote_4090.host": None,
+        "registry.platforms.remote_4090.ssh_config": None,
+        "registry.platforms.remote_4090.python": None,
+    }.items():
+        assert OmegaConf.select(composed, key, throw_on_missing=True) == value, key
+    assert "job" in composed
+    assert config.Job.estimated_duration_minutes == 60
+
+
+def test_hydras_own_keys_of_the_launcher_and_the_sweeper_exist() -> None:
+    launcher = ("platforms", "rules", "fields", "debug", "max_attempts", "overflow", "preload")
+    sweeper = ("sampler", "direction", "metric", "resume", "id", "name", "note")
+    with hydra.initialize_config_dir(str(CONF), version_base="1.3"):
+        own = hydra.compose("config", return_hydra_config=True).hydra
+    assert not {*launcher} - {*own.launcher}
+    assert not {*sweeper} - {*own.sweeper}
+    assert "dir" in own.sweep
+
+
+def test_the_tracking_store_and_the_experiment_follow_mlflows_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    composed = compose()
+    assert (composed.tracking.uri, composed.tracking.experiment) == ("sqlite:///mlflow.db", "sweeproute")
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://127.0.0.1:5000")
+    monkeypatch.setenv("MLFLOW_EXPERIMENT_NAME", "thesis")
+    composed = compose()
+    assert (composed.tracking.uri, composed.tracking.experiment) == ("http://127.0.0.1:5000", "thesis")
+
+
+def test_where_and_how_names_only_keys_that_exist() -> None:
+    assert set(config.WHERE_AND_HOW) <= set(compose())
