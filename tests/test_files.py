@@ -31,7 +31,7 @@ all: ${db}
 missing: ???
 "dotted.key": 1
 hydra:
-  job: {env_set: {A: "o o o o o o o o o o o o o o o o o o o o o o o o o o o o o o o o o o o o o o o o o o o o o o o o o o and where it folds depends on its indentation"}}
+  job: {env_set: {A: "o o o o o o o o o o o o o o o o o o o o o o o o o o o o o o o o o o o o o o o o o o o"}}
   sweep: {dir: out, subdir: "${hydra.job.num}"}
 """,
     "db/mysql.yaml": "port: 1\nname: x\n",
