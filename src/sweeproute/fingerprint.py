@@ -18,7 +18,7 @@ from sweeproute.config import WHERE_AND_HOW
 
 # Their values differ from run to run or from machine to machine: they count by their text.
 _VOLATILE = re.compile(r"\$\{(now|hydra|oc\.env|env)[:.]")
-_REFERENCE = re.compile(r"\$\{([^${}:]+)\}")
+_REFERENCE = re.compile(r"\$\{(?:oc\.select:)?([^${}:,]+)[},]")
 # Keys of a data source that say where its content lies; the content has a hash of its own.
 _DATA_PLACES = ("path", "url", "sha256")
 _LIBRARIES = ("numpy", "pandas", "scikit-learn", "xgboost", "lightgbm", "torch", "sweeproute")
@@ -34,39 +34,42 @@ def settled_config(cfg: DictConfig) -> dict[str, Any]:
     Returns:
         A plain mapping, fit for JSON.
     """
-    plain = _plain(cfg, cfg)
+    plain = _plain(cfg)
     assert isinstance(plain, dict)
     return plain
 
 
-def _plain(node: Any, root: DictConfig) -> Any:
+def _plain(node: Any) -> Any:
     if isinstance(node, DictConfig):
-        return {str(key): _child(node, key, root) for key in node}
+        return {str(key): _child(node, key) for key in node}
     if isinstance(node, ListConfig):
-        return [_child(node, index, root) for index in range(len(node))]
+        return [_child(node, index) for index in range(len(node))]
     return node
 
 
-def _child(parent: DictConfig | ListConfig, key: Any, root: DictConfig) -> Any:
+def _child(parent: DictConfig | ListConfig, key: Any) -> Any:
     node = parent._get_node(key)
     if not isinstance(node, Node) or not node._is_interpolation():
-        return _plain(None if OmegaConf.is_missing(parent, key) else parent[key], root)
-    text = node._value()
-    return text if _reaches_outside(text, root) else _plain(parent[key], root)
+        return _plain(None if OmegaConf.is_missing(parent, key) else parent[key])
+    return node._value() if _reaches_outside(node) else _plain(parent[key])
 
 
-def _reaches_outside(text: str, root: DictConfig, depth: int = 10) -> bool:
+def _reaches_outside(node: Node, depth: int = 10) -> bool:
     """Whether an interpolation leads, by whatever way, to something that is not the trial's own."""
+    text, parent = node._value(), node._get_parent()
     if _VOLATILE.search(text):
         return True
+    assert isinstance(parent, DictConfig | ListConfig)
     for key in _REFERENCE.findall(text):
-        if key.split(".")[0] in WHERE_AND_HOW:
+        holder, key = parent._resolve_key_and_root(key)
+        path, _, leaf = key.rpartition(".")
+        holder = OmegaConf.select(holder, path) if path else holder
+        target = holder._get_node(leaf) if isinstance(holder, DictConfig) and leaf in holder else None
+        if not isinstance(target, Node):
+            continue
+        if target._get_full_key(None).split(".")[0] in WHERE_AND_HOW:
             return True
-        parent, _, leaf = key.rpartition(".")
-        holder = OmegaConf.select(root, parent) if parent and not key.startswith(".") else root
-        node = holder._get_node(leaf) if isinstance(holder, DictConfig) and leaf in holder else None
-        text = node._value() if isinstance(node, Node) and node._is_interpolation() else ""
-        if depth and _reaches_outside(text, root, depth - 1):
+        if depth and target._is_interpolation() and _reaches_outside(target, depth - 1):
             return True
     return False
 
@@ -112,13 +115,17 @@ def _sources(name: str) -> Iterator[tuple[str, Path]]:
         if path.is_file():
             yield path.name, path
         return
-    spec = importlib.util.find_spec(name)
+    try:
+        spec = importlib.util.find_spec(name)
+    except ModuleNotFoundError:
+        # Not even the package that it would be in.
+        return
     if spec is None:
         return
     if spec.submodule_search_locations:
         for folder in map(Path, spec.submodule_search_locations):
             yield from ((p.relative_to(folder).as_posix(), p) for p in sorted(folder.rglob("*.py")))
-    elif spec.origin:
+    elif spec.has_location and spec.origin:
         yield Path(spec.origin).name, Path(spec.origin)
 
 
