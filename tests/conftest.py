@@ -4,6 +4,11 @@ import os
 from collections.abc import Iterator
 
 import pytest
+from hydra.core.plugins import Plugins
+
+# Hydra 1.4 loads its plugins once in a process, 1.3 anew at each look: loaded inside a test whose singletons are put
+# back at its end, they would be missing from the next.
+Plugins.instance()
 
 
 @pytest.fixture(autouse=True, scope="session")

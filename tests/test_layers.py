@@ -40,7 +40,7 @@ LAYERS = {
         ["_worker"],
         ["_compose", "_grid", "_files", "_values", "_returns", "_records", "_job_log", "_references"],
         ["config"],
-        ["_errors"],
+        ["_errors", "_hydra_versions"],
     ],
 }
 # The only modules that know both sides.

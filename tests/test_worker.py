@@ -16,9 +16,10 @@ from hydra.core.hydra_config import HydraConfig
 from hydra.core.utils import JobStatus, run_job, setup_globals
 from hydra.experimental.callback import Callback
 from hydra.types import HydraContext, RunMode
+from hydra.utils import instantiate
 from omegaconf import OmegaConf, open_dict
 
-from hydra_plugins.sweeproute import _worker
+from hydra_plugins.sweeproute import _hydra_versions, _worker
 from hydra_plugins.sweeproute._compose import Composer
 
 CONF = {
@@ -40,7 +41,7 @@ empty: {}
 nested: {a: {b: {c: 1}}, d: "${.a.b.c}"}
 hydra:
   sweep: {dir: sweep, subdir: "${hydra.job.num}-${now:%H%M%S%f}"}
-  job: {env_set: {SWEEPROUTE_TEST: "set"}, chdir: true}
+  job: {env_set: {SWEEPROUTE_TEST: "set in ${hydra.job.num}"}, chdir: true}
 """,
     "db/mysql.yaml": "driver: mysql\nport: 3306\n",
     "db/postgres.yaml": "driver: postgres\nport: 5432\nschema: public\n",
@@ -103,18 +104,18 @@ def app(tmp_path, monkeypatch, hydra_restore_singletons):
 def by_hydra(loader, master, overrides, number, callbacks):
     config = loader.load_sweep_config(master, list(overrides))
     with open_dict(config):
-        config.hydra.job.id = number
+        config.hydra.job.id = str(number)
         config.hydra.job.num = number
     context = HydraContext(config_loader=loader, callbacks=callbacks)
     return run_job(task, config, "hydra.sweep.dir", "hydra.sweep.subdir", context)
 
 
-def by_us(loader, master, overrides, number, callbacks, tmp_path, folder, run=_worker.run_job):
+def by_us(loader, master, overrides, number, callbacks, tmp_path, folder, run=_worker.run_job, allowed=None):
     composer = Composer(loader, master)
     base_config, point = composer.point(overrides)
     base = tmp_path / "base.pkl"
     base.write_bytes(base_config.blob)
-    _worker._process = _worker._Process(payload=_worker.Payload(task, callbacks, {}, {}, "1.3", str(Path.cwd())))
+    _worker._process = _worker._Process(payload=_worker.Payload(task, callbacks, {}, {}, str(Path.cwd()), allowed))
     folder.mkdir(parents=True, exist_ok=True)
     return run(_worker.Message(str(base), point, (), number, str(folder)))
 
@@ -172,6 +173,43 @@ def test_an_error_comes_back_as_text_and_is_in_the_console_log(app, tmp_path, mo
     console = (tmp_path / "job" / "console.log").read_text()
     assert "Unpicklable: 1 and 2" in console
     assert pickle.loads(pickle.dumps(copy.copy(answer))) == answer
+
+
+def test_a_failed_job_leaves_in_its_log_what_hydra_would_have(app, tmp_path, monkeypatch):
+    loader, master = app
+
+    def broken(cfg):
+        raise ValueError("a value")
+
+    monkeypatch.setattr(f"{__name__}.task", broken)
+    theirs = by_hydra(loader, master, [], 3, Callbacks())
+    folder = Path(theirs.hydra_cfg.hydra.runtime.output_dir)
+    kept = tmp_path / "theirs"
+    folder.rename(kept)
+    by_us(loader, master, [], 3, Callbacks(), tmp_path, folder)
+
+    def told(log):
+        """All but the time of a line, and the frame of the job's run."""
+        lines = log.read_text().splitlines()
+        return [line.split("]", 1)[-1] for line in lines if "ret.return_value" not in line and "run_job" not in line]
+
+    ours = [line for line in told(folder / "app.log") if "returned.return_value" not in line]
+    assert [line for line in ours if not line.lstrip().startswith("^")] == [
+        line for line in told(kept / "app.log") if not line.lstrip().startswith("^")
+    ]
+
+
+@pytest.mark.skipif(_hydra_versions.RELEASE < (1, 4), reason="Hydra 1.3 has no list of what configs may instantiate")
+def test_what_the_app_does_not_let_configs_instantiate_is_refused_in_its_jobs(app, tmp_path, monkeypatch):
+    loader, master = app
+    monkeypatch.setattr(f"{__name__}.task", lambda cfg: instantiate({"_target_": "collections.OrderedDict"}))
+    for allowed, status in (
+        (None, JobStatus.COMPLETED),
+        (("collections.*",), JobStatus.COMPLETED),
+        (("decimal.*",), JobStatus.FAILED),
+    ):
+        returned, _ = by_us(loader, master, [], 3, Callbacks(), tmp_path, tmp_path / "job", allowed=allowed)
+        assert returned.status == status
 
 
 def test_memory_that_ran_out_is_told_apart(app, tmp_path, monkeypatch):

@@ -7,11 +7,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from hydra._internal.config_loader_impl import ConfigLoaderImpl, get_overrides_dirname
+from hydra._internal.config_loader_impl import ConfigLoaderImpl
 from hydra.core.config_loader import ConfigLoader
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Override
 from omegaconf import DictConfig, ListConfig, OmegaConf, open_dict
+
+from ._hydra_versions import deletes_config, override_dirname
 
 
 @functools.lru_cache(maxsize=4096)
@@ -53,12 +55,12 @@ class Point:
     Attributes:
         overrides: All overrides as requested, in order.
         values: Those that set values, parsed; the others chose groups and are in the base.
-        dirname: What `hydra.job.override_dirname` is for them.
+        dirname: What `hydra.job.override_dirname` is for them; None where Hydra finds it by itself.
     """
 
     overrides: tuple[str, ...]
     values: tuple[Override, ...]
-    dirname: str
+    dirname: str | None
 
 
 def apply(blob: bytes, values: Sequence[Override]) -> DictConfig:
@@ -90,10 +92,11 @@ def build(blob: bytes, point: Point, settled: Sequence[Override], number: int | 
     """
     config = apply(blob, (*point.values, *settled))
     config.hydra.overrides.task = list(point.overrides)
-    config.hydra.job.override_dirname = point.dirname
+    if point.dirname is not None:
+        config.hydra.job.override_dirname = point.dirname
     if number is not None:
         with open_dict(config.hydra.job):
-            config.hydra.job.id = number
+            config.hydra.job.id = str(number)
             config.hydra.job.num = number
     return config
 
@@ -122,7 +125,9 @@ class Composer:
         key = override.key_or_group
         if key not in self._is_group:
             self._is_group[key] = self._repository.group_exists(key)
-        return self._is_group[key] and (override.is_sweep_override() or not isinstance(override.value(), dict))
+        if not self._is_group[key]:
+            return deletes_config(override, self._repository)
+        return override.is_sweep_override() or not isinstance(override.value(), dict)
 
     def options(self, group: str) -> list[str]:
         """The options of a config group."""
@@ -149,11 +154,11 @@ class Composer:
         base = self.base(groups)
         return base, Point(tuple(overrides), values, self._dirname(overrides))
 
-    def _dirname(self, overrides: Sequence[str]) -> str:
+    def _dirname(self, overrides: Sequence[str]) -> str | None:
         if self._naming is None:
             naming = self._master.hydra.job.config.override_dirname
             self._naming = {key: naming[key] for key in ("kv_sep", "item_sep", "exclude_keys")}
-        return get_overrides_dirname(overrides=[parse(text) for text in overrides], **self._naming)
+        return override_dirname([parse(text) for text in overrides], self._naming)
 
     def base(self, groups: tuple[str, ...]) -> Base:
         """Compose the base of a choice of groups, once.

@@ -13,6 +13,7 @@ from ._admission import JobClass
 from ._compose import Base, Composer, Point, build, parse
 from ._dispatcher import Attempt
 from ._errors import SettingsError
+from ._hydra_versions import key_path
 from ._platforms import ADMISSION, Registry
 from ._records import SweepFolder
 from ._references import substitute
@@ -60,7 +61,7 @@ class Jobs:
         self._paths: dict[str, str] = {}
 
     def _touches_fields(self, override: Override) -> bool:
-        key = override.key_or_group
+        key = ".".join(key_path(override))
         return any(
             read == key or read.startswith(f"{key}.") or key.startswith(f"{read}.")
             for read in self._settings.fields.values()
@@ -197,7 +198,7 @@ class Jobs:
         known = {"hydra.job.num": number, "hydra.job.id": number, "hydra.job.override_dirname": point.dirname}
         subfolder = substitute(self._subdir(base), known.get)
         ours = {key.split(".", 1)[0] for key in self._settings.sets.values()}
-        touched = self._refers(base) or any(v.key_or_group.split(".", 1)[0] in ours for v in point.values)
+        touched = self._refers(base) or any(key_path(v)[0] in ours for v in point.values)
         key = (base.id, platform)
         if subfolder is not None and not touched:
             if key not in self._settled_of:

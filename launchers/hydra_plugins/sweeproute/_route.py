@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any
 
 import cloudpickle
-from hydra import version
 from hydra.core.singleton import Singleton
 from hydra.core.utils import configure_log
 from hydra.types import HydraContext, TaskFunction
@@ -21,6 +20,7 @@ from ._compose import Composer, as_written
 from ._dispatcher import GRACE_S, Dispatcher
 from ._durations import Durations
 from ._errors import SettingsError
+from ._hydra_versions import allowed_targets
 from ._jobs import Jobs
 from ._live import open_view
 from ._platforms import read
@@ -141,8 +141,8 @@ class Route:
             callbacks=self._context.callbacks,
             singletons={kind: one for kind, one in Singleton._instances.items() if kind is not Plugins},
             resolvers=dict(BaseContainer._resolvers),
-            version_base=str(version.getbase()),
             cwd=str(Path.cwd()),
+            allowed_targets=allowed_targets(self._context),
         )
 
     def _return(self, launch: dict[str, Any], folder: Path) -> RoutedReturn:

@@ -25,6 +25,7 @@ from omegaconf.basecontainer import BaseContainer
 
 from ._compose import Point, apply, build
 from ._files import ConfigFiles
+from ._hydra_versions import allowing, log_failure
 from ._job_log import JobLog
 from ._values import to_json
 
@@ -64,8 +65,8 @@ class Payload:
     callbacks: Callbacks
     singletons: dict[Any, Any]
     resolvers: dict[str, Any]
-    version_base: str
     cwd: str
+    allowed_targets: Any = None
 
 
 @dataclass(frozen=True)
@@ -112,7 +113,6 @@ def start(payload: str, parent: int | None) -> None:
 
 def load(payload: Payload) -> None:
     """Take on what every job of a sweep shares."""
-    version.setbase(payload.version_base)
     Singleton._instances.update(payload.singletons)
     BaseContainer._resolvers.update(payload.resolvers)
     _process.payload = payload
@@ -145,7 +145,8 @@ def warm(base: str, preload: str | None, settled: tuple[Override, ...]) -> None:
     if preload is not None and base not in _process.preloaded:
         _process.preloaded.add(base)
         config = build(blob, Point((), (), ""), settled, None)
-        with hydra_config(config), open_dict(config):
+        assert _process.payload is not None
+        with hydra_config(config), open_dict(config), allowing(_process.payload.allowed_targets):
             del config["hydra"]
             resolve(preload)(config)
 
@@ -227,7 +228,7 @@ def run_job(message: Message, configure_logging: bool = True) -> tuple[JobReturn
     values = (*message.point.values, *message.settled)
     task_config = apply(base.task_blob, values)
     identity = None
-    with hydra_config(config):
+    with hydra_config(config), allowing(shared.allowed_targets):
         if message.identity is not None:
             identity = resolve(message.identity)(task_config)
         returned = JobReturn()
@@ -249,6 +250,7 @@ def run_job(message: Message, configure_logging: bool = True) -> tuple[JobReturn
                 except Exception as error:
                     returned.return_value = error
                     returned.status = JobStatus.FAILED
+                    log_failure()
             returned.task_name = JobRuntime.instance().get("name")
             _flush_loggers()
             returned.overrides = list(message.point.overrides)
