@@ -58,12 +58,17 @@ def main() -> None:
             process.resume()
         output, _ = stopped.communicate()
         assert stopped.returncode == 0, output
-        same = table(folder, "stopped") == table(folder, "undisturbed")
+        ours, theirs = table(folder, "stopped"), table(folder, "undisturbed")
+        different = [
+            overrides for overrides in ours.keys() | theirs.keys() if ours.get(overrides) != theirs.get(overrides)
+        ]
         print(
-            f"{len(processes)} processes stopped for {asked.seconds:.0f} s with {before} of {len(table(folder, 'stopped'))} "
-            f"jobs started: attempts and metrics {'the same' if same else 'DIFFER'}"
+            f"{len(processes)} processes stopped for {asked.seconds:.0f} s with {before} of {len(ours)} jobs started: "
+            f"{len(different)} jobs with other attempts or metrics than undisturbed"
         )
-        sys.exit(0 if same else 1)
+        for overrides in different:
+            print(f"  {overrides}: {ours.get(overrides)} against {theirs.get(overrides)}")
+        sys.exit(1 if different else 0)
 
 
 if __name__ == "__main__":

@@ -120,7 +120,7 @@ def main() -> None:
     parser.add_argument("--points", type=int, default=54)
     parser.add_argument("--again", action="store_true", help="run a second time, durations known")
     asked = parser.parse_args()
-    with tempfile.TemporaryDirectory() as name:
+    with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as name:
         folder = Path(name)
         write_games(folder / "games.csv")
         measure(folder, asked.points, "first")
