@@ -1,0 +1,269 @@
+"""Tests of one trial: what it returns, what it journals, what it leaves behind, what it refuses."""
+
+import json
+import random
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+
+import synthetic_games
+from small_trial import ROOT, SMALL, compose, composed
+from sweeproute import estimators, experiment, journal
+from sweeproute.config import ConfigError
+from sweeproute.estimators import ModelError
+from sweeproute.journal import Page
+from sweeproute.validation import ValidationError
+
+METRICS = {"auc", "brier", "log_loss", "ece", "roi", "n_bets", "n_games"}
+
+
+def run(folder: Path, *overrides: str) -> tuple[dict[str, float], Page]:
+    """Run a trial; what it returned, and its journal."""
+    with composed(folder, *overrides) as config:
+        metrics = experiment.run_trial(config)
+    return metrics, page(folder)
+
+
+def page(folder: Path) -> Page:
+    return journal.merge(journal.read(folder)[0])
+
+
+@pytest.fixture(scope="module")
+def glm(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, float], Page]:
+    """One trial of the linear model, as several tests look at it."""
+    folder = tmp_path_factory.mktemp("glm")
+    return folder, *run(folder, *SMALL, "seed=7", "model.params.C=0.02")
+
+
+def test_it_returns_the_metrics_over_the_selection_seasons(glm: tuple[Path, dict[str, float], Page]) -> None:
+    _, metrics, _ = glm
+    assert set(metrics) == METRICS
+    assert 0.6 < metrics["auc"] < 0.8
+    assert 0.19 < metrics["brier"] < 0.25
+    assert metrics["n_games"] == int(metrics["n_games"])
+    assert json.dumps(metrics)
+
+
+def test_its_journal_has_the_metrics_of_each_season_as_steps_and_the_pooled_ones_behind_them(
+    glm: tuple[Path, dict[str, float], Page],
+) -> None:
+    _, metrics, written = glm
+    assert written.status == "FINISHED"
+    by_step: dict[int, dict[str, float]] = {}
+    for name, value, step, _ in written.metrics:
+        by_step.setdefault(step, {})[name] = value
+    assert set(by_step) == {2018, 2019, 2020, 0}
+    assert METRICS >= set(by_step[2018]) >= {"auc", "brier", "log_loss", "ece", "roi"}
+    assert by_step[2020] == metrics
+    assert by_step[2018]["n_games"] + by_step[2019]["n_games"] == metrics["n_games"]
+    assert set(by_step[0]) == {"fit_s", "predict_s"}
+    assert written.last_metrics().items() >= metrics.items()
+
+
+def test_its_parameters_bear_the_names_of_the_configuration(glm: tuple[Path, dict[str, float], Page]) -> None:
+    _, _, written = glm
+    expected = {
+        "seed": "7",
+        "model.type": "GLM",
+        "model.params._target_": "sklearn.linear_model.LogisticRegression",
+        "model.params.C": "0.02",
+        "model.params.random_state": "7",
+        "data.source": "league",
+        "data.first_season": "2015",
+        "validation.selection_seasons": "[2018, 2019]",
+        "validation.holdout_seasons": "None",
+        "betting.min_edge": "0.02",
+    }
+    assert written.params.items() >= expected.items()
+    assert {name.split(".")[0] for name in written.params} == {"seed", "model", "data", "validation", "betting"}
+    assert not any("${" in value for value in written.params.values())
+
+
+def test_its_tags_say_what_it_was_made_of(glm: tuple[Path, dict[str, float], Page]) -> None:
+    _, _, written = glm
+    tags = {name.removeprefix("sweeproute."): value for name, value in written.tags.items()}
+    assert all(name.startswith("sweeproute.") for name in written.tags)
+    assert (tags["kind"], tags["seed"], tags["model_type"], tags["device"]) == ("trial", "7", "GLM", "cpu")
+    assert json.loads(tags["overrides"]) == [*SMALL, "seed=7", "model.params.C=0.02"]
+    for name in ("fingerprint", "data_hash", "code_hash", "features_hash"):
+        assert len(tags[name]) == 64, name
+    assert int(tags["threads"]) >= 1
+    assert tags["device_class"].startswith("cpu;")
+    assert {"version.python", "version.numpy", "version.scikit-learn"} <= set(tags)
+
+
+def test_it_names_its_data_set(glm: tuple[Path, dict[str, float], Page]) -> None:
+    _, metrics, written = glm
+    (data,) = written.inputs
+    assert (data["name"], data["source"], data["context"]) == ("league", "league", "training")
+    assert data["hash"] == written.tags["sweeproute.data_hash"]
+    assert data["digest"] == data["hash"][:32]
+    assert data["profile"]["n_games"] > metrics["n_games"]
+    assert data["profile"]["n_features"] == int(written.tags["sweeproute.n_features"])
+
+
+def test_it_leaves_its_config_its_features_and_its_predictions_as_artifacts(
+    glm: tuple[Path, dict[str, float], Page],
+) -> None:
+    folder, metrics, written = glm
+    assert [path for path, _ in written.artifacts] == ["config.yaml", "features.txt", "predictions.parquet"]
+    assert "C: 0.02" in (folder / "config.yaml").read_text()
+    # Where and how a trial runs, and the environment's own words, stay references.
+    assert "uri: ${oc.env:MLFLOW_TRACKING_URI" in (folder / "config.yaml").read_text()
+    features = (folder / "features.txt").read_text().splitlines()
+    assert len(features) == len(set(features)) == int(written.tags["sweeproute.n_features"])
+    predictions = pd.read_parquet(folder / "predictions.parquet")
+    assert len(predictions) == metrics["n_games"]
+    assert {"game_id", "season", "kickoff", "outcome", "probability", "odds_home", "bet", "stake", "profit"} <= set(
+        predictions.columns
+    )
+    assert set(predictions.season) == {2018, 2019}
+    assert np.square(predictions.probability - predictions.outcome).mean() == pytest.approx(metrics["brier"])
+
+
+def test_its_model_is_saved_and_predicts_as_it_did(glm: tuple[Path, dict[str, float], Page]) -> None:
+    folder, _, _ = glm
+    from sweeproute import data
+
+    dataset = data.load({"source": "league", "first_season": 2015, "last_season": 2019})
+    predictions = pd.read_parquet(folder / "predictions.parquet").query("season == 2019")
+    rows = np.flatnonzero(dataset.season == 2019)
+    probability = estimators.load(folder / "model").predict_proba(dataset.features.to_numpy()[rows])[:, 1]
+    assert list(predictions.game_id) == list(dataset.game_id[rows])
+    np.testing.assert_array_equal(predictions.probability, probability)
+
+
+def test_no_model_is_saved_where_none_is_to_be_kept(tmp_path: Path) -> None:
+    run(tmp_path, *SMALL, "tracking.models=none")
+    assert not (tmp_path / "model").exists()
+
+
+def test_the_seed_pins_the_generators_of_python_and_numpy(tmp_path: Path) -> None:
+    drawn = []
+    for number in (1, 2):
+        random.seed(number)
+        np.random.seed(number)
+        run(tmp_path / str(number), *SMALL, "seed=7", "tracking.models=none")
+        drawn.append((random.random(), np.random.random()))
+    assert drawn[0] == drawn[1]
+
+
+def test_a_trial_that_fails_ends_as_failed_and_keeps_what_it_had_written(tmp_path: Path) -> None:
+    with pytest.raises(ValidationError, match="first_test_season=1990"):
+        run(tmp_path, *SMALL, "validation.first_test_season=1990")
+    assert page(tmp_path).status == "FAILED"
+    assert page(tmp_path).params["validation.first_test_season"] == "1990"
+
+
+def test_a_trial_that_is_stopped_ends_as_killed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def stop(*_: Any) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("sklearn.linear_model.LogisticRegression.fit", stop)
+    with pytest.raises(KeyboardInterrupt):
+        run(tmp_path, *SMALL)
+    assert page(tmp_path).status == "KILLED"
+
+
+@pytest.fixture
+def table(tmp_path: Path) -> Path:
+    """A feature table of eight seasons, with odds."""
+    games = synthetic_games.games()
+    assert games.odds is not None
+    frame = games.features.assign(
+        won=games.outcome, season=games.season, day=games.kickoff, home=games.odds[:, 0], away=games.odds[:, 1]
+    )
+    frame.to_csv(tmp_path / "games.csv", index=False)
+    return tmp_path / "games.csv"
+
+
+def csv(path: Path) -> list[str]:
+    roles = ["data.outcome=won", "data.season=season", "data.date=day", "data.odds_home=home", "data.odds_away=away"]
+    seasons = ["validation.first_test_season=2006", "validation.selection_seasons=[2006,2008]"]
+    return ["data=csv", f"data.path={path}", *roles, *seasons, "validation.holdout_seasons=[2009,2010]"]
+
+
+def test_the_holdouts_outcomes_change_nothing_that_a_choice_could_be_made_by(table: Path, tmp_path: Path) -> None:
+    frame = pd.read_csv(table)
+    held = frame.season >= 2009
+    frame.loc[held, "won"] = 1 - frame.loc[held, "won"]
+    flipped = table.with_name("flipped.csv")
+    frame.to_csv(flipped, index=False)
+    told = {}
+    for path in (table, flipped):
+        folder = tmp_path / path.stem
+        metrics, written = run(folder, *csv(path), "model=xgboost", "model.params.n_estimators=5", "threads=1")
+        numbers = [row[:3] for row in written.metrics if row[0] not in ("fit_s", "predict_s")]
+        told[path] = metrics, numbers, (folder / "predictions.parquet").read_bytes()
+        assert set(pd.read_parquet(folder / "predictions.parquet").season) == {2006, 2007, 2008}
+    assert told[table] == told[flipped]
+    assert told[table][0]["auc"] > 0.6
+
+
+# What composes and cannot run, by what it is refused with.
+REFUSED = [
+    (["data=csv", "data.outcome=won", "data.season=s", "data.date=d"], ConfigError, "data=csv needs data.path; give"),
+    (
+        ["data=csv", "data.path=train.py"],
+        ConfigError,
+        "data=csv needs data.outcome and data.season and data.date; give them, as in data.outcome=VALUE",
+    ),
+    (["data=nfl", "data.path=gmaes.csv"], ConfigError, "data.path=gmaes.csv is no file (looked in "),
+    (["tracking.models=bset"], ConfigError, "tracking.models=bset is not known"),
+    (["device=gpu"], ModelError, "device=gpu is not known; use auto, cpu, cuda or cuda:N."),
+    (["model=xgboost", "+model.params.gpu_id=1"], ModelError, "model.params.gpu_id=1 is outdated"),
+    (["model=xgboost", "model.params.tree_method=gpu_hist"], ModelError, "use model.params.tree_method=hist"),
+    (["+search_space.axes={model.params.c: [1]}"], ModelError, "model.params.c is no parameter"),
+    (["validation.window=rollin"], ValidationError, "validation.window=rollin is not known"),
+    (["validation.holdout_seasons=[2022,2024]"], ValidationError, "begins before the selection ends in 2022"),
+]
+
+
+@pytest.mark.parametrize(("overrides", "kind", "message"), REFUSED, ids=[refused[2][:30] for refused in REFUSED])
+def test_what_cannot_run_is_refused_in_a_sentence(overrides: list[str], kind: type[Exception], message: str) -> None:
+    with pytest.raises(kind) as caught:
+        experiment.validate(compose(*overrides))
+    assert message in str(caught.value)
+
+
+def test_refusing_needs_no_pandas_and_no_library_of_models() -> None:
+    config = ["data=csv", "data.path=no.csv", "data.outcome=won", "data.season=s", "data.date=d", "model=xgboost"]
+    with pytest.raises(ConfigError):
+        # Once with the library, whose list of parameters is then known.
+        experiment.validate(compose(*config))
+    code = f"""
+import sys
+from small_trial import compose
+from sweeproute import experiment
+config = compose(*{config})
+try:
+    experiment.validate(config)
+except ValueError as error:
+    print(error, *{{"pandas", "sklearn", "xgboost", "mlflow", "pyarrow"}} & set(sys.modules))
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=ROOT / "tests", capture_output=True, text=True, check=True, timeout=60
+    )
+    assert done.stdout.strip().endswith("give the path of the table, from here or absolute.")
+
+
+def test_a_worker_is_warmed_with_the_data_and_the_models_class() -> None:
+    config = compose(*SMALL, "model=lightgbm")
+    experiment.preload(config)
+    assert "lightgbm" in sys.modules
+    from sweeproute import data
+
+    assert experiment.identity(config)["data_hash"] == data.load(experiment.plain(config.data)).hash
+    assert set(experiment.identity(config)) == {"fingerprint", "data_hash", "code_hash"}
+
+
+def test_a_trial_has_the_identity_that_was_told_before_it_ran(tmp_path: Path) -> None:
+    overrides = [*SMALL, "seed=11", "tracking.models=none"]
+    before = experiment.identity(compose(*overrides))
+    _, written = run(tmp_path, *overrides)
+    assert {name: written.tags[f"sweeproute.{name}"] for name in before} == before
