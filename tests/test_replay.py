@@ -40,7 +40,7 @@ def replay(store: Store, root, phase: Phase = Phase.OVER, **settings) -> Replay:
 
 def runs(store: Store, condition: str = TRIALS) -> list:
     found = store.client.search_runs([store.experiment_id], condition, ViewType.ALL, 1000)
-    return sorted(found, key=lambda run: (run.data.tags.get("sweeproute.trial"), run.data.tags["sweeproute.attempt"]))
+    return sorted(found, key=lambda run: [run.data.tags.get(f"sweeproute.{name}", "") for name in ("trial", "attempt")])
 
 
 def content(store: Store) -> list:
@@ -86,6 +86,24 @@ def test_a_trial_becomes_one_run_below_its_sweep_with_all_that_was_journalled(st
     assert (dataset.dataset.name, dataset.dataset.digest) == ("league", "ab" * 16)
     assert [artifact.path for artifact in store.client.list_artifacts(run.info.run_id)] == ["predictions.parquet"]
     assert (folder / "predictions.parquet").exists()
+
+
+def test_a_sweeps_description_tells_its_result_unless_a_person_wrote_another(store, sweep):
+    def description() -> str:
+        (parent,) = runs(store, "tags.`sweeproute.kind` = 'sweep'")
+        return parent.data.tags["mlflow.note.content"]
+
+    sweep.run(0, auc=0.7)
+    writer = replay(store, sweep.root)
+    assert description() == "which depth"
+    writer.finish("KILLED", None, "1 job")
+    assert description() == "which depth\n\n1 job"
+    writer.finish("FINISHED", None, "2 jobs")
+    assert description() == "which depth\n\n2 jobs"
+    (parent,) = runs(store, "tags.`sweeproute.kind` = 'sweep'")
+    store.client.set_tag(parent.info.run_id, "mlflow.note.content", "which depth, and why")
+    replay(store, sweep.root).finish("FINISHED", None, "3 jobs")
+    assert description() == "which depth, and why"
 
 
 def test_metrics_are_there_while_the_job_runs(store, sweep):

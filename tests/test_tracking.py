@@ -52,10 +52,10 @@ def start(uri) -> Iterator[Callable[[Path], subprocess.Popen]]:
         process.wait()
 
 
-def trials(uri: str) -> list:
+def trials(uri: str, kind: str = "trial") -> list:
     client = connect(uri)
     experiments = [experiment.experiment_id for experiment in client.search_experiments()]
-    return client.search_runs(experiments, "tags.`sweeproute.kind` = 'trial'", ViewType.ALL, 1000)
+    return client.search_runs(experiments, f"tags.`sweeproute.kind` = '{kind}'", ViewType.ALL, 1000)
 
 
 def until(condition: Callable[[], bool]) -> None:
@@ -89,6 +89,11 @@ def test_the_tracker_follows_a_sweep_and_ends_when_told(uri, sweep, start):
     files = {artifact.path for artifact in connect(uri).list_artifacts(best.info.run_id)}
     assert files == {"model", "predictions.parquet"}
     assert saved_status(sweep.root) == tracking.Status(2, 2, None)
+    (parent,) = trials(uri, "sweep")
+    assert parent.data.tags["mlflow.note.content"] == (
+        f"2 jobs: 2 finished.\n\nBest auc: **0.7000**, [job 1](#/experiments/1/runs/{best.info.run_id})\n\n"
+        "    model=xgboost model.params.max_depth=4"
+    )
 
 
 def test_a_coordinator_that_dies_leaves_running_jobs_running(uri, sweep, start):

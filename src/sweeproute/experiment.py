@@ -11,7 +11,7 @@ from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig, OmegaConf, open_dict
 
 from sweeproute import estimators, fingerprint
-from sweeproute.config import plain
+from sweeproute.config import WHERE_AND_HOW, ConfigError, plain
 from sweeproute.journal import Journal
 
 if TYPE_CHECKING:
@@ -22,6 +22,8 @@ log = logging.getLogger(__name__)
 
 # Groups of the config whose leaves are a run's parameters.
 _PARAMETERS = ("model", "data", "validation", "betting")
+# Which trials may keep their fitted model.
+_KEPT_MODELS = ("best", "all", "none")
 PREDICTIONS = "predictions.parquet"
 MODEL = "model"
 
@@ -33,14 +35,27 @@ def validate(cfg: DictConfig) -> None:
         cfg: A trial's config.
 
     Raises:
-        sweeproute.estimators.ModelError: A parameter that the model does not have, or a model that cannot be found.
-        sweeproute.validation.ValidationError: Seasons that overlap.
+        sweeproute.config.ConfigError: A setting of the data that is missing, a file that is not there, a word that
+            `tracking.models` does not know.
+        sweeproute.estimators.ModelError: A parameter that the model does not have, a model that cannot be found, or a
+            device that is none.
+        sweeproute.validation.ValidationError: Seasons that overlap, or a window that is none.
     """
-    from sweeproute.validation import check_holdout
+    from sweeproute.validation import check_holdout, check_window
 
     estimators.check_parameters(cfg.model)
     estimators.check_axes(cfg.model, cfg.search_space.axes)
-    check_holdout(list(cfg.validation.selection_seasons), _optional_list(cfg.validation.holdout_seasons))
+    if cfg.device != "auto":
+        estimators.settle_device(cfg.device)
+    _check_data(cfg.data)
+    validation = cfg.validation
+    check_window(validation.window, validation.window_seasons, validation.gap_seasons, validation.calibration_seasons)
+    check_holdout(list(validation.selection_seasons), _optional_list(validation.holdout_seasons))
+    if cfg.tracking.models not in _KEPT_MODELS:
+        raise ConfigError(
+            f"tracking.models={cfg.tracking.models} is not known; which fitted models are kept is one of "
+            f"{', '.join(_KEPT_MODELS)}."
+        )
 
 
 def preload(cfg: DictConfig) -> None:
@@ -85,8 +100,7 @@ def run_trial(cfg: DictConfig) -> dict[str, float]:
     validate(cfg)
     folder = Path(HydraConfig.get().runtime.output_dir)
     _settle(cfg)
-    name = f"{cfg.model.type} {HydraConfig.get().job.override_dirname}".strip()
-    with Journal.open(folder, name[:250], {"sweeproute.kind": "trial"}) as journal:
+    with Journal.open(folder, _run_name(cfg.model.type)[:250], {"sweeproute.kind": "trial"}) as journal:
         _pin_seeds(cfg.seed)
         dataset = _load(cfg)
         hashes = fingerprint.hashes(cfg, dataset.hash)
@@ -95,6 +109,21 @@ def run_trial(cfg: DictConfig) -> dict[str, float]:
         _journal_end(journal, cfg, report)
     log.info("%s", "  ".join(f"{key}={value:.4f}" for key, value in report.metrics.items()))
     return report.metrics
+
+
+def _check_data(data: DictConfig) -> None:
+    """Find before any job starts what would fail in each: neither the table nor pandas is read for it."""
+    missing = [f"data.{key}" for key in map(str, data) if OmegaConf.is_missing(data, key)]
+    if missing:
+        raise ConfigError(
+            f"data={data.source} needs {' and '.join(missing)}; give {'it' if len(missing) == 1 else 'them'}, as in "
+            f"{' '.join(f'{key}=VALUE' for key in missing)}."
+        )
+    path = data.get("path")
+    if path is not None and not Path(path).expanduser().is_file():
+        raise ConfigError(
+            f"data.path={path} is no file (looked in {Path.cwd()}); give the path of the table, from here or absolute."
+        )
 
 
 def _load(cfg: DictConfig) -> "Dataset":
@@ -110,6 +139,17 @@ def _settle(cfg: DictConfig) -> None:
             cfg.device = estimators.settle_device(cfg.device)
         if cfg.threads is None:
             cfg.threads = os.cpu_count()
+
+
+def _run_name(model_type: str) -> str:
+    """A name that tells a run apart by its first words, as MLflow's pages cut the rest: type, job, own overrides."""
+    hydra = HydraConfig.get()
+    words = [model_type] if OmegaConf.is_missing(hydra.job, "num") else [model_type, f"#{hydra.job.num}"]
+    for override in hydra.overrides.task:
+        key = override.lstrip("+~").partition("=")[0]
+        if key != "model" and key.partition(".")[0] not in WHERE_AND_HOW:
+            words.append(override.removeprefix("model.params."))
+    return " ".join(words)
 
 
 def _pin_seeds(seed: int) -> None:
@@ -145,10 +185,10 @@ def _evaluate(cfg: DictConfig, dataset: "Dataset", journal: Journal) -> "Report"
 
 def _journal_start(journal: Journal, cfg: DictConfig, dataset: "Dataset", hashes: dict[str, str]) -> None:
     settled = fingerprint.settled_config(cfg)
-    journal.params(
-        {"seed": cfg.seed, **_flat({group: settled[group] for group in _PARAMETERS if group != "model"})}
-        | _flat({"model": {"type": cfg.model.type, "params": settled["model"]["params"]}})
-    )
+    params = {"seed": cfg.seed, **_flat({group: settled[group] for group in _PARAMETERS if group != "model"})}
+    params |= _flat({"model": {"type": cfg.model.type, "params": settled["model"]["params"]}})
+    # What stays a reference says where and how the trial ran; tags tell that.
+    journal.params({name: value for name, value in params.items() if "${" not in str(value)})
     versions = {f"version.{name}": version for name, version in fingerprint.library_versions().items()}
     tags = hashes | fingerprint.git_state() | versions
     tags |= {

@@ -135,16 +135,29 @@ class Replay:
         self._store.client.log_artifacts(run.id, str(folder), "model")
         run.write(tags={"sweeproute.model": "model"})
 
-    def finish(self, state: str, ended_ms: int | None) -> None:
+    def link(self, attempt: Attempt) -> str | None:
+        """Where MLflow's pages show the run of an attempt, None where it has no run."""
+        run = self._progress.get(attempt.folder, _Progress()).run
+        return None if run is None else f"#/experiments/{self._store.experiment_id}/runs/{run.id}"
+
+    def finish(self, state: str, ended_ms: int | None, result: str = "") -> None:
         """End the sweep's parent run.
 
         Args:
             state: FINISHED, FAILED or KILLED.
             ended_ms: Milliseconds since 1970; now when None.
+            result: What came out of the sweep, in Markdown; it follows the sweep's note in the run's description.
         """
-        if self._parent is not None and not self._parent.deleted:
-            self._parent.write(tags={"sweeproute.state": state})
-            self._parent.end(state, ended_ms)
+        if self._parent is None or self._parent.deleted:
+            return
+        tags = {"sweeproute.state": state, "sweeproute.result": result}
+        before = self._store.client.get_run(self._parent.id).data.tags
+        note = str((self._sweep or {}).get("note") or "")
+        # A description that a person wrote meanwhile stays.
+        if before.get("mlflow.note.content", "") in (note, _described(note, before.get("sweeproute.result", ""))):
+            tags["mlflow.note.content"] = _described(note, result)
+        self._parent.write(tags=tags)
+        self._parent.end(state, ended_ms)
 
     def _write_attempt(self, attempt: Attempt, record: Record | None, superseded: bool, phase: Phase) -> bool:
         progress = self._progress.setdefault(attempt.folder, _Progress())
@@ -249,8 +262,6 @@ class Replay:
             "sweeproute.journal": f"sweep:{sweep['id']}",
             "sweeproute.state": str(sweep.get("state") or "RUNNING"),
         }
-        if sweep.get("note"):
-            tags["mlflow.note.content"] = str(sweep["note"])
         if sweep.get("argv"):
             tags["sweeproute.command"] = shlex.join(str(word) for word in sweep["argv"])
         if sweep.get("code_hash"):
@@ -258,6 +269,8 @@ class Replay:
         found = self._found.get(tags["sweeproute.journal"])
         if found is None and self._parent_run is not None:
             found = self._store.client.get_run(self._parent_run)
+        if sweep.get("note") and (found is None or "mlflow.note.content" not in found.data.tags):
+            tags["mlflow.note.content"] = str(sweep["note"])
         if found is None:
             name = str(sweep.get("name") or sweep["id"])
             return StoreRun.create(self._store, name, _milliseconds(sweep.get("started")), tags)
@@ -297,6 +310,10 @@ class Replay:
             token = runs.token
             if not token:
                 return found
+
+
+def _described(note: str, result: str) -> str:
+    return "\n\n".join(part for part in (note, result) if part)
 
 
 def _end(record: Record | None, journalled: _Progress, superseded: bool, phase: Phase) -> tuple[str | None, int | None]:

@@ -8,11 +8,13 @@ gone; `sync` does the same once, for a sweep whose coordinator is dead.
 import argparse
 import logging
 import os
+import shlex
 import socket
 import sys
 import threading
 import time
 import traceback
+from collections import Counter
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import replace
@@ -25,7 +27,7 @@ from sweeproute import journal
 from sweeproute.replay import Phase, Replay
 from sweeproute.selection import DirectionError, maximize
 from sweeproute.store import DEFAULT_EXPERIMENT, DEFAULT_URI, StoreError, absolute, masked, open_store
-from sweeproute.sweep_folder import ENDED, Attempt, SweepFolder, best, own, sweep_record
+from sweeproute.sweep_folder import ENDED, Attempt, Outcome, SweepFolder, best, own, sweep_record
 from sweeproute.tracking_status import UNFINISHED, Settings, Status, save, saved_settings
 
 log = logging.getLogger(__name__)
@@ -158,17 +160,18 @@ class Tracker:
         if self._replay is None or (phase is not Phase.OVER and state not in ENDED):
             return
         outcomes = self._folder.outcomes()
+        metric = str((sweep or {}).get("metric") or self._settings.metric)
+        chosen = None
+        with suppress(DirectionError):
+            chosen, _ = best(outcomes, metric, maximize(metric, (sweep or {}).get("direction")))
         try:
-            if self._settings.models == "best":
-                metric = str((sweep or {}).get("metric") or self._settings.metric)
-                with suppress(DirectionError):
-                    chosen, _ = best(outcomes, metric, maximize(metric, (sweep or {}).get("direction")))
-                    if chosen is not None:
-                        self._replay.write_model(chosen.attempt)
+            if chosen is not None and self._settings.models == "best":
+                self._replay.write_model(chosen.attempt)
             if state not in ENDED:
                 state = "FAILED" if any(outcome.state in ("FAILED", "LOST") for outcome in outcomes) else "FINISHED"
             ended = (sweep or {}).get("ended")
-            self._replay.finish(str(state), int(float(ended) * 1000) if ended else None)
+            result = _result(outcomes, chosen, metric, self._replay.link(chosen.attempt) if chosen else None)
+            self._replay.finish(str(state), int(float(ended) * 1000) if ended else None, result)
         except Exception as error:
             self._failed(error)
 
@@ -226,6 +229,17 @@ def sync(root: Path, uri: str | None = None, experiment: str | None = None) -> S
             f"Another process is writing the runs of {str(root)!r} right now; they appear by themselves. Try again "
             f"when it has ended."
         ) from None
+
+
+def _result(outcomes: Sequence[Outcome], chosen: Outcome | None, metric: str, link: str | None) -> str:
+    """What came out of a sweep, in Markdown."""
+    counts = Counter(outcome.state.lower() for outcome in outcomes)
+    text = f"{len(outcomes)} jobs: {', '.join(f'{number} {state}' for state, number in counts.most_common())}."
+    if chosen is not None:
+        job = f"job {chosen.attempt.job}"
+        told = f"[{job}]({link})" if link else job
+        text += f"\n\nBest {metric}: **{chosen.metrics[metric]:.4f}**, {told}\n\n    {shlex.join(chosen.overrides)}"
+    return text
 
 
 def _look(folder: Path) -> tuple[int, ...]:
