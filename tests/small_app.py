@@ -35,11 +35,11 @@ def singletons_kept() -> Iterator[None]:
 
 def start_sweep(
     folder: Path, files: Mapping[str, str], overrides: Sequence[str] = ()
-) -> tuple[Hydra, ConfigLoader, DictConfig]:
+) -> tuple[ConfigLoader, DictConfig]:
     """Compose the config that a sweep starts with; the caller keeps Hydra's singletons."""
     write(folder / "conf", files)
     version.setbase("1.3")
     setup_globals()
     GlobalHydra.instance().clear()
     hydra = Hydra.create_main_hydra2("app", create_config_search_path(f"file://{folder}/conf"))
-    return hydra, hydra.config_loader, hydra.compose_config("config", list(overrides), RunMode.MULTIRUN)
+    return hydra.config_loader, hydra.compose_config("config", list(overrides), RunMode.MULTIRUN)

@@ -69,7 +69,7 @@ POINTS = [
 @pytest.fixture(scope="module")
 def app(tmp_path_factory):
     with singletons_kept():
-        _, loader, master = start_sweep(tmp_path_factory.mktemp("app"), CONF)
+        loader, master = start_sweep(tmp_path_factory.mktemp("app"), CONF)
         yield loader, master
 
 
@@ -182,7 +182,7 @@ def test_what_hydra_refuses_is_refused_in_its_words(app, overrides, says):
 def test_overrides_of_hydra_itself_reach_every_job(tmp_path, monkeypatch, hydra_restore_singletons):
     monkeypatch.chdir(tmp_path)
     words = ["hydra.job.name=${.num}-named", "hydra.verbose=true", "seed=3"]
-    _, loader, master = start_sweep(tmp_path, CONF, words)
+    loader, master = start_sweep(tmp_path, CONF, words)
     assert as_written(master.hydra.overrides.hydra) == words[:2]
     theirs = by_hydra(loader, master, ["seed=3", "db=postgres"], 2)
     ours = Composer(loader, master).compose(["seed=3", "db=postgres"], 2)
@@ -193,7 +193,7 @@ def test_groups_of_a_searchpath_from_the_command_line_are_known(tmp_path, monkey
     monkeypatch.chdir(tmp_path)
     (tmp_path / "more" / "db").mkdir(parents=True)
     (tmp_path / "more" / "db" / "sqlite.yaml").write_text("driver: sqlite\nport: 0\noptions: {}\n")
-    _, loader, master = start_sweep(tmp_path, CONF, [f"hydra.searchpath=[file://{tmp_path}/more]"])
+    loader, master = start_sweep(tmp_path, CONF, [f"hydra.searchpath=[file://{tmp_path}/more]"])
     composer = Composer(loader, master)
     assert "sqlite" in composer.options("db")
     assert composer.compose(["db=sqlite"], 0).db.driver == "sqlite"

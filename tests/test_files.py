@@ -57,7 +57,7 @@ POINTS = [
 @pytest.fixture(scope="module")
 def app(tmp_path_factory):
     with singletons_kept():
-        _, loader, master = start_sweep(tmp_path_factory.mktemp("app"), CONF)
+        loader, master = start_sweep(tmp_path_factory.mktemp("app"), CONF)
         yield loader, master
 
 
@@ -113,7 +113,7 @@ def test_one_text_serves_many_jobs(app, tmp_path):
 
 def test_an_empty_config_is_an_empty_mapping(tmp_path, monkeypatch, hydra_restore_singletons):
     monkeypatch.chdir(tmp_path)
-    _, loader, master = start_sweep(tmp_path, {"config.yaml": "{}\n"})
+    loader, master = start_sweep(tmp_path, {"config.yaml": "{}\n"})
     composer = Composer(loader, master)
     config = composer.compose([], 0)
     with open_dict(config.hydra.runtime):

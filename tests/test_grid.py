@@ -71,7 +71,7 @@ axes:
 @pytest.fixture(scope="module")
 def composer(tmp_path_factory):
     with singletons_kept():
-        _, loader, master = start_sweep(tmp_path_factory.mktemp("app"), CONF)
+        loader, master = start_sweep(tmp_path_factory.mktemp("app"), CONF)
         yield Composer(loader, master)
 
 

@@ -44,7 +44,7 @@ class Process:
         conf = "seed: 0\nhydra:\n  sweep: {dir: out, subdir: '${hydra.job.num}'}\n"
         if handlers:
             conf += CUSTOM.replace("HANDLERS", handlers)
-        _, loader, master = start_sweep(folder, {"config.yaml": conf}, words)
+        loader, master = start_sweep(folder, {"config.yaml": conf}, words)
         self.composer = Composer(loader, master)
         self.folder = folder
         self.configure = configure

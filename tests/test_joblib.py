@@ -87,7 +87,7 @@ class Bench:
 @pytest.fixture(scope="module")
 def composed(tmp_path_factory):
     with singletons_kept():
-        _, loader, master = start_sweep(tmp_path_factory.mktemp("app"), CONF)
+        loader, master = start_sweep(tmp_path_factory.mktemp("app"), CONF)
         yield loader, master
 
 

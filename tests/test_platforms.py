@@ -122,7 +122,7 @@ def job(**fields):
 @pytest.fixture
 def theirs(tmp_path, monkeypatch, hydra_restore_singletons):
     monkeypatch.chdir(tmp_path)
-    _, _, master = start_sweep(tmp_path, APP)
+    _, master = start_sweep(tmp_path, APP)
     settings = {str(key): master.hydra.launcher[key] for key in master.hydra.launcher}
     return read(RoutedLauncherConf(**settings), master)
 

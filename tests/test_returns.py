@@ -56,7 +56,7 @@ def test_it_equals_hydras_in_all_that_a_callback_or_a_sweeper_may_read(
 ):
     monkeypatch.chdir(tmp_path)
     files = CONF | {"config.yaml": CONF["config.yaml"].replace("CHDIR", chdir)}
-    _, loader, master = start_sweep(tmp_path, files)
+    loader, master = start_sweep(tmp_path, files)
     theirs = by_hydra(loader, master, ["db=postgres", "seed=5"], 3)
     composer = Composer(loader, master)
     folder = Path(theirs.hydra_cfg.hydra.runtime.output_dir)

@@ -1,6 +1,7 @@
 """Runs one sweep from its arguments to its end: what runs, what an earlier start has done, what failed."""
 
-from collections.abc import Sequence
+import itertools
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,12 +14,14 @@ from ._compose import Composer, as_written
 from ._errors import JobsFailedError, SettingsError, SweepError, nearest_first
 from ._grid import points as grid_points
 from ._records import OURS, SweepFolder, append_line, newest_unfinished
+from ._returns import RoutedReturn
 from ._route import returned, sweep_record
 from ._source import Points
 from .config import SearchSweeperConf
 
 SAMPLERS = ("grid",)
 RESUME = ("false", "true", "keep", "rerun")
+DIRECTIONS = ("maximize", "minimize")
 # Metrics of which less is better; any other is maximised.
 _LESS_IS_BETTER = ("brier", "log_loss", "ece", "loss", "error", "rmse", "mae")
 
@@ -72,6 +75,16 @@ class Search:
             raise SettingsError(
                 f"hydra.sweeper.sampler is {settings.sampler!r}. Allowed: {nearest_first(settings.sampler, SAMPLERS)}."
             )
+        if settings.direction not in (None, *DIRECTIONS):
+            allowed = nearest_first(str(settings.direction), DIRECTIONS)
+            raise SettingsError(f"hydra.sweeper.direction is {settings.direction!r}. Allowed: {allowed}.")
+        if settings.max_batch_size is not None and settings.max_batch_size < 1:
+            raise SettingsError(f"hydra.sweeper.max_batch_size is {settings.max_batch_size}. It takes 1 or more.")
+        if resumed and not hasattr(launcher, "stream"):
+            raise SettingsError(
+                f"{type(launcher).__name__} keeps no record of what has finished, so nothing can be resumed over it. "
+                "Leave resume out, or use hydra/launcher=routed."
+            )
         self._settings = settings
         self._config = config
         self._context = context
@@ -94,10 +107,7 @@ class Search:
         OmegaConf.save(self._config, sweep.folder / "multirun.yaml")
         try:
             with sweep:
-                if self._streams and settings.max_batch_size is None:
-                    batches = [self._stream(listed, sweep)]
-                else:
-                    batches = self._batches(listed, sweep)
+                batches = self._stream(listed, sweep) if self._streams else self._launch(listed, sweep)
         except KeyboardInterrupt:
             self._end()
             raise SystemExit(130) from None
@@ -118,63 +128,73 @@ class Search:
         config_name = self._config.hydra.job.config_name
         self._context.callbacks.on_multirun_end(config=self._config, config_name=config_name)
 
-    def _stream(self, listed: list[tuple[str, ...]], sweep: SweepFolder) -> Sequence[JobReturn]:
+    def _stream(self, listed: list[tuple[str, ...]], sweep: SweepFolder) -> list[Sequence[JobReturn]]:
         numbered = self._number(listed, sweep)
-        points = Points(numbered)
+        done = {}
         for number, overrides in numbered.items():
             launch = sweep.launches.get(number)
             if launch and launch["state"] == "FINISHED" and tuple(launch["overrides"]) == overrides:
-                points.told(number, returned(self._composer, launch, sweep.folder / launch["folder"]))
-        if self._resumed and points.returns:
-            self._check_unchanged(points, sweep)
-        self._launcher.stream(points, sweep, self._composer)
-        return [points.returns[number] for number in numbered]
+                done[number] = returned(self._composer, launch, sweep.folder / launch["folder"])
+        if done:
+            done = self._to_keep(done, numbered, sweep)
+        batches: list[Sequence[JobReturn]] = []
+        for batch in self._batches(list(numbered)):
+            points = Points({number: numbered[number] for number in batch})
+            points.returns |= {number: done[number] for number in batch if number in done}
+            self._launcher.stream(points, sweep, self._composer)
+            batches.append([points.returns[number] for number in batch])
+        return batches
 
     def _number(self, listed: list[tuple[str, ...]], sweep: SweepFolder) -> dict[int, tuple[str, ...]]:
         """Number the points; one that an earlier start knew keeps its number, whatever the space is now."""
-        known = {tuple(launch["overrides"]): number for number, launch in sweep.launches.items()}
-        fresh = iter(range(max(known.values(), default=-1) + 1, len(listed) + len(known) + 1))
-        return {known[point] if point in known else next(fresh): point for point in listed}
+        known: dict[tuple[str, ...], list[int]] = {}
+        for number, launch in sorted(sweep.launches.items()):
+            known.setdefault(tuple(launch["overrides"]), []).append(number)
+        fresh = (number for number in itertools.count() if number not in sweep.launches)
+        return {known[point].pop(0) if known.get(point) else next(fresh): point for point in listed}
 
-    def _check_unchanged(self, points: Points, sweep: SweepFolder) -> None:
-        """Ask before results of two versions of code or data stand in one table."""
-        identity = self._launcher.settings.identity
+    def _to_keep(
+        self, done: dict[int, RoutedReturn], numbered: dict[int, tuple[str, ...]], sweep: SweepFolder
+    ) -> dict[int, RoutedReturn]:
+        """What need not run again; asks before results of two versions of code or data stand in one table."""
         word = str(self._settings.resume).lower()
-        if word == "keep" or not identity:
-            return
         if word == "rerun":
-            points.returns.clear()
-            return
-        number = next(iter(points.returns))
-        before = sweep.launches[number].get("identity") or {}
-        config = self._composer.compose(points.overrides[number], number)
-        now = _worker.identity_of(identity, config)
-        changed = [key for key in before if key != "fingerprint" and before[key] != now.get(key)]
+            return {}
+        identity = self._launcher.settings.identity
+        if word == "keep" or not identity:
+            return done
+        changed: dict[str, tuple[str, Any]] = {}
+        asked = set()
+        for number in done:
+            hashes = {k: v for k, v in (sweep.launches[number].get("identity") or {}).items() if k != "fingerprint"}
+            if (before := tuple(hashes.items())) in asked:
+                continue
+            asked.add(before)
+            now = _worker.identity_of(identity, self._composer.compose(numbered[number], number))
+            changed |= {key: (was, now.get(key)) for key, was in before if was != now.get(key)}
         if changed:
-            what = ", ".join(f"{key} {before[key][:8]} -> {str(now.get(key))[:8]}" for key in changed)
+            what = ", ".join(f"{key} {was[:8]} -> {str(now)[:8]}" for key, (was, now) in changed.items())
             raise SettingsError(
-                f"Since {len(points.returns)} of {len(points.overrides)} jobs finished, this has changed: {what}. "
+                f"Since {len(done)} of {len(numbered)} jobs finished, this has changed: {what}. "
                 "Say resume=keep to keep their results, or resume=rerun to run them again."
             )
+        return done
 
-    def _batches(self, listed: list[tuple[str, ...]], sweep: SweepFolder) -> list[Sequence[JobReturn]]:
+    def _launch(self, listed: list[tuple[str, ...]], sweep: SweepFolder) -> list[Sequence[JobReturn]]:
         """Over a launcher that does not stream: a batch at a time, and its folders noted for whoever follows."""
-        size = self._settings.max_batch_size or len(listed)
         batches: list[Sequence[JobReturn]] = []
-        for first in range(0, len(listed), size):
-            batch = listed[first : first + size]
-            if self._streams:
-                points = Points({first + n: overrides for n, overrides in enumerate(batch)})
-                self._launcher.stream(points, sweep, self._composer)
-                batches.append([points.returns[number] for number in sorted(points.returns)])
-                continue
-            returns = self._launcher.launch([list(o) for o in batch], initial_job_idx=first)
-            for number, one in enumerate(returns, start=first):
+        for batch in self._batches(list(range(len(listed)))):
+            returns = self._launcher.launch([list(listed[number]) for number in batch], initial_job_idx=batch[0])
+            for number, one in zip(batch, returns, strict=True):
                 if one.hydra_cfg is not None:
                     line = {"job": number, "attempt": 1, "folder": str(one.hydra_cfg.hydra.runtime.output_dir)}
                     append_line(sweep.ours / "jobs.jsonl", line)
             batches.append(returns)
         return batches
+
+    def _batches(self, numbers: list[int]) -> Iterator[list[int]]:
+        size = self._settings.max_batch_size or len(numbers)
+        return (numbers[first : first + size] for first in range(0, len(numbers), size))
 
 
 def _failures(failed: Sequence[JobReturn], total: int, sweep: SweepFolder) -> str:
