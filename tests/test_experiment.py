@@ -97,6 +97,15 @@ def test_its_tags_say_what_it_was_made_of(glm: tuple[Path, dict[str, float], Pag
     assert {"version.python", "version.numpy", "version.scikit-learn"} <= set(tags)
 
 
+def test_it_is_named_by_its_model_its_job_and_its_own_overrides(
+    glm: tuple[Path, dict[str, float], Page], tmp_path: Path
+) -> None:
+    _, _, alone = glm
+    assert alone.name == f"GLM {' '.join(SMALL)} seed=7 C=0.02"
+    _, third = run(tmp_path, *SMALL, "model=glm", "tracking.models=none", "model.params.C=0.1", "hydra.job.num=3")
+    assert third.name == f"GLM #3 {' '.join(SMALL)} C=0.1"
+
+
 def test_it_names_its_data_set(glm: tuple[Path, dict[str, float], Page]) -> None:
     _, metrics, written = glm
     (data,) = written.inputs
