@@ -277,6 +277,19 @@ def test_jobs_may_lie_in_folders_of_folders(tmp_path):
         assert sweep.launches[0]["folder"] == "model=a/seed=1"
 
 
+def test_two_jobs_that_are_named_alike_have_folders_of_their_own(tmp_path):
+    sweep = SweepFolder.open(tmp_path / "out", RECORD)
+    folders = [sweep.open_job("same", job, 1) for job in (0, 1, 2)]
+    for job, folder in enumerate(folders):
+        sweep.record_job(folder, launch(job))
+    crash(sweep)
+    assert [folder.name for folder in folders] == ["same", "same.job1", "same.job2"]
+    with SweepFolder.open(tmp_path / "out", RECORD, keep=True) as sweep:
+        assert [sweep.launches[job]["folder"] for job in range(3)] == ["same", "same.job1", "same.job2"]
+        assert sweep.open_job("same", 1, 2).name == "same.attempt2"
+        assert sweep.open_job("same", 2, 2).name == "same.attempt2.job2"
+
+
 class TestNewestUnfinished:
     @pytest.fixture
     def sweeps(self, tmp_path, monkeypatch):

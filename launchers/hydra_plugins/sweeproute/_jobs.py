@@ -1,7 +1,7 @@
 """Reads from a job's config what the policy needs, and makes of an assignment an attempt that can run."""
 
 import time
-from collections.abc import Hashable
+from collections.abc import Hashable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -54,7 +54,8 @@ class Jobs:
         self._composer = composer
         self._sweep = sweep
         self._states = {state.name: state for state in registry.states()}
-        self._validate = _worker.resolve(settings.validate) if settings.validate else None
+        self._validate = _hook("validate", settings.validate)
+        _hook("identity", settings.identity)
         self._referring: dict[str, bool] = {}
         self._subdirs: dict[str, str] = {}
         self._settled_of: dict[tuple[str, str], Settled] = {}
@@ -103,24 +104,40 @@ class Jobs:
         config = self._composer.compose(overrides, number)
         if self._validate is not None:
             self._validate(_without_hydra(config))
-        read_fields = {name: OmegaConf.select(config, key) for name, key in self._settings.fields.items()}
+        read_fields = {name: self._read(config, key) for name, key in self._settings.fields.items()}
         asked = read_fields.pop("platform", None)
-        admission: dict[str, Any] = {
-            name: kind(read_fields.pop(name)) for name, kind in ADMISSION.items() if read_fields.get(name) is not None
-        }
         if asked in self._registry.unavailable:
+            key = self._settings.fields["platform"]
             raise SettingsError(
                 f"{asked} was asked for, and it {self._registry.unavailable[asked]}. "
-                "Or leave the platform to the rules: platform=auto."
+                f"Or leave the platform to the rules ({key}=null)."
             )
         job_class = JobClass(
             fields=tuple(sorted((name, value) for name, value in read_fields.items() if name not in ADMISSION)),
-            asked=asked,
-            **admission,
+            asked=None if asked == "auto" else asked,
+            **self._admission(read_fields),
         )
         # A job that fits nowhere, or is meant for a platform that is not there, is refused before any other runs.
         self._registry.policy.home(job_class, self._states)
         return job_class
+
+    def _read(self, config: DictConfig, key: str) -> Any:
+        value = OmegaConf.select(config, key)
+        if OmegaConf.is_config(value):
+            raise SettingsError(f"{key} is {value}. Jobs are routed by single values: text, numbers, true, false.")
+        return value
+
+    def _admission(self, read_fields: Mapping[str, Any]) -> dict[str, Any]:
+        """What decides whether a platform has room for a job; what a config leaves out has its default."""
+        admission: dict[str, Any] = {}
+        for name, kind in ADMISSION.items():
+            value = read_fields.get(name)
+            try:
+                if value is not None:
+                    admission[name] = kind(value)
+            except ValueError:
+                raise SettingsError(f"{self._settings.fields[name]} is {value!r}. It takes a number.") from None
+        return admission
 
     def settle(self, config: DictConfig, platform: str) -> Settled:
         """Settle what a config left null or "auto": by the registry's overrides, else by what the platform has.
@@ -221,6 +238,19 @@ class Jobs:
             path.write_bytes(base.blob)
             self._paths[base.id] = str(path)
         return self._paths[base.id]
+
+
+def _hook(name: str, dotted: str | None) -> Any:
+    """The app's function that a setting of the launcher names."""
+    if dotted is None:
+        return None
+    try:
+        return _worker.resolve(dotted)
+    except (ImportError, AttributeError, ValueError) as error:
+        raise SettingsError(
+            f"hydra.launcher.{name} is {dotted!r}, which cannot be had: {error}. "
+            "It names a function by its dotted path: package.module.function."
+        ) from error
 
 
 def _parent(config: DictConfig, key: str) -> tuple[Any, str]:

@@ -115,6 +115,7 @@ class SweepFolder:
             ) from None
         self.launches: dict[int, dict[str, Any]] = {}
         self._attempts: dict[int, list[Path]] = {}
+        self._owners: dict[Path, int] = {}
         if keep:
             self._read_launches()
         else:
@@ -138,7 +139,7 @@ class SweepFolder:
 
     def _read_launches(self) -> None:
         for line in read_lines(self.ours / "jobs.jsonl"):
-            self._attempts.setdefault(line["job"], []).append(self.folder / line["folder"])
+            self._note_attempt(line["job"], self.folder / line["folder"])
             launch = read_json(self.folder / line["folder"] / LAUNCH)
             if launch is None:
                 continue
@@ -147,6 +148,10 @@ class SweepFolder:
                 launch |= {"state": "KILLED", "ended_at": time.time(), "error": error}
                 write_json(self.folder / line["folder"] / LAUNCH, launch)
             self.launches[launch["job"]] = launch | {"folder": line["folder"]}
+
+    def _note_attempt(self, job: int, folder: Path) -> None:
+        self._attempts.setdefault(job, []).append(folder)
+        self._owners[folder] = job
 
     def _point(self) -> None:
         pointers = state_dir() / "sweeps"
@@ -181,10 +186,13 @@ class SweepFolder:
             The folder's absolute path.
         """
         folder = self.folder / (subfolder if attempt == 1 else f"{subfolder}.attempt{attempt}")
+        if self._owners.get(folder, job) != job:
+            # `hydra.sweep.subdir` names two jobs alike: each keeps its own records
+            folder = folder.with_name(f"{folder.name}.job{job}")
         folder.mkdir(parents=True, exist_ok=True)
         for name in STALE:
             (folder / name).unlink(missing_ok=True)
-        self._attempts.setdefault(job, []).append(folder)
+        self._note_attempt(job, folder)
         relative = os.path.relpath(folder, self.folder)
         append_line(self.ours / "jobs.jsonl", {"job": job, "attempt": attempt, "folder": relative})
         return folder

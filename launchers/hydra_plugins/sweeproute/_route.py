@@ -158,7 +158,7 @@ class Route:
         if len(points.overrides) != 1:
             raise SettingsError(
                 f"hydra.launcher.debug=true runs one job in this process; this sweep has {len(points.overrides)}. "
-                "Fix the other axes to one value each (and search_space=none leaves the space out)."
+                "Fix every axis to one value."
             )
         ((number, overrides),) = points.overrides.items()
         here = next(name for name in self._registry.platforms if self._registry.local(name))
