@@ -1,6 +1,6 @@
-"""Holds what differs between the versions of Hydra that jobs may run on.
+"""Holds what differs between the versions of Hydra that sweeps may run on.
 
-Of what a job sees and leaves behind, Hydra 1.4 does these things, and 1.3 does not:
+Hydra 1.4 does these things, and 1.3 does not:
 
 - `hydra.job.override_dirname` is an interpolation; 1.3 writes its value into each job's config.
 - `@hydra.main` can be told what configs may instantiate, which then holds in jobs too.
@@ -8,6 +8,7 @@ Of what a job sees and leaves behind, Hydra 1.4 does these things, and 1.3 does 
 - `hydra.job.env_set` is resolved before it is written to `.hydra/hydra.yaml`.
 - A key may have brackets and escapes, as in `items[0]`.
 - `~name` also takes a config that is in no group out of the defaults.
+- A multirun that raises tells its callbacks of its end.
 """
 
 import contextlib
@@ -16,6 +17,7 @@ from contextlib import AbstractContextManager
 from typing import Any
 
 from hydra import __version__
+from hydra._internal.callbacks import Callbacks
 from hydra._internal.config_repository import IConfigRepository
 from hydra.core.override_parser.types import Override
 from hydra.types import HydraContext
@@ -71,3 +73,9 @@ def log_failure() -> None:
     if _AT_LEAST_1_4:
         with contextlib.suppress(Exception):
             _log_job_error_to_file()
+
+
+def tell_end(callbacks: Callbacks, config: DictConfig) -> None:
+    """Tell callbacks of the end of a multirun that is about to raise."""
+    if not _AT_LEAST_1_4:
+        callbacks.on_multirun_end(config=config, config_name=config.hydra.job.config_name)

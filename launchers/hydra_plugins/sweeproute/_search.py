@@ -13,6 +13,7 @@ from . import _worker
 from ._compose import Composer, as_written
 from ._errors import JobsFailedError, SettingsError, SweepError, nearest_first
 from ._grid import points as grid_points
+from ._hydra_versions import tell_end
 from ._records import OURS, SweepFolder, append_line, newest_unfinished
 from ._returns import RoutedReturn
 from ._route import returned, sweep_record
@@ -109,7 +110,7 @@ class Search:
             with sweep:
                 batches = self._stream(listed, sweep) if self._streams else self._launch(listed, sweep)
         except KeyboardInterrupt:
-            self._end()
+            tell_end(self._context.callbacks, self._config)
             raise SystemExit(130) from None
         except OSError as error:
             # A full disk, a folder that is gone: what has finished is on record.
@@ -119,14 +120,9 @@ class Search:
             ) from error
         failed = [r for batch in batches for r in batch if r.status != JobStatus.COMPLETED]
         if failed:
-            self._end()
+            tell_end(self._context.callbacks, self._config)
             raise JobsFailedError(_failures(failed, sum(map(len, batches)), sweep))
         return batches
-
-    def _end(self) -> None:
-        """Hydra's multirun has no `finally`: its callbacks hear of the end from here when it raises."""
-        config_name = self._config.hydra.job.config_name
-        self._context.callbacks.on_multirun_end(config=self._config, config_name=config_name)
 
     def _stream(self, listed: list[tuple[str, ...]], sweep: SweepFolder) -> list[Sequence[JobReturn]]:
         numbered = self._number(listed, sweep)

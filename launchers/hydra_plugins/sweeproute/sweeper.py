@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 from hydra.plugins.launcher import Launcher
 from hydra.plugins.sweeper import Sweeper
 from hydra.types import HydraContext, TaskFunction
-from omegaconf import DictConfig
+from omegaconf import DictConfig, read_write
 
 from .config import SearchSweeperConf
 
@@ -36,10 +36,11 @@ class SearchSweeper(Sweeper):
 
         folder = resume_folder(self.settings.resume, config)
         if folder is not None:
-            # In place: the callbacks hold this very config, and follow the folder that it names.
-            config.hydra.sweep.dir = str(folder)
-            # Jobs are composed from these, and `${now:}` would name another.
-            config.hydra.overrides.hydra.append(f"hydra.sweep.dir='{folder}'")
+            with read_write(config.hydra):
+                # In place: the callbacks hold this very config, and follow the folder that it names.
+                config.hydra.sweep.dir = str(folder)
+                # Jobs are composed from these, and `${now:}` would name another.
+                config.hydra.overrides.hydra.append(f"hydra.sweep.dir='{folder}'")
         self.config = config
         self.launcher = Plugins.instance().instantiate_launcher(
             hydra_context=hydra_context, task_function=task_function, config=config
