@@ -124,7 +124,8 @@ def test_each_slot_has_a_worker_that_stays_warm(warm):
 def test_a_worker_is_held_to_its_threads_and_has_a_session_of_its_own(warm_slot):
     bench, backend = warm_slot
     answer = bench.answer(backend, 0)
-    assert answer["omp"] == "1"
+    if os.environ.get("SWEEPROUTE_START_METHOD", "loky") == "loky":  # others do not set a process's environment
+        assert answer["omp"] == "1"
     assert answer["session"] == answer["pid"] != os.getsid(0)
 
 
