@@ -340,7 +340,9 @@ def _launch_tags(attempt: Attempt, record: Record | None, superseded: bool, ende
         # Longer ones stay out: half a list reproduces nothing.
         tags["sweeproute.overrides"] = overrides
     if record is not None:
-        tags |= {f"sweeproute.{name}": str(record[name]) for name in _FACTS if record.get(name) is not None}
+        for name, fact in ((name, record.get(name)) for name in _FACTS):
+            if fact is not None:
+                tags[f"sweeproute.{name}"] = str(round(fact, 3) if isinstance(fact, float) else fact)
         tags["sweeproute.state"] = str(record.get("state"))
     if error := error_of(record):
         tags["sweeproute.error"] = error
