@@ -82,7 +82,7 @@ def identity(cfg: DictConfig) -> dict[str, str]:
     Returns:
         fingerprint, data_hash and code_hash.
     """
-    return fingerprint.hashes(cfg, _load(cfg).hash)
+    return fingerprint.hashes(cfg, _load(cfg).hash, _app_folder())
 
 
 def run_trial(cfg: DictConfig) -> dict[str, float]:
@@ -103,7 +103,7 @@ def run_trial(cfg: DictConfig) -> dict[str, float]:
     with Journal.open(folder, _run_name(cfg.model.type)[:250], {"sweeproute.kind": "trial"}) as journal:
         _pin_seeds(cfg.seed)
         dataset = _load(cfg)
-        hashes = fingerprint.hashes(cfg, dataset.hash)
+        hashes = fingerprint.hashes(cfg, dataset.hash, _app_folder())
         _journal_start(journal, cfg, dataset, hashes)
         report = _evaluate(cfg, dataset, journal)
         _journal_end(journal, cfg, report)
@@ -124,6 +124,14 @@ def _check_data(data: DictConfig) -> None:
         raise ConfigError(
             f"data.path={path} is no file (looked in {Path.cwd()}); give the path of the table, from here or absolute."
         )
+
+
+def _app_folder() -> Path:
+    """The folder that holds `conf`, from wherever the command was typed."""
+    for source in HydraConfig.get().runtime.config_sources:
+        if source.provider == "main" and source.schema == "file":
+            return Path(source.path).parent
+    return Path.cwd()
 
 
 def _load(cfg: DictConfig) -> "Dataset":
@@ -190,7 +198,7 @@ def _journal_start(journal: Journal, cfg: DictConfig, dataset: "Dataset", hashes
     # What stays a reference says where and how the trial ran; tags tell that.
     journal.params({name: value for name, value in params.items() if "${" not in str(value)})
     versions = {f"version.{name}": version for name, version in fingerprint.library_versions().items()}
-    tags = hashes | fingerprint.git_state() | versions
+    tags = hashes | fingerprint.git_state(_app_folder()) | versions
     tags |= {
         "seed": str(cfg.seed),
         "model_type": cfg.model.type,

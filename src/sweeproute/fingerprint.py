@@ -74,44 +74,46 @@ def _reaches_outside(node: Node, depth: int = 10) -> bool:
     return False
 
 
-def hashes(cfg: DictConfig, data_hash: str) -> dict[str, str]:
+def hashes(cfg: DictConfig, data_hash: str, app: Path | None = None) -> dict[str, str]:
     """Hash what makes a trial what it is.
 
     Args:
         cfg: The trial's config.
         data_hash: Hash of the data set's content.
+        app: Folder of the app, where the files that `code` names are; the working directory when None.
 
     Returns:
         fingerprint, data_hash and code_hash, 64 hexadecimal digits each.
     """
     counted = {key: value for key, value in settled_config(cfg).items() if key not in WHERE_AND_HOW}
     counted["data"] = {key: value for key, value in counted["data"].items() if key not in _DATA_PLACES}
-    code = code_hash(tuple(cfg.code))
+    code = code_hash(tuple(cfg.code), app or Path())
     text = json.dumps([counted, data_hash, code, cfg.seed], sort_keys=True)
     return {"fingerprint": _sha256(text.encode()), "data_hash": data_hash, "code_hash": code}
 
 
 @functools.lru_cache(maxsize=8)
-def code_hash(names: Sequence[str]) -> str:
+def code_hash(names: Sequence[str], app: Path = Path()) -> str:
     """Hash the code that a trial can depend on.
 
     Args:
-        names: Files relative to the working directory, or modules and packages by their dotted name.
+        names: Files relative to the app's folder, or modules and packages by their dotted name.
+        app: The app's folder.
 
     Returns:
         64 hexadecimal digits; a name that does not exist here counts as absent.
     """
     digest = hashlib.sha256()
     for name in names:
-        for relative, path in _sources(name):
+        for relative, path in _sources(name, app):
             digest.update(f"{name}:{relative}\0".encode())
             digest.update(path.read_bytes())
     return digest.hexdigest()
 
 
-def _sources(name: str) -> Iterator[tuple[str, Path]]:
+def _sources(name: str, app: Path) -> Iterator[tuple[str, Path]]:
     if name.endswith(".py"):
-        path = Path(name)
+        path = app / name
         if path.is_file():
             yield path.name, path
         return
@@ -129,12 +131,12 @@ def _sources(name: str) -> Iterator[tuple[str, Path]]:
         yield Path(spec.origin).name, Path(spec.origin)
 
 
-@functools.lru_cache(maxsize=1)
-def git_state() -> dict[str, str]:
-    """The commit of the working directory and whether anything differs from it; empty outside a repository."""
+@functools.lru_cache(maxsize=8)
+def git_state(app: Path = Path()) -> dict[str, str]:
+    """The commit of the app's folder, and whether any tracked file differs from it; empty outside a repository."""
 
     def ask(*words: str) -> str:
-        answer = subprocess.run(["git", *words], capture_output=True, text=True, check=True, timeout=10)
+        answer = subprocess.run(["git", "-C", str(app), *words], capture_output=True, text=True, check=True, timeout=10)
         return answer.stdout.strip()
 
     try:
