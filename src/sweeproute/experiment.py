@@ -128,7 +128,7 @@ def _check_data(data: DictConfig) -> None:
 
 def _app_folder() -> Path:
     """The folder that holds `conf`, from wherever the command was typed."""
-    for source in HydraConfig.get().runtime.config_sources:
+    for source in HydraConfig.get().runtime.config_sources if HydraConfig.initialized() else ():
         if source.provider == "main" and source.schema == "file":
             return Path(source.path).parent
     return Path.cwd()
