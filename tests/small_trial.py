@@ -24,6 +24,9 @@ SMALL = (
     "validation.holdout_seasons=null",
 )
 
+# One worker is enough, and half the imports.
+ONE_SLOT = "registry.platforms.local_m4.max_concurrent_jobs=1"
+
 
 def compose(*overrides: str) -> DictConfig:
     """The trial's config that a command line composes, without Hydra's own node."""

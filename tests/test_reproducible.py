@@ -2,7 +2,7 @@
 
 import pytest
 
-from small_trial import SMALL, end, job_folders, start
+from small_trial import ONE_SLOT, SMALL, end, job_folders, start
 
 MODELS = ("glm", "xgboost", "lightgbm", "random_forest")
 # One point a model, as it stands in its file, over one fold.
@@ -21,7 +21,7 @@ def predictions(tmp_path_factory: pytest.TempPathFactory) -> dict[str, dict[str,
         folder.mkdir()
     unrouted = ("seed=43,42", "hydra/launcher=basic", "hydra/sweeper=basic")
     sweeps = (
-        start(folders["routed"], "-m", f"model={','.join(MODELS)}", "threads=1,2", *POINTS),
+        start(folders["routed"], "-m", f"model={','.join(MODELS)}", "threads=1,2", ONE_SLOT, *POINTS),
         start(folders["one process, other order"], "-m", f"model={','.join(reversed(MODELS))}", *POINTS, *unrouted),
     )
     for sweep in sweeps:

@@ -82,8 +82,12 @@ def _resume(asked: argparse.Namespace) -> None:
     import os
 
     from sweeproute import pointers
+    from sweeproute.tracking_status import saved_settings
 
     pointer = pointers.find(asked.sweep)
+    if settings := saved_settings(pointer.folder):
+        # The shell that started the sweep may have named another store than this one does.
+        os.environ |= {"MLFLOW_TRACKING_URI": settings.uri, "MLFLOW_EXPERIMENT_NAME": settings.experiment}
     word = "keep" if asked.keep else "rerun" if asked.rerun else "true"
     left_out = ("resume=", "hydra.sweeper.resume=", "hydra.sweep.dir=")
     words = [text for text in pointer.argv if not text.startswith(left_out)]
