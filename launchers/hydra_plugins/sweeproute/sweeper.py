@@ -62,6 +62,4 @@ class SearchSweeper(Sweeper):
         """
         assert self.config is not None
         assert self._search is not None
-        folder = Path(self.config.hydra.sweep.dir)
-        folder.mkdir(parents=True, exist_ok=True)
-        return self._search.run(arguments, folder)
+        return self._search.run(arguments, Path(self.config.hydra.sweep.dir))
