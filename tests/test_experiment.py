@@ -222,7 +222,7 @@ REFUSED = [
         ConfigError,
         "data=csv needs data.outcome and data.season and data.date; give them, as in data.outcome=VALUE",
     ),
-    (["data=nfl", "data.path=gmaes.csv"], ConfigError, "data.path=gmaes.csv is no file (looked in "),
+    (["data=nfl", "data.path=no/gmaes.csv"], ConfigError, "give the path of the table, from here or whole."),
     (["tracking.models=bset"], ConfigError, "tracking.models=bset is not known"),
     (["device=gpu"], ModelError, "device=gpu is not known; use auto, cpu, cuda or cuda:N."),
     (["model=xgboost", "+model.params.gpu_id=1"], ModelError, "model.params.gpu_id=1 is outdated"),
@@ -238,6 +238,14 @@ def test_what_cannot_run_is_refused_in_a_sentence(overrides: list[str], kind: ty
     with pytest.raises(kind) as caught:
         experiment.validate(compose(*overrides))
     assert message in str(caught.value)
+
+
+def test_a_path_that_is_misspelt_is_answered_with_the_nearest_file(table: Path) -> None:
+    with pytest.raises(ConfigError) as caught:
+        experiment.validate(compose("data=nfl", f"data.path={table.with_name('gmaes.csv')}"))
+    assert str(caught.value) == (
+        f"data.path={table.with_name('gmaes.csv')} is no file (looked in {table.parent}); did you mean {table}?"
+    )
 
 
 def test_refusing_needs_no_pandas_and_no_library_of_models() -> None:
@@ -258,7 +266,7 @@ except ValueError as error:
     done = subprocess.run(
         [sys.executable, "-c", code], cwd=ROOT / "tests", capture_output=True, text=True, check=True, timeout=60
     )
-    assert done.stdout.strip().endswith("give the path of the table, from here or absolute.")
+    assert done.stdout.strip().endswith("give the path of the table, from here or whole.")
 
 
 def test_a_worker_is_warmed_with_the_data_and_the_models_class() -> None:

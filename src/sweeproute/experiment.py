@@ -1,5 +1,6 @@
 """Runs one trial: the only module that knows data, folds, models, scores and the journal together."""
 
+import difflib
 import json
 import logging
 import os
@@ -119,11 +120,12 @@ def _check_data(data: DictConfig) -> None:
             f"data={data.source} needs {' and '.join(missing)}; give {'it' if len(missing) == 1 else 'them'}, as in "
             f"{' '.join(f'{key}=VALUE' for key in missing)}."
         )
-    path = data.get("path")
-    if path is not None and not Path(path).expanduser().is_file():
-        raise ConfigError(
-            f"data.path={path} is no file (looked in {Path.cwd()}); give the path of the table, from here or absolute."
-        )
+    path = None if data.get("path") is None else Path(data.path).expanduser()
+    if path is not None and not path.is_file():
+        there = [file.name for file in path.parent.iterdir()] if path.parent.is_dir() else []
+        near = difflib.get_close_matches(path.name, there, n=1, cutoff=0.6)
+        cure = f"did you mean {path.with_name(near[0])}?" if near else "give the path of the table, from here or whole."
+        raise ConfigError(f"data.path={data.path} is no file (looked in {path.parent.absolute()}); {cure}")
 
 
 def _app_folder() -> Path:

@@ -32,6 +32,7 @@ def predict_upcoming(sweep: str, metric: str, overrides: Sequence[str]) -> tuple
     import pandas as pd
 
     from sweeproute import config, data, estimators, pointers, registry
+    from sweeproute.experiment import validate
 
     pointer = pointers.find(sweep)
     best = registry.best(sweep, metric)
@@ -41,6 +42,7 @@ def predict_upcoming(sweep: str, metric: str, overrides: Sequence[str]) -> tuple
     folder = (pointer.cwd / pointer.argv[0]).resolve().parent / "conf"
     with hydra.initialize_config_dir(str(folder), version_base="1.3"):
         cfg = hydra.compose("config", [*best.overrides, *overrides])
+    validate(cfg)
     cfg.device = estimators.settle_device(cfg.device)
     cfg.threads = cfg.threads or os.cpu_count()
     dataset = data.load(config.plain(cfg.data))
