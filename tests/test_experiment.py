@@ -281,6 +281,7 @@ def test_a_worker_is_warmed_with_the_data_and_the_models_class() -> None:
 
 def test_a_trial_has_the_identity_that_was_told_before_it_ran(tmp_path: Path) -> None:
     overrides = [*SMALL, "seed=11", "tracking.models=none"]
-    before = experiment.identity(compose(*overrides))
+    with composed(tmp_path, *overrides) as config:
+        before = experiment.identity(config)
     _, written = run(tmp_path, *overrides)
     assert {name: written.tags[f"sweeproute.{name}"] for name in before} == before

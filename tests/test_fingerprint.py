@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from omegaconf import DictConfig, OmegaConf
 
-from small_trial import compose
+from small_trial import ROOT, compose
 from sweeproute import fingerprint
 
 DATA = "d" * 64
@@ -196,7 +196,7 @@ def test_what_is_not_there_counts_as_absent(name: str) -> None:
 
 def test_the_code_that_the_configuration_names_is_there() -> None:
     for name in compose().code:
-        assert fingerprint.code_hash((name,)) != fingerprint.code_hash(()), name
+        assert fingerprint.code_hash((name,), ROOT) != fingerprint.code_hash((), ROOT), name
 
 
 @pytest.fixture
