@@ -16,6 +16,8 @@ import time
 from pathlib import Path
 from typing import Any
 
+import psutil
+
 ROOT = Path(__file__).resolve().parents[1]
 
 
@@ -49,6 +51,9 @@ def first_fit(folder: Path, model: str, number: int) -> float:
     began = time.time()
     command = [sys.executable, __file__, *words]
     output = subprocess.run(command, check=True, cwd=folder, env=environment, capture_output=True, text=True).stdout
+    # The tracker of this run, which outlives it here, would slow the next.
+    trackers = [p for p in psutil.process_iter(["cmdline"]) if f"{folder}/run{number}" in (p.info["cmdline"] or [])]
+    psutil.wait_procs(trackers, timeout=60)
     return float(output.split("first fit at ")[1].split()[0]) - began
 
 
