@@ -5,6 +5,8 @@ import pickle
 import signal
 import subprocess
 import sys
+import time
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -78,6 +80,14 @@ def tracked(app: Path, kind: str = "trial") -> list:
     return client.search_runs(experiments, f"tags.`sweeproute.kind` = '{kind}'")
 
 
+def wait_for(found: Callable[[], list]) -> None:
+    """Wait for what the tracker writes after its coordinator is gone."""
+    until = time.monotonic() + 60
+    while not found():
+        assert time.monotonic() < until, "the tracker did not write it"
+        time.sleep(0.05)
+
+
 def test_a_run_alone_is_tracked_and_says_what_came_out(app):
     done = run(app, "x=7")
     assert done.returncode == 0, done.stderr
@@ -104,6 +114,13 @@ def test_a_sweep_of_hydras_own_launcher_is_tracked_with_a_parent(app):
     assert "Best auc: job 1\n  auc=0.5000\n  python app.py x=5\n" in done.stdout
 
 
+def test_a_sweep_of_hydras_own_launcher_whose_job_fails_has_an_end_too(app):
+    done = run(app, "-m", "x=3,13")
+    assert done.returncode != 0
+    wait_for(lambda: [run for run in tracked(app, "sweep") if run.info.status == "FAILED"])
+    assert sorted(run.info.status for run in tracked(app)) == ["FAILED", "FINISHED"]
+
+
 def test_our_launcher_and_sweeper_are_followed_and_failures_are_listed(app):
     done = run(app, "-m", "x=3,13,5", "hydra/launcher=routed", "hydra/sweeper=search", "hydra.sweeper.metric=auc")
     assert done.returncode != 0
@@ -128,11 +145,7 @@ def test_the_run_that_mlflow_made_for_the_project_is_adopted_and_taken_out_of_th
 def test_a_run_that_is_killed_is_tracked_as_killed_without_anyone_waiting(app):
     done = run(app, "x=14")
     assert done.returncode == -signal.SIGKILL
-    deadline = 300
-    while not [run for run in tracked(app) if run.info.status == "KILLED"]:
-        deadline -= 1
-        assert deadline, "the tracker did not end the run"
-        subprocess.run([sys.executable, "-c", "pass"], check=True)
+    wait_for(lambda: [run for run in tracked(app) if run.info.status == "KILLED"])
 
 
 def test_a_store_that_is_away_is_said_at_the_end_with_what_to_do(app):

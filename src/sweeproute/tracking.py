@@ -157,9 +157,12 @@ class Tracker:
         """Write what only the end of a sweep can tell: the best model, and how the sweep ended."""
         sweep = sweep_record(self._root)
         state = (sweep or {}).get("state")
+        outcomes = self._folder.outcomes()
+        if sweep is None and phase is Phase.LEAVING and all(outcome.state in ENDED for outcome in outcomes):
+            # Another launcher's sweep that failed or was stopped: Hydra then tells no callback of its end.
+            state = "FAILED" if any(outcome.state == "FAILED" for outcome in outcomes) else "KILLED"
         if self._replay is None or (phase is not Phase.OVER and state not in ENDED):
             return
-        outcomes = self._folder.outcomes()
         metric = str((sweep or {}).get("metric") or self._settings.metric)
         chosen = None
         with suppress(DirectionError):
