@@ -163,10 +163,10 @@ def test_the_seed_pins_the_generators_of_python_and_numpy(tmp_path: Path) -> Non
 
 
 def test_a_trial_that_fails_ends_as_failed_and_keeps_what_it_had_written(tmp_path: Path) -> None:
-    with pytest.raises(ValidationError, match="first_test_season=1990"):
-        run(tmp_path, *SMALL, "validation.first_test_season=1990")
+    with pytest.raises(ValidationError, match="needs 9 earlier seasons"):
+        run(tmp_path, *SMALL, "validation.gap_seasons=8")
     assert page(tmp_path).status == "FAILED"
-    assert page(tmp_path).params["validation.first_test_season"] == "1990"
+    assert page(tmp_path).params["validation.gap_seasons"] == "8"
 
 
 def test_a_trial_that_is_stopped_ends_as_killed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -229,6 +229,8 @@ REFUSED = [
     (["model=xgboost", "model.params.tree_method=gpu_hist"], ModelError, "use model.params.tree_method=hist"),
     (["+search_space.axes={model.params.c: [1]}"], ModelError, "model.params.c is no parameter"),
     (["validation.window=rollin"], ValidationError, "validation.window=rollin is not known"),
+    (["data.last_season=2010"], ValidationError, "first_test_season=2012 is not in the data, which has 2003 to 2010"),
+    (["data.last_season=2020"], ValidationError, "selection_seasons=[2012,2022] reaches outside the data"),
     (["validation.holdout_seasons=[2022,2024]"], ValidationError, "begins before the selection ends in 2022"),
 ]
 

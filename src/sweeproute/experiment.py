@@ -40,9 +40,10 @@ def validate(cfg: DictConfig) -> None:
             `tracking.models` does not know.
         sweeproute.estimators.ModelError: A parameter that the model does not have, a model that cannot be found, or a
             device that is none.
-        sweeproute.validation.ValidationError: Seasons that overlap, or a window that is none.
+        sweeproute.validation.ValidationError: Seasons that overlap, or that the league does not have, or a window that
+            is none.
     """
-    from sweeproute.validation import check_holdout, check_window
+    from sweeproute.validation import check_fits, check_holdout, check_window
 
     estimators.check_parameters(cfg.model)
     estimators.check_axes(cfg.model, cfg.search_space.axes)
@@ -52,6 +53,10 @@ def validate(cfg: DictConfig) -> None:
     validation = cfg.validation
     check_window(validation.window, validation.window_seasons, validation.gap_seasons, validation.calibration_seasons)
     check_holdout(list(validation.selection_seasons), _optional_list(validation.holdout_seasons))
+    if cfg.data.source == "league" and cfg.data.first_season <= cfg.data.last_season:
+        # The one source whose seasons are known before it is read.
+        seasons = list(range(cfg.data.first_season, cfg.data.last_season + 1))
+        check_fits(seasons, validation.first_test_season, list(validation.selection_seasons))
     if cfg.tracking.models not in _KEPT_MODELS:
         raise ConfigError(
             f"tracking.models={cfg.tracking.models} is not known; which fitted models are kept is one of "

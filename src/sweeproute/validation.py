@@ -90,7 +90,7 @@ def walk_forward(
     if not seasons:
         raise ValidationError("The data set has no games, so there is nothing to validate on; check data.path.")
     first, last = _checked_range("validation.selection_seasons", selection_seasons)
-    _check_fits(seasons, first_test_season, first, last)
+    check_fits(seasons, first_test_season, selection_seasons)
     _check_order(season, kickoff, [one for one in seasons if one <= last])
 
     folds = []
@@ -180,7 +180,18 @@ def _checked_range(name: str, bounds: Sequence[int]) -> tuple[int, int]:
     return int(bounds[0]), int(bounds[1])
 
 
-def _check_fits(seasons: list[int], first_test_season: int, first: int, last: int) -> None:
+def check_fits(seasons: list[int], first_test_season: int, selection_seasons: Sequence[int]) -> None:
+    """Refuse seasons to test that the data does not have.
+
+    Args:
+        seasons: Seasons of the data, ascending; at least one.
+        first_test_season: First season that may be tested.
+        selection_seasons: First and last season that may be tested, inclusive.
+
+    Raises:
+        ValidationError: They lie outside the data, or leave no season to test.
+    """
+    first, last = _checked_range("validation.selection_seasons", selection_seasons)
     if first_test_season not in seasons:
         raise ValidationError(
             f"validation.first_test_season={first_test_season} is not in the data, which has {_spelt(seasons)}."
