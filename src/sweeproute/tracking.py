@@ -27,7 +27,7 @@ from sweeproute import journal
 from sweeproute.replay import Phase, Replay
 from sweeproute.selection import DirectionError, maximize
 from sweeproute.store import DEFAULT_EXPERIMENT, DEFAULT_URI, StoreError, absolute, masked, open_store
-from sweeproute.sweep_folder import ENDED, Attempt, Outcome, SweepFolder, best, own, sweep_record
+from sweeproute.sweep_folder import ENDED, Attempt, Outcome, SweepFolder, best, launch_record, own, sweep_record
 from sweeproute.tracking_status import UNFINISHED, Settings, Status, save, saved_settings
 
 log = logging.getLogger(__name__)
@@ -73,6 +73,8 @@ class Tracker:
         Returns:
             How many jobs were written, and how many could not be.
         """
+        if phase is Phase.FOLLOWING and self._replay is None and not self._has_results():
+            return 0, 0
         written = failed = 0
         for job, attempts in self._jobs().items():
             if phase is Phase.FOLLOWING and job in self._settled and len(self._seen[job]) == len(attempts):
@@ -85,7 +87,6 @@ class Tracker:
                 failed += 1
                 continue
             try:
-                # MLflow is imported at the first news, not while the jobs start up.
                 self._replay = self._replay or self._open()
                 settled = self._replay.write(attempts, phase)
             except Exception as error:
@@ -99,6 +100,15 @@ class Tracker:
         if not failed:
             self._problem = None
         return written, failed
+
+    def _has_results(self) -> bool:
+        """Whether a job has scored or ended: until then the jobs' own imports have the machine, and MLflow's wait."""
+        return any(
+            any(entry.get("metrics") for entry in journal.read(attempt.folder)[0])
+            or (launch_record(attempt.folder) or {}).get("state") in ENDED
+            for attempts in self._jobs().values()
+            for attempt in attempts
+        )
 
     def drain(self, phase: Phase) -> Status:
         """Write all that is there; give up when the store has failed for a while without one success.
