@@ -271,3 +271,22 @@ def test_nothing_to_sweep_says_what_could_be(composer, words):
 
 def test_an_app_without_spaces_runs_one_job_as_under_hydras_own_sweeper(composer):
     assert grid(composer, "seed=4", space=None) == ["seed=4"]
+
+
+def test_a_misspelt_option_of_an_optional_group_is_refused_though_something_else_is_swept(composer):
+    with pytest.raises(SettingsError, match=r"There is no search_space=fixd.*nearest match first: fixed"):
+        grid(composer, "search_space=fixd", "seed=1,2")
+
+
+def test_each_value_of_each_axis_is_shown_to_the_apps_own_check(composer):
+    seen = []
+
+    def check(config):
+        assert "hydra" not in config
+        seen.append((config.model.get("depth"), config.seed))
+        if config.seed == 3:
+            raise SettingsError("seed=3 is unlucky")
+
+    with pytest.raises(SettingsError, match="unlucky"):
+        points(["seed=1,2,3"], {}, composer, "search_space.axes", check)
+    assert [seed for _, seed in seen] == [1, 2, 3]

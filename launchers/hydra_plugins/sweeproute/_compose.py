@@ -101,6 +101,12 @@ def build(blob: bytes, point: Point, settled: Sequence[Override], number: int | 
     return config
 
 
+def without_hydra(config: DictConfig) -> DictConfig:
+    """The part of a config that is the app's own."""
+    task_config: DictConfig = OmegaConf.masked_copy(config, [str(key) for key in config if key != "hydra"])
+    return task_config
+
+
 class Composer:
     """Composes jobs for one sweep.
 

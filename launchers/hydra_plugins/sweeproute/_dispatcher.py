@@ -15,6 +15,7 @@ from hydra.errors import HydraException
 
 from ._backend import Backend, Died, Event, Events
 from ._durations import Durations, time_left
+from ._errors import headline
 from ._live import REFRESH_S, SweepState, View
 from ._records import SweepFolder, append_line, state_dir
 from ._scheduler import Assignment, Job, Outcome, Scheduler
@@ -173,7 +174,7 @@ class Dispatcher:
         folder = self._sweep.open_job(str(job.num), job.num, launch["attempt"])
         self._sweep.record_job(folder, launch)
         self._tell(launch, folder)
-        self._view.event(f"failed: job {job.num} ({' '.join(job.overrides)}): {_short(error['message'])}")
+        self._view.event(f"failed: job {job.num} ({' '.join(job.overrides)}): {headline(error['message'])}")
 
     def _ended(self, event: Event) -> None:
         attempt = self._running.pop((event.platform, event.slot))
@@ -210,9 +211,9 @@ class Dispatcher:
         if verdict.final:
             self._tell(launch, attempt.folder)
             if outcome.status != "FINISHED":
-                self._view.event(f"failed: {what}: {_short(outcome.message)}")
+                self._view.event(f"failed: {what}: {headline(outcome.message)}")
         else:
-            self._view.event(f"retry: {what}: {_short(outcome.message)}")
+            self._view.event(f"retry: {what}: {headline(outcome.message)}")
 
     def _tell(self, launch: dict[str, Any], folder: Path) -> None:
         self._points.told(launch["job"], self._finish(launch, folder))
@@ -257,12 +258,6 @@ class Dispatcher:
             launch["run_s"] = launch["ended_at"] - launch["started_at"]
             self._sweep.record_job(attempt.folder, launch)
         self._running.clear()
-
-
-def _short(message: str) -> str:
-    """The last line of a message: the one that says what happened."""
-    lines = message.strip().splitlines()
-    return lines[-1] if lines else "no message"
 
 
 @contextmanager

@@ -59,3 +59,8 @@ def nearest_first(name: str, allowed: Iterable[str], limit: int = 8) -> str:
     ordered = near + [n for n in names if n not in near]
     rest = len(ordered) - limit
     return ", ".join(ordered[:limit]) + (f" and {rest} more" if rest > 0 else "")
+
+
+def headline(message: str) -> str:
+    """The first line of a message that says something; what follows it is detail."""
+    return next((line.strip() for line in message.splitlines() if line.strip()), "")

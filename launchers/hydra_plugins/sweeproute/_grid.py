@@ -1,19 +1,23 @@
 """Turns the command line and the search spaces into the points of a grid, one space per choice of groups."""
 
 import itertools
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 from hydra.core.override_parser.types import Glob, Override, Quote, QuotedString
 from hydra.errors import HydraException
 from omegaconf import DictConfig, ListConfig, OmegaConf
 
-from ._compose import Composer, parse
-from ._errors import SettingsError
+from ._compose import Composer, parse, without_hydra
+from ._errors import SettingsError, nearest_first
 
 
 def points(
-    arguments: Sequence[str], params: Mapping[str, Any], composer: Composer, space: str | None
+    arguments: Sequence[str],
+    params: Mapping[str, Any],
+    composer: Composer,
+    space: str | None,
+    validate: Callable[[DictConfig], None] | None = None,
 ) -> list[tuple[str, ...]]:
     """List the overrides of every point.
 
@@ -25,6 +29,7 @@ def points(
         params: Axes that every choice of groups has; the command line goes before them, they go before the space.
         composer: Composes the config of each choice of groups, to read its space.
         space: Key of the app's config under which the space lies; None for none.
+        validate: The app's own check of a config without its hydra node; raises where it cannot run. None for none.
 
     Returns:
         The overrides of each point, in the order of the axes; the last axis varies fastest.
@@ -36,6 +41,8 @@ def points(
     asked = {parse(text).get_key_element(): choices(text, composer) for text in arguments}
     asked |= _besides(asked, {key: _axis(key, values, composer) for key, values in params.items()})
     groups = {key: values for key, values in asked.items() if composer.chooses_group(parse(values[0]))}
+    for values in groups.values():
+        _check_options(values, composer)
     listed: list[tuple[str, ...]] = []
     swept = any(len(values) > 1 for values in asked.values())
     for chosen in itertools.product(*groups.values()):
@@ -44,7 +51,7 @@ def points(
         of_groups = dict(zip(groups, chosen, strict=True))
         merged = {key: [of_groups[key]] if key in of_groups else values for key, values in asked.items()}
         merged |= _besides(merged, axes)
-        _check(merged, composer)
+        _check(merged, composer, validate)
         listed += [tuple(point) for point in itertools.product(*merged.values())]
     if space is not None and not swept:
         raise SettingsError(nothing_to_sweep(composer, groups))
@@ -123,8 +130,24 @@ def _name(override: Override) -> tuple[str, str | None]:
     return override.key_or_group, override.package
 
 
-def _check(merged: Mapping[str, list[str]], composer: Composer) -> None:
-    """Compose with each value of each axis once: a key or a value that does not exist is found before anything runs."""
+def _check_options(values: Sequence[str], composer: Composer) -> None:
+    """Refuse an option that its group does not have: Hydra passes over one of an optional group without a word."""
+    for text in values:
+        group, option = parse(text).key_or_group, parse(text).value()
+        options = composer.options(group)
+        # One in a folder below is looked for by Hydra alone.
+        if isinstance(option, str) and "/" not in option and option.removesuffix(".yaml") not in options:
+            near = nearest_first(option, options)
+            raise SettingsError(f"There is no {group}={option}. Options of {group}, nearest match first: {near}.")
+
+
+def _check(merged: Mapping[str, list[str]], composer: Composer, validate: Callable[[DictConfig], None] | None) -> None:
+    """Compose with each value of each axis once: what does not exist, or cannot run, is found before anything runs."""
+
+    def passes(config: DictConfig) -> None:
+        if validate is not None:
+            validate(without_hydra(config))
+
     first = {key: values[0] for key, values in merged.items()}
     for text in first.values():
         if parse(text).is_hydra_override():
@@ -133,10 +156,12 @@ def _check(merged: Mapping[str, list[str]], composer: Composer) -> None:
                 "Set it to one value on the command line."
             )
     config = composer.compose(list(first.values()))
+    passes(config)
     for key, values in merged.items():
         for value in values[1:]:
-            if not _sets(config, value, composer):
-                composer.compose(list((first | {key: value}).values()))
+            passes(
+                config if _sets(config, value, composer) else composer.compose(list((first | {key: value}).values()))
+            )
 
 
 def _sets(config: DictConfig, value: str, composer: Composer) -> bool:

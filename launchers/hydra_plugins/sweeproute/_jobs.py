@@ -10,7 +10,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from . import _worker
 from ._admission import JobClass
-from ._compose import Base, Composer, Point, build, parse
+from ._compose import Base, Composer, Point, build, parse, without_hydra
 from ._dispatcher import Attempt
 from ._errors import SettingsError
 from ._hydra_versions import key_path
@@ -54,8 +54,8 @@ class Jobs:
         self._composer = composer
         self._sweep = sweep
         self._states = {state.name: state for state in registry.states()}
-        self._validate = _hook("validate", settings.validate)
-        _hook("identity", settings.identity)
+        self._validate = hook("validate", settings.validate)
+        hook("identity", settings.identity)
         self._referring: dict[str, bool] = {}
         self._subdirs: dict[str, str] = {}
         self._settled_of: dict[tuple[str, str], Settled] = {}
@@ -103,7 +103,7 @@ class Jobs:
         """
         config = self._composer.compose(overrides, number)
         if self._validate is not None:
-            self._validate(_without_hydra(config))
+            self._validate(without_hydra(config))
         read_fields = {name: self._read(config, key) for name, key in self._settings.fields.items()}
         asked = read_fields.pop("platform", None)
         if asked in self._registry.unavailable:
@@ -240,7 +240,7 @@ class Jobs:
         return self._paths[base.id]
 
 
-def _hook(name: str, dotted: str | None) -> Any:
+def hook(name: str, dotted: str | None) -> Any:
     """The app's function that a setting of the launcher names."""
     if dotted is None:
         return None
@@ -261,8 +261,3 @@ def _parent(config: DictConfig, key: str) -> tuple[Any, str]:
 
 def _has(config: DictConfig, key: str) -> bool:
     return _parent(config, key)[0] is not None
-
-
-def _without_hydra(config: DictConfig) -> DictConfig:
-    task_config: DictConfig = OmegaConf.masked_copy(config, [str(key) for key in config if key != "hydra"])
-    return task_config

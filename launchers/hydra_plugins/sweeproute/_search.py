@@ -11,9 +11,10 @@ from omegaconf import DictConfig, OmegaConf
 
 from . import _worker
 from ._compose import Composer, as_written
-from ._errors import JobsFailedError, SettingsError, SweepError, nearest_first
+from ._errors import JobsFailedError, SettingsError, SweepError, headline, nearest_first
 from ._grid import points as grid_points
 from ._hydra_versions import tell_end
+from ._jobs import hook
 from ._records import OURS, SweepFolder, append_line, newest_unfinished
 from ._returns import RoutedReturn
 from ._route import returned, sweep_record
@@ -98,7 +99,8 @@ class Search:
     def run(self, arguments: Sequence[str], folder: Path) -> list[Sequence[JobReturn]]:
         """Run every point; see SearchSweeper.sweep."""
         settings = self._settings
-        listed = grid_points(arguments, settings.params or {}, self._composer, settings.space)
+        check = hook("validate", self._launcher.settings.validate) if self._streams else None
+        listed = grid_points(arguments, settings.params or {}, self._composer, settings.space, check)
         metric = settings.metric
         direction = settings.direction or ("minimize" if metric in _LESS_IS_BETTER else "maximize")
         record = sweep_record(
@@ -197,8 +199,8 @@ def _failures(failed: Sequence[JobReturn], total: int, sweep: SweepFolder) -> st
     lines = []
     for one in failed:
         error = one._return_value
-        message = getattr(error, "message", str(error)).strip().splitlines()
-        lines.append(f"  {' '.join(one.overrides or ())}: {message[-1] if message else type(error).__name__}")
+        message = headline(getattr(error, "message", str(error))) or type(error).__name__
+        lines.append(f"  {' '.join(one.overrides or ())}: {message}")
     return (
         f"{len(failed)} of {total} jobs failed:\n"
         + "\n".join(lines)
