@@ -11,7 +11,7 @@ import pytest
 from hydra._internal.callbacks import Callbacks
 from hydra_plugins.hydra_joblib_launcher.config import JobLibLauncherConf
 
-from hydra_plugins.sweeproute import _worker
+from hydra_plugins.sweeproute import _joblib, _worker
 from hydra_plugins.sweeproute._backend import Died, Events, Finished, Platform
 from hydra_plugins.sweeproute._compose import Composer
 from hydra_plugins.sweeproute._joblib import JoblibBackend
@@ -127,6 +127,18 @@ def test_a_worker_is_held_to_its_threads_and_has_a_session_of_its_own(warm_slot)
     if os.environ.get("SWEEPROUTE_START_METHOD", "loky") == "loky":  # others do not set a process's environment
         assert answer["omp"] == "1"
     assert answer["session"] == answer["pid"] != os.getsid(0)
+
+
+def test_a_worker_that_the_kernel_kills_for_memory_ran_out_of_it(warm_slot, tmp_path, monkeypatch):
+    bench, backend = warm_slot
+    counts = tmp_path / "vmstat"
+    counts.write_text("nr_free_pages 7\noom_kill 4\n")
+    monkeypatch.setattr(_joblib, "_VMSTAT", counts)
+    backend.submit(0, bench.message("do=wait"))
+    counts.write_text("nr_free_pages 7\noom_kill 5\n")
+    for pid in backend._pids():
+        os.kill(pid, signal.SIGKILL)
+    assert bench.next().error_class == "out_of_memory"
 
 
 @pytest.mark.parametrize("how", ["die", "exit"])

@@ -6,6 +6,7 @@ import os
 import re
 import warnings
 from concurrent.futures import BrokenExecutor, Future
+from pathlib import Path
 from typing import Any
 
 import psutil
@@ -19,6 +20,8 @@ from ._backend import Died, Events, Finished, Platform
 
 # Below this share of free memory a worker that was killed is taken to have been killed for memory.
 _SCARCE = 0.05
+# Where Linux counts the processes that it has killed for memory: by the time that a death is heard of, memory is free.
+_VMSTAT = Path("/proc/vmstat")
 
 
 class JoblibBackend:
@@ -36,6 +39,7 @@ class JoblibBackend:
         self._events = events
         self._executors: dict[int, ProcessPoolExecutor] = {}
         self._running: dict[int, Future[str]] = {}
+        self._kills_before: dict[int, int] = {}
         self._payload = ""
         # A worker that grew is replaced by loky between jobs; that is its business, not news.
         warnings.filterwarnings("ignore", message="A worker stopped while some jobs were given")
@@ -69,6 +73,7 @@ class JoblibBackend:
             self._forget(slot)
             future = self._executor(slot).submit(_worker.run, message)
         self._running[slot] = future
+        self._kills_before[slot] = _kills_for_memory()
         future.add_done_callback(lambda done: self._ended(slot, done))
 
     def _ended(self, slot: int, future: "Future[str]") -> None:
@@ -80,9 +85,11 @@ class JoblibBackend:
             self._events.put(Finished(self._platform.name, slot, json.loads(future.result())))
             return
         self._forget(slot)
+        codes = re.search(r"exit codes of the workers are \{(.*)\}", str(error))
         memory = psutil.virtual_memory()
         scarce = memory.available < _SCARCE * memory.total
-        codes = re.search(r"exit codes of the workers are \{(.*)\}", str(error))
+        if codes is not None and "SIGKILL" in codes.group(1):
+            scarce = scarce or _kills_for_memory() > self._kills_before[slot]
         self._events.put(
             Died(
                 self._platform.name,
@@ -124,3 +131,12 @@ class JoblibBackend:
 
     def _pids(self) -> list[int]:
         return [pid for executor in self._executors.values() for pid in list(executor._processes or ())]
+
+
+def _kills_for_memory() -> int:
+    """Processes that the kernel has killed for want of memory since it started; 0 where it does not say."""
+    try:
+        found = re.search(r"^oom_kill (\d+)$", _VMSTAT.read_text(encoding="utf-8"), re.MULTILINE)
+    except OSError:
+        return 0
+    return int(found.group(1)) if found else 0
