@@ -7,7 +7,7 @@ import sys
 
 import pytest
 
-from hydra_plugins.sweeproute._errors import SweepBusyError
+from hydra_plugins.sweeproute._errors import SettingsError, SweepBusyError
 from hydra_plugins.sweeproute._records import (
     OURS,
     SweepFolder,
@@ -145,6 +145,12 @@ def test_a_sweep_ends_as_its_jobs_did(tmp_path, raised, states, expected):
     else:
         go()
     assert read_json(tmp_path / "out" / OURS / "sweep.json")["state"] == expected
+
+
+def test_a_sweep_that_was_refused_before_any_job_is_none_to_go_on_with(tmp_path):
+    with pytest.raises(SettingsError), SweepFolder.open(tmp_path / "sweep", RECORD):
+        raise SettingsError("no such platform")
+    assert not list((state_dir() / "sweeps").iterdir())
 
 
 def test_a_pointer_names_the_folder_from_the_start(tmp_path):

@@ -13,7 +13,7 @@ from typing import Any
 from filelock import FileLock, Timeout
 from platformdirs import user_state_path
 
-from ._errors import SweepBusyError
+from ._errors import SettingsError, SweepBusyError
 
 OURS = ".sweeproute"
 LAUNCH = "launch.json"
@@ -135,7 +135,7 @@ class SweepFolder:
         if earlier:
             self.record |= {k: earlier[k] for k in ("id", "name", "note", "started", "argv") if k in earlier}
         self.save()
-        self._point()
+        self._pointer = self._point()
 
     def _read_launches(self) -> None:
         for line in read_lines(self.ours / "jobs.jsonl"):
@@ -153,12 +153,14 @@ class SweepFolder:
         self._attempts.setdefault(job, []).append(folder)
         self._owners[folder] = job
 
-    def _point(self) -> None:
+    def _point(self) -> Path:
         pointers = state_dir() / "sweeps"
         pointers.mkdir(parents=True, exist_ok=True)
         kept = ("id", "name", "argv", "cwd", "python", "started", "overrides")
         pointer = {k: self.record.get(k) for k in kept} | {"folder": str(self.folder)}
-        write_json(pointers / f"{self.record['id']}.json", pointer)
+        path = pointers / f"{self.record['id']}.json"
+        write_json(path, pointer)
+        return path
 
     def save(self) -> None:
         """Write `sweep.json`."""
@@ -210,6 +212,9 @@ class SweepFolder:
         failed = any(launch["state"] != "FINISHED" for launch in self.launches.values())
         state = "KILLED" if kind is KeyboardInterrupt else "FAILED" if kind or failed else "FINISHED"
         self.record |= {"state": state, "ended": time.time()}
+        if kind is not None and issubclass(kind, SettingsError) and not self._attempts:
+            # Refused before any job: it must not stand before the sweep that a person wants to find or go on with.
+            self._pointer.unlink(missing_ok=True)
         try:
             self.save()
         finally:
