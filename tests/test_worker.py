@@ -5,6 +5,7 @@ import json
 import logging
 import os
 import pickle
+import sys
 from pathlib import Path
 
 import pytest
@@ -221,3 +222,10 @@ def test_memory_that_ran_out_is_told_apart(app, tmp_path, monkeypatch):
     monkeypatch.setattr(f"{__name__}.task", hungry)
     answer = json.loads(by_us(loader, master, [], 0, Callbacks(), tmp_path, tmp_path / "job", run=_worker.run))
     assert answer["error"]["class"] == "out_of_memory"
+
+
+def test_a_task_that_exits_has_failed_by_itself(app, tmp_path, monkeypatch):
+    loader, master = app
+    monkeypatch.setattr(f"{__name__}.task", lambda cfg: sys.exit(3))
+    answer = json.loads(by_us(loader, master, [], 0, Callbacks(), tmp_path, tmp_path / "job", run=_worker.run))
+    assert (answer["status"], answer["error"]["class"], answer["error"]["type"]) == ("FAILED", "user", "SystemExit")

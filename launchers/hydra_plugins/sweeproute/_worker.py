@@ -247,7 +247,7 @@ def run_job(message: Message, configure_logging: bool = True) -> tuple[JobReturn
                 try:
                     returned.return_value = shared.task_function(task_config)
                     returned.status = JobStatus.COMPLETED
-                except Exception as error:
+                except (Exception, SystemExit) as error:  # a task that calls sys.exit has ended by its own will
                     returned.return_value = error
                     returned.status = JobStatus.FAILED
                     log_failure()
