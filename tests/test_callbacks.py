@@ -166,6 +166,10 @@ def test_a_callback_goes_to_workers_as_its_settings_alone():
     assert (copy.uri, copy.experiment, copy._process) == ("sqlite:///a.db", "test", None)
 
 
+def test_a_callback_leaves_the_stores_password_at_home():
+    assert b"secret" not in pickle.dumps(Tracking("postgresql://me:secret@box/runs", "test"))
+
+
 def test_starting_a_command_imports_no_mlflow():
     code = "import sys, sweeproute.callbacks; print(*{'mlflow', 'pandas', 'numpy'} & set(sys.modules))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

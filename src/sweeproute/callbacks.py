@@ -12,7 +12,7 @@ from hydra.experimental.callback import Callback
 from omegaconf import DictConfig, OmegaConf
 
 from sweeproute import summary
-from sweeproute.store import absolute
+from sweeproute.store import absolute, masked
 from sweeproute.sweep_folder import SweepFolder, own, sweep_record
 from sweeproute.tracking_status import UNFINISHED, Settings, Status, saved_status
 
@@ -46,7 +46,8 @@ class Tracking(Callback):
         self._settings: Settings | None = None
 
     def __getstate__(self) -> dict[str, Any]:
-        return self.__dict__ | {"_process": None, "_search": None, "_settings": None}
+        # The pickle lies in the sweep's folder, and no worker needs the store's password.
+        return self.__dict__ | {"uri": masked(self.uri), "_process": None, "_search": None, "_settings": None}
 
     def on_run_start(self, config: DictConfig, **_: Any) -> None:
         """Follow the folder of a run alone."""
