@@ -37,7 +37,6 @@ class HandmadeSweep:
             "total": None,
             "metric": "auc",
             "direction": "maximize",
-            "code_hash": "c0de",
         } | record
         self.save()
 
@@ -73,8 +72,7 @@ class HandmadeSweep:
             "device": "cpu",
             "value": None,
             "error": None,
-            "fingerprint": f"f{job}",
-            "code_hash": "c0de",
+            "identity": {"fingerprint": f"f{job}", "code_hash": "c0de"},
         }
         _write(folder / "launch.json", launch | record)
         return folder

@@ -36,7 +36,7 @@ log = logging.getLogger(__name__)
 
 _PAGE = 1000
 # What a launch record says, under the names of the tags.
-_FACTS = ("platform", "device", "reason", "decision", "queue_s", "run_s", "threads", "fingerprint", "code_hash")
+_FACTS = ("platform", "device", "reason", "decision", "queue_s", "run_s", "threads")
 Record = Mapping[str, Any]
 
 
@@ -264,8 +264,6 @@ class Replay:
         }
         if sweep.get("argv"):
             tags["sweeproute.command"] = shlex.join(str(word) for word in sweep["argv"])
-        if sweep.get("code_hash"):
-            tags["sweeproute.code_hash"] = str(sweep["code_hash"])
         found = self._found.get(tags["sweeproute.journal"])
         if found is None and self._parent_run is not None:
             found = self._store.client.get_run(self._parent_run)
@@ -343,6 +341,7 @@ def _launch_tags(attempt: Attempt, record: Record | None, superseded: bool, ende
         for name, fact in ((name, record.get(name)) for name in _FACTS):
             if fact is not None:
                 tags[f"sweeproute.{name}"] = str(round(fact, 3) if isinstance(fact, float) else fact)
+        tags |= {f"sweeproute.{name}": str(value) for name, value in (record.get("identity") or {}).items()}
         tags["sweeproute.state"] = str(record.get("state"))
     if error := error_of(record):
         tags["sweeproute.error"] = error
