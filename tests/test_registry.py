@@ -171,7 +171,7 @@ def test_a_metric_that_was_not_logged_is_answered_with_those_that_are(uri, eithe
 
 
 def test_a_metric_of_which_more_or_less_may_be_better_needs_a_direction(uri):
-    with pytest.raises(DirectionError, match="direction=maximize or direction=minimize"):
+    with pytest.raises(DirectionError, match="say the direction, maximize or minimize"):
         best("depths", "sharpe", uri=uri)
     with pytest.raises(DirectionError, match="did you mean 'maximize'"):
         best("depths", direction="max", uri=uri)

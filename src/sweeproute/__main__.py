@@ -72,8 +72,6 @@ def _best(asked: argparse.Namespace) -> None:
         print("  " + "  ".join(f"{name}={value:.4f}" for name, value in sorted(found.metrics.items())))
         print(f"  {shlex.join(['python', 'train.py', *found.overrides])}")
         print(f"  run {found.run_id} ({found.direction}; asked by {found.how})")
-    if found.not_finite:
-        print(f"{found.not_finite} runs have no finite {found.metric}, and cannot win.", file=sys.stderr)
     for warning in found.warnings:
         print(warning, file=sys.stderr)
 
