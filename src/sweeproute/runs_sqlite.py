@@ -9,6 +9,7 @@ import sqlite3
 from pathlib import Path
 
 from sweeproute.runs_query import DATA_TAG, Answer, FoundRun, Question, earliest
+from sweeproute.selection import LARGEST
 
 # Schema revisions of MLflow under which the tables read here are the same, the newest first. An unknown one is not
 # guessed at: the public API answers instead.
@@ -37,8 +38,6 @@ KNOWN_REVISIONS = frozenset(
 )
 # Seconds to wait for a writer.
 _TIMEOUT_S = 30.0
-# What infinity is stored as.
-_LARGEST = 1.7976931348623157e308
 
 _EXPERIMENTS = "SELECT experiment_id FROM experiments WHERE lifecycle_stage = 'active' AND workspace = 'default'"
 # Conditions for run `r`.
@@ -95,7 +94,7 @@ class SqliteRuns:
         """Find the best run; of equals the earlier trial."""
         scope, values = _scope(question)
         counts = f"{scope} AND r.status = 'FINISHED' AND {_IS_CURRENT}"
-        values |= {"metric": question.metric, "largest": _LARGEST}
+        values |= {"metric": question.metric, "largest": LARGEST}
         parts = {"finite": _FINITE, "counts": counts, "order": "DESC" if question.maximize else "ASC"}
         ask = self._connection.execute
         # One transaction, so that all is said of the same moment.

@@ -6,7 +6,7 @@ import math
 # The metrics of a trial, and whether more is better.
 HIGHER_IS_BETTER = {"auc": True, "roi": True, "brier": False, "log_loss": False, "ece": False}
 # A SQL store keeps an infinity as the largest number that it has.
-_LARGEST = 1.7976931348623157e308
+LARGEST = 1.7976931348623157e308
 
 
 class DirectionError(ValueError):
@@ -43,4 +43,4 @@ def maximize(metric: str, direction: str | None = None) -> bool:
 
 def finite(value: float) -> bool:
     """Whether a value may win: NaN and infinities never do."""
-    return math.isfinite(value) and abs(value) < _LARGEST
+    return math.isfinite(value) and abs(value) < LARGEST
