@@ -127,7 +127,8 @@ def _number(value: float) -> str:
 
 
 def _look(uri: str) -> str:
-    return f"open {masked(uri)}" if uri.startswith("http") else f"mlflow ui --backend-store-uri {masked(uri)}"
+    shown = masked(uri)
+    return f"open {shown}" if uri.startswith("http") else f"mlflow ui --backend-store-uri {shlex.quote(shown)}"
 
 
 def _short(path: Path) -> str:
