@@ -1,7 +1,6 @@
 """Wires one sweep: its platforms, their processes, its jobs, and the dispatcher that brings them together."""
 
 import random
-import shlex
 import sys
 import time
 from pathlib import Path
@@ -49,7 +48,6 @@ def sweep_record(config: DictConfig, identifier: str | None = None, **more: Any)
         "note": None,
         "overrides": as_written(config.hydra.overrides.task) + as_written(config.hydra.overrides.hydra),
         "argv": sys.argv,
-        "command": shlex.join([Path(sys.executable).name, *sys.argv]),
         "total": None,
         "metric": None,
         "direction": None,
