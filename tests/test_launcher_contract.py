@@ -2,14 +2,26 @@
 
 import pytest
 from hydra.core.plugins import Plugins
+from hydra.core.singleton import Singleton
 from hydra.plugins.launcher import Launcher
 from hydra.plugins.sweeper import Sweeper
 from hydra.test_utils.launcher_common_tests import BatchedSweeperTestSuite, IntegrationTestSuite, LauncherTestSuite
+from hydra.version import VersionBase
 
 from hydra_plugins.sweeproute.launcher import RoutedLauncher
 from hydra_plugins.sweeproute.sweeper import SearchSweeper
 
 SWEEPERS = ["basic", "search"]
+
+
+@pytest.fixture(autouse=True)
+def unspecified_version_base():
+    """The suites expect what an app gets that names no version_base; other tests name one, for the whole process."""
+    kept = Singleton._instances.pop(VersionBase, None)
+    yield
+    Singleton._instances.pop(VersionBase, None)
+    if kept is not None:
+        Singleton._instances[VersionBase] = kept
 
 
 def test_hydra_discovers_both():
