@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from sweeproute.pointers import NoSuchSweepError, find, pointers
+from sweeproute.pointers import NoSuchSweepError, SweepGoneError, find, pointers
 
 
 @pytest.fixture
@@ -42,3 +42,9 @@ def test_a_sweep_that_is_not_there_is_answered_with_the_nearest(sweeps):
     point(sweeps, "sweep_20261124", 1.0, "depths")
     with pytest.raises(NoSuchSweepError, match="no sweep 'depth'; the nearest are depths"):
         find("depth")
+
+
+def test_a_sweep_whose_folder_was_removed_is_said_to_be_gone(sweeps):
+    point(sweeps, "sweep_1", 1.0)
+    with pytest.raises(SweepGoneError, match="The folder of sweep sweep_1, /runs/sweep_1, is not there any more"):
+        find("sweep_1").check_there()

@@ -79,17 +79,21 @@ def _best(asked: argparse.Namespace) -> None:
 def _resume(asked: argparse.Namespace) -> None:
     import os
 
+    from hydra.core.override_parser.types import Quote, QuotedString
+
     from sweeproute import pointers
     from sweeproute.tracking_status import saved_settings
 
     pointer = pointers.find(asked.sweep)
+    pointer.check_there()
     if settings := saved_settings(pointer.folder):
         # The shell that started the sweep may have named another store than this one does.
         os.environ |= {"MLFLOW_TRACKING_URI": settings.uri, "MLFLOW_EXPERIMENT_NAME": settings.experiment}
     word = "keep" if asked.keep else "rerun" if asked.rerun else "true"
     left_out = ("resume=", "hydra.sweeper.resume=", "hydra.sweep.dir=")
     words = [text for text in pointer.argv if not text.startswith(left_out)]
-    words += [f"hydra.sweeper.resume={word}", f"hydra.sweep.dir={pointer.folder}"]
+    folder = QuotedString(str(pointer.folder), Quote.single).with_quotes()
+    words += [f"hydra.sweeper.resume={word}", f"hydra.sweep.dir={folder}"]
     os.chdir(pointer.cwd)
     # The very command, in this process's place: Ctrl-C and the exit code are its own.
     os.execv(pointer.python, [pointer.python, *words])

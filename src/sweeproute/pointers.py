@@ -13,6 +13,10 @@ class NoSuchSweepError(LookupError):
     """No sweep has this id or name."""
 
 
+class SweepGoneError(LookupError):
+    """A sweep is known, and what it needs to go on is not there."""
+
+
 @dataclass(frozen=True)
 class Pointer:
     """Where a sweep that was started on this machine lies."""
@@ -27,6 +31,19 @@ class Pointer:
     python: str
     # Seconds since 1970.
     started: float
+
+    def check_there(self) -> None:
+        """Refuse a sweep that cannot be gone on with, since what it needs has been removed or moved.
+
+        Raises:
+            SweepGoneError: Its folder, its working directory or its interpreter is not there.
+        """
+        needed = {"folder": self.folder, "working directory": self.cwd, "Python": Path(self.python)}
+        for what, path in needed.items():
+            if not path.exists():
+                raise SweepGoneError(
+                    f"The {what} of sweep {self.id}, {path}, is not there any more; put it back, or start a new sweep."
+                )
 
 
 def state_directory() -> Path:

@@ -24,6 +24,7 @@ from typing import Any
 from filelock import FileLock, Timeout
 
 from sweeproute import journal
+from sweeproute.pointers import SweepGoneError
 from sweeproute.replay import Phase, Replay
 from sweeproute.selection import DirectionError, maximize
 from sweeproute.store import DEFAULT_EXPERIMENT, DEFAULT_URI, StoreError, absolute, masked, open_store
@@ -221,11 +222,11 @@ def sync(root: Path, uri: str | None = None, experiment: str | None = None) -> S
     Raises:
         TrackingBusyError: Another process is writing this folder's runs.
         StoreError: The store's address was kept without its password.
-        FileNotFoundError: There is no such folder.
+        sweeproute.pointers.SweepGoneError: There is no such folder.
     """
     root = Path(root).absolute()
     if not root.is_dir():
-        raise FileNotFoundError(f"There is no folder {str(root)!r} to sync.")
+        raise SweepGoneError(f"There is no folder {str(root)!r} to sync; the sweep was removed, or moved.")
     uri = None if uri is None else absolute(uri)
     settings = saved_settings(root, uri)
     if settings is None:

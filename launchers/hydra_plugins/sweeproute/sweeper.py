@@ -29,6 +29,7 @@ class SearchSweeper(Sweeper):
         Raises:
             SettingsError: There is no sweep to resume.
         """
+        from hydra.core.override_parser.types import Quote, QuotedString
         from hydra.core.plugins import Plugins
 
         # lazy import: the scan for plugins imports this file on every start of Hydra
@@ -40,7 +41,8 @@ class SearchSweeper(Sweeper):
                 # In place: the callbacks hold this very config, and follow the folder that it names.
                 config.hydra.sweep.dir = str(folder)
                 # Jobs are composed from these, and `${now:}` would name another.
-                config.hydra.overrides.hydra.append(f"hydra.sweep.dir='{folder}'")
+                quoted = QuotedString(str(folder), Quote.single).with_quotes()
+                config.hydra.overrides.hydra.append(f"hydra.sweep.dir={quoted}")
         self.config = config
         self.launcher = Plugins.instance().instantiate_launcher(
             hydra_context=hydra_context, task_function=task_function, config=config
