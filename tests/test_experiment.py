@@ -14,6 +14,7 @@ import pytest
 import synthetic_games
 from small_trial import ROOT, SMALL, compose, composed
 from sweeproute import estimators, experiment, journal
+from sweeproute.betting import BettingError
 from sweeproute.config import ConfigError
 from sweeproute.estimators import ModelError
 from sweeproute.journal import Page
@@ -228,6 +229,7 @@ REFUSED = [
     (["model=xgboost", "+model.params.gpu_id=1"], ModelError, "model.params.gpu_id=1 is outdated"),
     (["model=xgboost", "model.params.tree_method=gpu_hist"], ModelError, "use model.params.tree_method=hist"),
     (["+search_space.axes={model.params.c: [1]}"], ModelError, "model.params.c is no parameter"),
+    (["betting.stake=2"], BettingError, "betting.stake=2.0 is not a fraction of the bankroll"),
     (["validation.window=rollin"], ValidationError, "validation.window=rollin is not known"),
     (["data.last_season=2010"], ValidationError, "first_test_season=2012 is not in the data, which has 2003 to 2010"),
     (["data.last_season=2020"], ValidationError, "selection_seasons=[2012,2022] reaches outside the data"),

@@ -16,6 +16,7 @@ from sweeproute.config import WHERE_AND_HOW, ConfigError, plain
 from sweeproute.journal import Journal
 
 if TYPE_CHECKING:
+    from sweeproute.betting import BettingRule
     from sweeproute.data.dataset import Dataset
     from sweeproute.evaluation import Report
 
@@ -40,6 +41,7 @@ def validate(cfg: DictConfig) -> None:
             `tracking.models` does not know.
         sweeproute.estimators.ModelError: A parameter that the model does not have, a model that cannot be found, or a
             device that is none.
+        sweeproute.betting.BettingError: A betting rule that cannot be.
         sweeproute.validation.ValidationError: Seasons that overlap, or that the league does not have, or a window that
             is none.
     """
@@ -47,6 +49,7 @@ def validate(cfg: DictConfig) -> None:
 
     estimators.check_parameters(cfg.model)
     estimators.check_axes(cfg.model, cfg.search_space.axes)
+    _betting_rule(cfg)
     if cfg.device != "auto":
         estimators.settle_device(cfg.device)
     _check_data(cfg.data)
@@ -105,8 +108,8 @@ def run_trial(cfg: DictConfig) -> dict[str, float]:
     """
     validate(cfg)
     folder = Path(HydraConfig.get().runtime.output_dir)
-    _settle(cfg)
-    with Journal.open(folder, _run_name(cfg.model.type)[:250], {"sweeproute.kind": "trial"}) as journal:
+    settle(cfg)
+    with Journal.open(folder, _run_name(cfg.model.type), {"sweeproute.kind": "trial"}) as journal:
         _pin_seeds(cfg.seed)
         dataset = _load(cfg)
         hashes = fingerprint.hashes(cfg, dataset.hash, _app_folder())
@@ -133,6 +136,12 @@ def _check_data(data: DictConfig) -> None:
         raise ConfigError(f"data.path={data.path} is no file (looked in {path.parent.absolute()}); {cure}")
 
 
+def _betting_rule(cfg: DictConfig) -> "BettingRule":
+    from sweeproute.betting import BettingRule
+
+    return BettingRule(min_edge=cfg.betting.min_edge, stake=cfg.betting.stake)
+
+
 def _app_folder() -> Path:
     """The folder that holds `conf`, from wherever the command was typed."""
     for source in HydraConfig.get().runtime.config_sources if HydraConfig.initialized() else ():
@@ -147,13 +156,12 @@ def _load(cfg: DictConfig) -> "Dataset":
     return data.load(plain(cfg.data))
 
 
-def _settle(cfg: DictConfig) -> None:
-    """Where no launcher has settled them: the device that is there, every core."""
+def settle(cfg: DictConfig) -> None:
+    """Settle in place what no launcher has: the device that is there, every core that this process may use."""
     with open_dict(cfg):
-        if cfg.device == "auto":
-            cfg.device = estimators.settle_device(cfg.device)
+        cfg.device = estimators.settle_device(cfg.device)
         if cfg.threads is None:
-            cfg.threads = os.cpu_count()
+            cfg.threads = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
 
 
 def _run_name(model_type: str) -> str:
@@ -175,7 +183,6 @@ def _pin_seeds(seed: int) -> None:
 
 
 def _evaluate(cfg: DictConfig, dataset: "Dataset", journal: Journal) -> "Report":
-    from sweeproute.betting import BettingRule
     from sweeproute.evaluation import evaluate
     from sweeproute.validation import walk_forward
 
@@ -194,8 +201,7 @@ def _evaluate(cfg: DictConfig, dataset: "Dataset", journal: Journal) -> "Report"
     def on_fold(season: int, metrics: dict[str, float]) -> None:
         journal.metrics(metrics, step=season)
 
-    rule = BettingRule(min_edge=cfg.betting.min_edge, stake=cfg.betting.stake)
-    return evaluate(lambda: estimators.build(cfg.model), dataset, folds, rule, on_fold)
+    return evaluate(lambda: estimators.build(cfg.model), dataset, folds, _betting_rule(cfg), on_fold)
 
 
 def _journal_start(journal: Journal, cfg: DictConfig, dataset: "Dataset", hashes: dict[str, str]) -> None:

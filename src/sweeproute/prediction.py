@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -32,10 +33,11 @@ def predict_upcoming(sweep: str, metric: str, overrides: Sequence[str]) -> tuple
     import pandas as pd
 
     from sweeproute import config, data, estimators, pointers, registry
-    from sweeproute.experiment import validate
+    from sweeproute.experiment import settle, validate
 
     pointer = pointers.find(sweep)
     best = registry.best(sweep, metric)
+    overrides = [_from_here(override) for override in overrides]
     # Relative paths of the configuration are meant from where the sweep was started.
     os.chdir(pointer.cwd)
     config.register()
@@ -43,8 +45,7 @@ def predict_upcoming(sweep: str, metric: str, overrides: Sequence[str]) -> tuple
     with hydra.initialize_config_dir(str(folder), version_base="1.3"):
         cfg = hydra.compose("config", [*best.overrides, *overrides])
     validate(cfg)
-    cfg.device = estimators.settle_device(cfg.device)
-    cfg.threads = cfg.threads or os.cpu_count()
+    settle(cfg)
     dataset = data.load(config.plain(cfg.data))
     games = dataset.unplayed
     if games is None or not len(games.game_id):
@@ -71,3 +72,13 @@ def predict_upcoming(sweep: str, metric: str, overrides: Sequence[str]) -> tuple
         f"fitted on {len(dataset.outcome)} games up to {last}."
     )
     return table, how
+
+
+def _from_here(override: str) -> str:
+    """A table that is named now lies where the person stands now, not where the sweep was started."""
+    from hydra.core.override_parser.types import Quote, QuotedString
+
+    key, _, path = override.partition("=")
+    if key != "data.path" or not Path(path).is_file():
+        return override
+    return f"{key}={QuotedString(str(Path(path).absolute()), Quote.single).with_quotes()}"
