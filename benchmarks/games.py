@@ -24,7 +24,7 @@ SEASONS = (2010, 2020)
 TARGETS = {"glm": (0.688, 0.2200), "xgboost": (0.675, 0.2230)}
 
 
-def composed(model: str, games: Path) -> DictConfig:
+def composed(model: str, games: Path | None) -> DictConfig:
     """What `python train.py model=... data=nfl` would run, on one thread."""
     first, last = SEASONS
     return compose(
@@ -32,7 +32,7 @@ def composed(model: str, games: Path) -> DictConfig:
         [
             f"model={model}",
             "data=nfl",
-            f"data.path={games}",
+            f"data.path={'null' if games is None else games.resolve()}",
             f"validation.first_test_season={first}",
             f"validation.selection_seasons=[{first},{last}]",
             "validation.holdout_seasons=null",
@@ -64,8 +64,10 @@ def score(cfg: DictConfig, point: dict[str, object], dataset: data.Dataset) -> t
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("games", type=Path, help="games.csv of nflverse, with the seasons 1999 to 2020 at least")
-    games = parser.parse_args().games.resolve()
+    parser.add_argument(
+        "games", type=Path, nargs="?", help="games.csv of nflverse, 1999 to 2020 at least; downloaded when left out"
+    )
+    games = parser.parse_args().games
 
     with initialize_config_dir(str(CONF), version_base=None):
         configs = {model: composed(model, games) for model in TARGETS}
