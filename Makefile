@@ -36,7 +36,7 @@ format: $(VENV)/.dev ## rewrite the code in the project's format
 	$(BIN)/ruff check --fix
 	$(BIN)/ruff format
 
-bench: $(VENV)/.dev ## measure the figures that the README states
+bench: $(VENV)/.dev ## measure the figures that the README states (the closed lid takes 10 min)
 	@set -e; for script in benchmarks/[!_]*.py; do echo "$$script"; $(BIN)/python "$$script"; done
 
 constraints: $(VENV)/.pip ## resolve pyproject.toml anew and rewrite the pins

@@ -216,7 +216,7 @@ def test_this_machine_is_not_believed_to_have_what_it_has_not():
 
 def test_the_local_backends_number_of_jobs_limits_slots():
     conf = RoutedLauncherConf(platforms={"here": HERE | {"max_concurrent_jobs": 4}})
-    conf.joblib.n_jobs = 2
+    conf.joblib["n_jobs"] = 2
     found = read(conf, master_of())
     assert (found.platforms["here"].slots, found.platforms["here"].threads) == (2, 4)
 

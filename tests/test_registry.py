@@ -190,7 +190,7 @@ def test_a_sweep_in_which_nothing_can_win_says_what_is_there(uri, either, state,
     with pytest.raises(RegistryError, match=r"No trial of sweep sweep_none .*sweeproute sync sweep_none"):
         best("last", uri=uri)
     sync(sweep.root, uri=uri)
-    with pytest.raises(RegistryError, match="can be the best by auc: 1 FAILED, 1 RUNNING"):
+    with pytest.raises(RegistryError, match="can be the best by auc: 1 FAILED, 1 KILLED"):
         best("last", uri=uri)
 
 

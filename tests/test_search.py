@@ -182,7 +182,8 @@ def test_over_a_launcher_that_keeps_no_records_nothing_can_be_resumed(sweep_of, 
 @pytest.mark.parametrize(
     ("metric", "direction", "expected"),
     [
-        (None, None, "maximize"),
+        (None, None, None),
+        ("val_loss", None, None),
         ("auc", None, "maximize"),
         ("roi", None, "maximize"),
         ("brier", None, "minimize"),

@@ -209,6 +209,12 @@ def test_a_job_that_raises_fails_alone_and_the_last_lines_say_why(app: App) -> N
     assert app.record()["state"] == "FAILED"
 
 
+def test_a_job_that_raises_is_tried_again_where_that_is_asked_for(app: App) -> None:
+    app.sweep("x=1", "raises=[1]", "hydra.launcher.retry_user_errors=true", "hydra.launcher.max_attempts=2", code=1)
+    assert len(app.launches(0)) >= 2
+    assert app.ran()["1"] == len(app.launches(0))
+
+
 def test_a_value_that_json_cannot_hold_leaves_the_job_finished(app: App) -> None:
     app.sweep("x=0,1", "odd=[1]")
     record = app.launch(1)
@@ -365,3 +371,10 @@ def test_a_full_disk_is_one_sentence_and_resume_goes_on(app: App) -> None:
     blocker.rmdir()
     app.sweep("x=range(4)", "wait=[2,3]", "hydra.sweeper.resume=true")
     assert all(app.launches(job)[-1]["state"] == "FINISHED" for job in range(4))
+
+
+def test_it_does_not_matter_in_which_order_hydra_scans_the_plugins(app: App) -> None:
+    # As under `mlflow run`: our folder stands before the one that the other plugins are installed in.
+    app.environment["PYTHONPATH"] = str(Path(__file__).parents[1] / "launchers")
+    app.sweep("x=1,2", "hydra.launcher.joblib.n_jobs=1")
+    assert [app.launch(job)["state"] for job in range(2)] == ["FINISHED", "FINISHED"]

@@ -185,7 +185,9 @@ def test_jobs_of_another_launcher_are_found_by_their_journals(uri, tmp_path):
 
 def test_a_resumed_sweep_goes_on_in_the_runs_that_are_there(uri, sweep):
     Journal.open(sweep.start(0), "cut").metrics({"auc": 0.5})
-    assert sync(sweep.root, uri=uri).written == 0
+    # Nobody holds the sweep's lock: its coordinator is dead, and so is what it ran.
+    assert sync(sweep.root, uri=uri).written == 1
+    assert states(uri) == {"0": "KILLED"}
     sweep.change(sweep.root / "0", state="KILLED", ended_at=time.time())
     sweep.run(0, 2, auc=0.7)
     sweep.save(state="FINISHED", ended=time.time())

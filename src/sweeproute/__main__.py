@@ -14,7 +14,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     # lazy import: --help answers before Hydra is there
     from sweeproute.errors import command
 
-    command(lambda: asked.run(asked))
+    command(lambda: asked.run(asked), through_hydra=False)
 
 
 def _parser() -> argparse.ArgumentParser:

@@ -36,7 +36,7 @@ _OF_VALUES = (MissingMandatoryValue, InterpolationResolutionError, UnsupportedIn
 _PARAMETERS = "model.params."
 
 
-def command(main: Callable[[], Any]) -> NoReturn:
+def command(main: Callable[[], Any], through_hydra: bool = True) -> NoReturn:
     """Run a command, and end the process as it ended.
 
     A mistake of the person's is said in sentences on standard error, with exit code 1. Whatever else is raised is an
@@ -44,10 +44,12 @@ def command(main: Callable[[], Any]) -> NoReturn:
 
     Args:
         main: The command; a function that Hydra has decorated, for one.
+        through_hydra: Whether it is such a function.
     """
-    # Hydra would print and exit by itself; with this it lets the exception through.
     asked = os.environ.get("HYDRA_FULL_ERROR")
-    os.environ["HYDRA_FULL_ERROR"] = "1"
+    if through_hydra:
+        # Hydra would print and exit by itself; with this it lets the exception through.
+        os.environ["HYDRA_FULL_ERROR"] = "1"
     try:
         main()
     except KeyboardInterrupt:

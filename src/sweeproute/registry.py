@@ -3,6 +3,7 @@
 import difflib
 import json
 import os
+import re
 import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -263,10 +264,18 @@ def _warnings(answer: Answer) -> tuple[str, ...]:
     if answer.other_device is not None and answer.run is not None:
         own = answer.run.tags.get(answer.run.device_tag, "not recorded")
         said.append(
-            f"The runs were made on different classes of device ({own}; {answer.other_device}); their last digits do "
-            f"not compare."
+            f"The runs were made on different classes of device ({_difference(own, answer.other_device)}); their last "
+            "digits do not compare."
         )
     return tuple(said)
+
+
+def _difference(own: str, other: str) -> str:
+    """Where two classes of device differ, part by part."""
+    mine, theirs = re.split("[;,]", own), re.split("[;,]", other)
+    if len(mine) != len(theirs):
+        return f"{own}; {other}"
+    return ", ".join(f"{a} and {b}" for a, b in zip(mine, theirs, strict=True) if a != b)
 
 
 def _nearest(name: str, known: list[str]) -> str:

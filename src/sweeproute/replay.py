@@ -325,7 +325,7 @@ def _end(record: Record | None, journalled: _Progress, superseded: bool, phase: 
         return "KILLED", journalled.ended_ms
     if journalled.status is not None and (record is None or phase is not Phase.FOLLOWING):
         return journalled.status, journalled.ended_ms
-    if record is None and phase is Phase.OVER:
+    if phase is Phase.OVER:
         return "KILLED", None
     return None, None
 

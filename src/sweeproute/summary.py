@@ -78,6 +78,8 @@ def _counts(record: dict[str, object] | None, outcomes: list[Outcome]) -> str:
     said = {"FINISHED": "finished", "FAILED": "failed", "KILLED": "stopped", "LOST": "lost", "RUNNING": "unfinished"}
     total = (record or {}).get("total") or len(outcomes)
     parts = [f"{counts[state]} {word}" for state, word in said.items() if state in counts]
+    if isinstance(total, int) and total > len(outcomes):
+        parts.append(f"{total - len(outcomes)} not started")
     name = f"Sweep {record['id']}" if record is not None else "Sweep"
     if record is not None and record.get("name"):
         name += f" ({record['name']})"

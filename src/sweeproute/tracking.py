@@ -181,7 +181,9 @@ class Tracker:
         try:
             if chosen is not None and self._settings.models == "best":
                 self._replay.write_model(chosen.attempt)
-            if state not in ENDED:
+            if state == "RUNNING":
+                state = "KILLED"  # its coordinator died
+            elif state not in ENDED:
                 state = "FAILED" if any(outcome.state in ("FAILED", "LOST") for outcome in outcomes) else "FINISHED"
             ended = (sweep or {}).get("ended")
             result = _result(outcomes, chosen, metric, self._replay.link(chosen.attempt) if chosen else None)
@@ -236,13 +238,25 @@ def sync(root: Path, uri: str | None = None, experiment: str | None = None) -> S
     own(root, LOCK).parent.mkdir(parents=True, exist_ok=True)
     try:
         with FileLock(own(root, LOCK), timeout=_BUSY_S):
-            ended = (sweep_record(root) or {}).get("state") in ENDED
-            return Tracker(root, settings).drain(Phase.OVER if ended else Phase.LEAVING)
+            over = (sweep_record(root) or {}).get("state") in ENDED or _is_abandoned(root)
+            return Tracker(root, settings).drain(Phase.OVER if over else Phase.LEAVING)
     except Timeout:
         raise TrackingBusyError(
             f"Another process is writing the runs of {str(root)!r} right now; they appear by themselves. Try again "
             f"when it has ended."
         ) from None
+
+
+def _is_abandoned(root: Path) -> bool:
+    """Whether a sweep's coordinator is dead: it held this lock, and its workers died with it."""
+    if sweep_record(root) is None:
+        return False
+    lock = FileLock(own(root, "lock"))
+    try:
+        with lock.acquire(timeout=0):
+            return True
+    except Timeout:
+        return False
 
 
 def _result(outcomes: Sequence[Outcome], chosen: Outcome | None, metric: str, link: str | None) -> str:

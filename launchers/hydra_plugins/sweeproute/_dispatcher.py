@@ -5,7 +5,7 @@ import signal
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -98,8 +98,8 @@ class Dispatcher:
             with _terminated_as_interrupt():
                 while not self._scheduler.done():
                     self._step()
-        except KeyboardInterrupt:
-            self._stop()
+        except BaseException as error:
+            self._stop("stopped by the person" if isinstance(error, KeyboardInterrupt) else "the coordinator failed")
             raise
         finally:
             self._view.update(self._state(time.monotonic()))
@@ -249,14 +249,18 @@ class Dispatcher:
         model = dict(job.job_class.fields).get("model_type")
         return self._durations.expected(job.overrides, model, platform)
 
-    def _stop(self) -> None:
+    def _stop(self, why: str) -> None:
         """End what runs, in order, and leave records that the next start understands."""
+        with suppress(OSError):  # a full disk may be what stopped us
+            while not self._events.empty():  # done already, and only not recorded yet
+                self._ended(self._events.get())
         for (platform, slot), attempt in self._running.items():
             self._backends[platform].cancel(slot)
-            error = {"class": "killed", "type": "", "message": "stopped by the person", "traceback": ""}
+            error = {"class": "killed", "type": "", "message": why, "traceback": ""}
             launch = attempt.launch | {"state": "KILLED", "current": True, "ended_at": time.time(), "error": error}
             launch["run_s"] = launch["ended_at"] - launch["started_at"]
-            self._sweep.record_job(attempt.folder, launch)
+            with suppress(OSError):
+                self._sweep.record_job(attempt.folder, launch)
         self._running.clear()
 
 

@@ -42,7 +42,7 @@ class JoblibBackend:
         self._kills_before: dict[int, int] = {}
         self._payload = ""
         # A worker that grew is replaced by loky between jobs; that is its business, not news.
-        warnings.filterwarnings("ignore", message="A worker stopped while some jobs were given")
+        warnings.filterwarnings("ignore", message="A worker (stopped while some jobs were given|was restarted)")
 
     def start(self, payload: str, base: str, preload: str | None, settled: tuple[Override, ...]) -> None:
         """See Backend."""

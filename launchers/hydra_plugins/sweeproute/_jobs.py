@@ -55,6 +55,11 @@ class Jobs:
         self._sweep = sweep
         self._states = {state.name: state for state in registry.states()}
         self._validate = hook("validate", settings.validate)
+        if settings.preload is not None and "." not in settings.preload:
+            raise SettingsError(
+                f"hydra.launcher.preload is {settings.preload!r}. "
+                "It names a function by its dotted path: package.module.function."
+            )
         hook("identity", settings.identity)
         self._referring: dict[str, bool] = {}
         self._subdirs: dict[str, str] = {}

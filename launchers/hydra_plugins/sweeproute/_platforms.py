@@ -4,7 +4,7 @@ import os
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
-from typing import Any, cast
+from typing import TYPE_CHECKING, Any, cast
 
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import ConfigAttributeError, ConfigKeyError, OmegaConfBaseException
@@ -14,6 +14,9 @@ from ._backend import Platform
 from ._errors import SettingsError, nearest_first
 from ._policy import Overflow, Policy, Rule
 from .config import PlatformConf, RoutedLauncherConf, SpecsConf
+
+if TYPE_CHECKING:
+    from hydra_plugins.hydra_joblib_launcher.config import JobLibLauncherConf
 
 # What the policy reads of a job beside the fields that rules match on, with the type of each.
 ADMISSION = {"priority": int, "memory_gb": float, "gpu_memory_gb": float, "minutes": float}
@@ -78,6 +81,15 @@ class Registry:
         ]
 
 
+def local_settings(conf: RoutedLauncherConf) -> "JobLibLauncherConf":
+    """The local backend's settings, as an object of hydra-joblib-launcher's own class."""
+    from hydra_plugins.hydra_joblib_launcher.config import JobLibLauncherConf
+
+    settings = OmegaConf.to_object(OmegaConf.merge(OmegaConf.structured(JobLibLauncherConf), conf.joblib))
+    assert isinstance(settings, JobLibLauncherConf)
+    return settings
+
+
 def read(conf: RoutedLauncherConf, master: DictConfig) -> Registry:
     """Read the launcher's settings.
 
@@ -109,8 +121,8 @@ def read(conf: RoutedLauncherConf, master: DictConfig) -> Registry:
         if entry.backend == "joblib":
             here = _cores_here()
             cores = min(cores or here, here)
-            if conf.joblib.n_jobs > 0:
-                slots = min(slots, conf.joblib.n_jobs)
+            if (n_jobs := local_settings(conf).n_jobs) > 0:
+                slots = min(slots, n_jobs)
             if slots > cores:
                 notes.append(f"{name} has {cores} cores here: {cores} of its {slots} slots are used.")
                 slots = cores

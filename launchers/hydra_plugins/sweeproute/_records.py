@@ -88,7 +88,8 @@ class SweepFolder:
     Attributes:
         folder: Absolute path of the sweep's folder.
         record: What `sweep.json` holds.
-        launches: The newest launch record of each job that this folder already had, by job number.
+        launches: The newest launch record of each job, by job number.
+        failed: Whether a job failed that has no launch record, since another launcher ran it.
     """
 
     def __init__(self, folder: Path, record: dict[str, Any], *, keep: bool = False) -> None:
@@ -114,6 +115,7 @@ class SweepFolder:
                 f"The sweep in {self.folder} is being run by process {owner}. Wait for it or stop it, then try again."
             ) from None
         self.launches: dict[int, dict[str, Any]] = {}
+        self.failed = False
         self._attempts: dict[int, list[Path]] = {}
         self._owners: dict[Path, int] = {}
         if keep:
@@ -209,7 +211,7 @@ class SweepFolder:
 
     def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
         """Write how the sweep ended, then let go of the folder."""
-        failed = any(launch["state"] != "FINISHED" for launch in self.launches.values())
+        failed = self.failed or any(launch["state"] != "FINISHED" for launch in self.launches.values())
         state = "KILLED" if kind is KeyboardInterrupt else "FAILED" if kind or failed else "FINISHED"
         self.record |= {"state": state, "ended": time.time()}
         if kind is not None and issubclass(kind, SettingsError) and not self._attempts:

@@ -22,7 +22,7 @@ from ._errors import SettingsError
 from ._hydra_versions import allowed_targets
 from ._jobs import Jobs
 from ._live import open_view
-from ._platforms import read
+from ._platforms import local_settings, read
 from ._policy import Decision
 from ._records import SweepFolder, read_history
 from ._returns import RoutedReturn
@@ -101,6 +101,7 @@ class Route:
                 points,
                 rng=random.Random(0),
                 max_attempts=self._settings.max_attempts,
+                retry_user_errors=self._settings.retry_user_errors,
             )
             view = open_view(sys.stdout)
             for note in self._registry.notes:
@@ -126,7 +127,7 @@ class Route:
         backends: dict[str, Backend] = {}
         for name, platform in self._registry.platforms.items():
             if name not in self._registry.unavailable:
-                backends[name] = JoblibBackend(platform, self._settings.joblib, events)
+                backends[name] = JoblibBackend(platform, local_settings(self._settings), events)
                 settled = self._jobs.settle(base.config(), name).overrides
                 backends[name].start(str(path), self._jobs.path(base), self._settings.preload, settled)
         return backends

@@ -24,8 +24,10 @@ from .config import SearchSweeperConf
 SAMPLERS = ("grid",)
 RESUME = ("false", "true", "keep", "rerun")
 DIRECTIONS = ("maximize", "minimize")
-# Metrics of which less is better; any other is maximised.
-_LESS_IS_BETTER = ("brier", "log_loss", "ece", "loss", "error", "rmse", "mae")
+# Of the metrics whose better side is plain; for any other a person says it, or it stays open.
+_DIRECTIONS = {"auc": "maximize", "roi": "maximize", "accuracy": "maximize"} | dict.fromkeys(
+    ("brier", "log_loss", "ece", "loss", "error", "rmse", "mae"), "minimize"
+)
 
 
 def resume_folder(resume: Any, config: DictConfig) -> Path | None:
@@ -102,14 +104,13 @@ class Search:
         check = hook("validate", self._launcher.settings.validate) if self._streams else None
         listed = grid_points(arguments, settings.params or {}, self._composer, settings.space, check)
         metric = settings.metric
-        direction = settings.direction or ("minimize" if metric in _LESS_IS_BETTER else "maximize")
+        direction = settings.direction or _DIRECTIONS.get(str(metric))
         record = sweep_record(
             self._config, settings.id, name=settings.name, note=settings.note, metric=metric, direction=direction
         )
-        sweep = SweepFolder.open(folder, record | {"total": len(listed)}, keep=self._resumed)
-        OmegaConf.save(self._config, sweep.folder / "multirun.yaml")
         try:
-            with sweep:
+            with SweepFolder.open(folder, record | {"total": len(listed)}, keep=self._resumed) as sweep:
+                OmegaConf.save(self._config, sweep.folder / "multirun.yaml")
                 batches = self._stream(listed, sweep) if self._streams else self._launch(listed, sweep)
         except KeyboardInterrupt:
             tell_end(self._context.callbacks, self._config)
@@ -117,7 +118,7 @@ class Search:
         except OSError as error:
             # A full disk, a folder that is gone: what has finished is on record.
             raise SweepError(
-                f"The sweep stopped: {error.strerror or error} ({error.filename or sweep.folder}). "
+                f"The sweep stopped: {error.strerror or error} ({error.filename or folder}). "
                 "What has finished is kept; once this is mended, resume=true goes on."
             ) from error
         failed = [r for batch in batches for r in batch if r.status != JobStatus.COMPLETED]
@@ -188,6 +189,7 @@ class Search:
                     line = {"job": number, "attempt": 1, "folder": str(one.hydra_cfg.hydra.runtime.output_dir)}
                     append_line(sweep.ours / "jobs.jsonl", line)
             batches.append(returns)
+            sweep.failed = sweep.failed or any(one.status != JobStatus.COMPLETED for one in returns)
         return batches
 
     def _batches(self, numbers: list[int]) -> Iterator[list[int]]:
@@ -196,13 +198,16 @@ class Search:
 
 
 def _failures(failed: Sequence[JobReturn], total: int, sweep: SweepFolder) -> str:
-    lines = []
+    """Which jobs failed, and why: what fails for one reason is said once."""
+    reasons: dict[str, list[str]] = {}
     for one in failed:
         error = one._return_value
         message = headline(getattr(error, "message", str(error))) or type(error).__name__
-        lines.append(f"  {' '.join(one.overrides or ())}: {message}")
-    return (
-        f"{len(failed)} of {total} jobs failed:\n"
-        + "\n".join(lines)
-        + f"\nTheir logs lie under {sweep.folder}. The rest is done; resume=true runs these again."
-    )
+        reasons.setdefault(message, []).append(" ".join(one.overrides or ()))
+    lines = [
+        f"  {jobs[0]}{f' and {len(jobs) - 1} more' if len(jobs) > 1 else ''}: {message}"
+        for message, jobs in reasons.items()
+    ]
+    done = "The rest is done; " if len(failed) < total else ""
+    lines = [f"{len(failed)} of {total} jobs failed:", *lines]
+    return "\n".join([*lines, f"Their logs lie under {sweep.folder}. {done}resume=true runs these again."])

@@ -4,7 +4,6 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from hydra.core.config_store import ConfigStore
-from hydra_plugins.hydra_joblib_launcher.config import JobLibLauncherConf
 
 
 @dataclass
@@ -71,6 +70,8 @@ class RoutedLauncherConf:
     overflow: str = "when_faster"
     # Attempts at a job whose machine or worker failed.
     max_attempts: int = 3
+    # Whether a job whose task raised is tried again, too.
+    retry_user_errors: bool = False
     # Key of the app's config for each thing that rules and admission read: platform, priority, memory_gb,
     # gpu_memory_gb, minutes, and whatever rules match on.
     fields: dict[str, str] = field(default_factory=dict)
@@ -86,7 +87,8 @@ class RoutedLauncherConf:
     # Run one job in this process, so that a debugger stops in it.
     debug: bool = False
     # The local backend's, of hydra-joblib-launcher's own class: n_jobs (-1: the platform's slots), temp_folder.
-    joblib: JobLibLauncherConf = field(default_factory=JobLibLauncherConf)
+    # Kept as a mapping: Hydra's scan may run that plugin's module after this one, and then its class is another.
+    joblib: dict[str, Any] = field(default_factory=lambda: {"n_jobs": -1, "temp_folder": None})
 
 
 @dataclass
