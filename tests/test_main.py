@@ -15,8 +15,10 @@ import pytest
 
 from handmade_sweep import fresh_store
 from small_trial import ONE_SLOT, ROOT, SMALL, end, start
-from sweeproute import __main__, registry
+from sweeproute import __main__, pointers, registry
 from sweeproute.data import load_games
+from sweeproute.store import connect
+from sweeproute.tracking_status import saved_settings
 
 pytestmark = pytest.mark.spawn
 
@@ -175,6 +177,29 @@ def test_predict_without_a_game_to_come_says_what_to_name(sweeproute: Run, home:
     assert code == 1
     assert "has no game to come" in complaint
     assert "sweeproute predict data=nfl data.path=games.csv" in complaint
+
+
+def test_predict_uses_a_registered_model_as_it_is(sweeproute: Run, home: Path) -> None:
+    found = registry.best("last")
+    client = connect(saved_settings(pointers.find("last").folder).uri)
+    client.create_registered_model("nfl-win")
+    client.create_model_version("nfl-win", f"{found.artifact_uri}/model", found.run_id)
+    client.set_registered_model_alias("nfl-win", "champion", "1")
+    code, said, how = sweeproute("predict", "--csv", "--model", "nfl-win@champion")
+    assert code == 0, how
+    (home / "registered.csv").write_text(said)
+    registered = pd.read_csv(home / "registered.csv")
+    assert len(registered) >= 1
+    assert registered.probability.between(0, 1).all()
+    assert "nfl-win version 1" in how
+    for wrong, sentence in (
+        ("nfl-win@chalenger", "There is no registered model 'nfl-win@chalenger'"),
+        ("nfl-wim/1", "Registered, nearest match first: nfl-win"),
+        ("nfl-win", "Say which version"),
+    ):
+        code, _, complaint = sweeproute("predict", "--model", wrong)
+        assert code == 1
+        assert sentence in complaint
 
 
 def test_predictions_are_loaded_without_a_word(

@@ -52,6 +52,7 @@ def _parser() -> argparse.ArgumentParser:
     predict = commands.add_parser("predict", help="probabilities of the games that are not played yet")
     predict.add_argument("--sweep", default="last", help="whose best configuration predicts (default: %(default)s)")
     predict.add_argument("--metric", default="auc", help="what decides which is the best (default: %(default)s)")
+    predict.add_argument("--model", help="a registered model instead, as it is: NAME@ALIAS or NAME/VERSION")
     predict.add_argument("--csv", action="store_true", help="comma-separated values instead of a table")
     predict.add_argument("overrides", nargs="*", metavar="OVERRIDE", help="as in data.path=games.csv")
     predict.set_defaults(run=_predict)
@@ -115,7 +116,7 @@ def _sync(asked: argparse.Namespace) -> None:
 def _predict(asked: argparse.Namespace) -> None:
     from sweeproute.prediction import predict_upcoming
 
-    table, how = predict_upcoming(asked.sweep, asked.metric, asked.overrides)
+    table, how = predict_upcoming(asked.sweep, asked.metric, asked.overrides, asked.model)
     print(table.to_csv(index=False) if asked.csv else table.to_string(index=False))
     print(how, file=sys.stderr)
 

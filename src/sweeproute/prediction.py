@@ -1,77 +1,106 @@
-"""Predicts games that are not played yet, with the best configuration of a sweep."""
+"""Predicts games that are not played yet, with the best configuration of a sweep or with a registered model."""
 
 import os
+import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     import pandas as pd
+    from omegaconf import DictConfig
+
+    from sweeproute.data import Dataset, Upcoming
+    from sweeproute.pointers import Pointer
 
 
 class PredictionError(LookupError):
     """There is nothing to predict."""
 
 
-def predict_upcoming(sweep: str, metric: str, overrides: Sequence[str]) -> tuple["pd.DataFrame", str]:
-    """Fit the best configuration of a sweep on every game that has been played, and predict those that have not.
+def predict_upcoming(
+    sweep: str, metric: str, overrides: Sequence[str], model: str | None = None
+) -> tuple["pd.DataFrame", str]:
+    """Predict the games that have not been played.
+
+    By the best configuration of a sweep, fitted on every game that has been played; or by a registered model as it is.
 
     Args:
-        sweep: Its id, its name, or `last`.
+        sweep: Its id, its name, or `last`; where a model is named, it only says from which folder it was started.
         metric: What decides which configuration is the best.
         overrides: More overrides, such as the path of a newer games table.
+        model: NAME@ALIAS or NAME/VERSION of a registered model; None for the best configuration.
 
     Returns:
         One row a game: game_id, season, kickoff, probability (of a home win), odds_home and odds_away (decimal, where
         the source has them); with it, in a sentence, what predicted.
 
     Raises:
-        PredictionError: The data has no game to come.
-        sweeproute.registry.RegistryError: The sweep has no run that could win.
+        PredictionError: The data has no game to come, or other features than the registered model knows.
+        sweeproute.registry.RegistryError: The sweep has no run that could win, or there is no such model.
     """
-    import hydra
     import pandas as pd
 
-    from sweeproute import config, data, estimators, pointers, registry
-    from sweeproute.experiment import settle, validate
+    from sweeproute import estimators, pointers, registry
 
     pointer = pointers.find(sweep)
-    best = registry.best(sweep, metric)
     overrides = [_from_here(override) for override in overrides]
-    # Relative paths of the configuration are meant from where the sweep was started.
-    os.chdir(pointer.cwd)
-    config.register()
-    folder = (pointer.cwd / pointer.argv[0]).resolve().parent / "conf"
-    with hydra.initialize_config_dir(str(folder), version_base="1.3"):
-        cfg = hydra.compose("config", [*best.overrides, *overrides])
-    validate(cfg)
-    settle(cfg)
-    dataset = data.load(config.plain(cfg.data))
-    games = dataset.unplayed
-    if games is None or not len(games.game_id):
-        raise PredictionError(
-            f"The data ({dataset.name}) has no game to come: all {len(dataset.outcome)} have a result. Name a newer "
-            "table, one with games whose scores are still empty: sweeproute predict data=nfl data.path=games.csv"
+    if model is not None:
+        with tempfile.TemporaryDirectory() as folder:
+            found = registry.registered(model, Path(folder))
+            dataset, games, cfg = _compose(pointer, [*found.overrides, *overrides])
+            if found.features_hash != dataset.feature_hash:
+                raise PredictionError(
+                    f"{found.name} version {found.version} was fitted on other features than this data has "
+                    f"({dataset.features.shape[1]} of them). Name the data that it was fitted on: data=..."
+                )
+            estimator = estimators.load(found.files)
+        how = f"{found.name} version {found.version} ({cfg.model.type} of run {found.run_id}), as it was registered."
+    else:
+        best = registry.best(sweep, metric)
+        dataset, games, cfg = _compose(pointer, [*best.overrides, *overrides])
+        estimator = estimators.build(cfg.model)
+        estimator.fit(dataset.features.to_numpy(), dataset.outcome)
+        estimators.predict_on_one_thread(estimator)
+        how = (
+            f"{cfg.model.type} with {' '.join(best.overrides)} (best {metric} of {best.sweep}: {best.value:.4f}), "
+            f"fitted on {len(dataset.outcome)} games up to {pd.Timestamp(dataset.kickoff[-1]).date()}."
         )
-    model = estimators.build(cfg.model)
-    model.fit(dataset.features.to_numpy(), dataset.outcome)
-    estimators.predict_on_one_thread(model)
     table = pd.DataFrame(
         {
             "game_id": games.game_id,
             "season": games.season,
             "kickoff": games.kickoff,
-            "probability": model.predict_proba(games.features.to_numpy())[:, 1],
+            "probability": estimator.predict_proba(games.features.to_numpy())[:, 1],
         }
     )
     if games.odds is not None:
         table[["odds_home", "odds_away"]] = games.odds
-    last = pd.Timestamp(dataset.kickoff[-1]).date()
-    how = (
-        f"{cfg.model.type} with {' '.join(best.overrides)} (best {metric} of {best.sweep}: {best.value:.4f}), "
-        f"fitted on {len(dataset.outcome)} games up to {last}."
-    )
     return table, how
+
+
+def _compose(pointer: "Pointer", overrides: Sequence[str]) -> "tuple[Dataset, Upcoming, DictConfig]":
+    """The data that a trial's overrides name, its games to come, and the trial's config."""
+    import hydra
+
+    from sweeproute import config, data
+    from sweeproute.experiment import settle, validate
+
+    # Relative paths of the configuration are meant from where the sweep was started.
+    os.chdir(pointer.cwd)
+    config.register()
+    folder = (pointer.cwd / pointer.argv[0]).resolve().parent / "conf"
+    with hydra.initialize_config_dir(str(folder), version_base="1.3"):
+        cfg = hydra.compose("config", list(overrides))
+    validate(cfg)
+    settle(cfg)
+    dataset = data.load(config.plain(cfg.data))
+    if dataset.unplayed is None or not len(dataset.unplayed.game_id):
+        raise PredictionError(
+            f"The data ({dataset.name}) has no game to come: all {len(dataset.outcome)} have a result. Name a newer "
+            "table, one with games whose scores are still empty: sweeproute predict data=nfl data.path=games.csv"
+        )
+    return dataset, dataset.unplayed, cfg
 
 
 def _from_here(override: str) -> str:

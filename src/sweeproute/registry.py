@@ -7,6 +7,7 @@ import re
 import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from sweeproute import pointers
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
 PREDICTIONS = "predictions.parquet"
+MODEL = "model"
 
 
 class RegistryError(LookupError):
@@ -188,6 +190,74 @@ def predictions(run_id: str, uri: str | None = None) -> "pd.DataFrame":
         )
     with tempfile.TemporaryDirectory() as folder:
         return pd.read_parquet(client.download_artifacts(run_id, PREDICTIONS, folder))
+
+
+@dataclass(frozen=True)
+class RegisteredModel:
+    """A version of a registered model, and the trial that it came from."""
+
+    name: str
+    version: str
+    run_id: str
+    # The overrides that reproduce its trial.
+    overrides: tuple[str, ...]
+    # Hash of the ordered names of the features that it was fitted on.
+    features_hash: str | None
+    # Where its files were downloaded to, for `sweeproute.estimators.load`.
+    files: Path
+
+
+def registered(model: str, into: Path, uri: str | None = None) -> RegisteredModel:
+    """Download a registered model that was made from a trial's fitted model.
+
+    Args:
+        model: NAME@ALIAS or NAME/VERSION, with or without `models:/` in front.
+        into: A folder to download to.
+        uri: The tracking store; see `predictions`.
+
+    Returns:
+        The model; its files are in formats that are data, nothing of them is unpickled.
+
+    Raises:
+        RegistryError: No such model, or one whose trial kept no fitted model.
+    """
+    from mlflow.exceptions import MlflowException
+
+    from sweeproute.runs_api import ApiRuns
+
+    newest = pointers.LAST if pointers.pointers() and not os.environ.get("MLFLOW_TRACKING_URI") else None
+    _, uri = _locate(newest, uri)
+    client = ApiRuns(uri).client
+    wanted = model.removeprefix("models:/")
+    try:
+        if "@" in wanted:
+            version = client.get_model_version_by_alias(*wanted.rsplit("@", 1))
+        elif "/" in wanted:
+            version = client.get_model_version(*wanted.rsplit("/", 1))
+        else:
+            raise RegistryError(f"Say which version of {wanted!r}: {wanted}@ALIAS or {wanted}/VERSION.")
+        run_id = str(version.run_id or "")
+        run = client.get_run(run_id)
+    except MlflowException as error:
+        known = [found.name for found in client.search_registered_models()]
+        raise RegistryError(
+            f"There is no registered model {wanted!r} in {masked(uri)} ({str(error).splitlines()[0]}). "
+            f"Registered, nearest match first: {_nearest(wanted.split('@')[0].split('/')[0], known) or 'none'}."
+        ) from None
+    if MODEL not in {artifact.path for artifact in client.list_artifacts(run_id)}:
+        raise RegistryError(
+            f"The trial of {version.name} version {version.version} kept no fitted model; run its sweep with "
+            "tracking.models=all, and register one that did."
+        )
+    tags = run.data.tags
+    return RegisteredModel(
+        name=version.name,
+        version=str(version.version),
+        run_id=run_id,
+        overrides=tuple(json.loads(tags.get("sweeproute.overrides", "[]"))),
+        features_hash=tags.get("sweeproute.features_hash"),
+        files=Path(client.download_artifacts(run_id, MODEL, str(into))),
+    )
 
 
 def _locate(sweep: str | None, uri: str | None) -> tuple[pointers.Pointer | None, str]:
