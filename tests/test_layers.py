@@ -38,7 +38,7 @@ LAYERS = {
         ["_policy", "_occupancy", "_retry"],
         ["_admission", "_durations"],
         ["_worker"],
-        ["_compose", "_grid", "_files", "_values", "_returns", "_records", "_job_log", "_references"],
+        ["_compose", "_grid", "_files", "_values", "_returns", "_records", "_job_log", "_references", "_code"],
         ["config"],
         ["_errors", "_hydra_versions"],
     ],

@@ -378,3 +378,14 @@ def test_it_does_not_matter_in_which_order_hydra_scans_the_plugins(app: App) -> 
     app.environment["PYTHONPATH"] = str(Path(__file__).parents[1] / "launchers")
     app.sweep("x=1,2", "hydra.launcher.joblib.n_jobs=1")
     assert [app.launch(job)["state"] for job in range(2)] == ["FINISHED", "FINISHED"]
+
+
+def test_resume_asks_when_the_apps_code_has_changed(app: App) -> None:
+    app.sweep("x=1,2", "raises=[2]", code=1)
+    with (app.folder / "app.py").open("a") as code:
+        code.write("# another version\n")
+    output = app.sweep("x=1,2", "raises=[2]", "hydra.sweeper.resume=true", code=1)
+    assert "this has changed: code_hash" in output
+    assert app.ran() == Counter({"1": 1, "2": 1})
+    app.sweep("x=1,2", "raises=[2]", "hydra.sweeper.resume=keep", code=1)
+    assert app.ran() == Counter({"1": 1, "2": 2})

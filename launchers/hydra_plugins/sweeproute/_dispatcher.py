@@ -187,7 +187,7 @@ class Dispatcher:
             outcome = Outcome("FAILED", event.error_class, event.message)
         else:
             answer = event.answer
-            launch |= {"run_s": answer["run_s"], "identity": answer.get("identity")}
+            launch |= {"run_s": answer["run_s"], "identity": answer.get("identity") or launch["identity"]}
             if answer["status"] == "COMPLETED":
                 launch |= {"state": "FINISHED", "value": answer["value"], "unfit": answer["unfit"]}
                 outcome = Outcome("FINISHED", None, "")

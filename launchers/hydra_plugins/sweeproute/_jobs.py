@@ -10,6 +10,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from . import _worker
 from ._admission import JobClass
+from ._code import default_identity
 from ._compose import Base, Composer, Point, build, parse, without_hydra
 from ._dispatcher import Attempt
 from ._errors import SettingsError
@@ -61,6 +62,8 @@ class Jobs:
                 "It names a function by its dotted path: package.module.function."
             )
         hook("identity", settings.identity)
+        # An app's own hook is asked where the job runs: it may have to load the data.
+        self._identity = None if settings.identity else default_identity()
         self._referring: dict[str, bool] = {}
         self._subdirs: dict[str, str] = {}
         self._settled_of: dict[tuple[str, str], Settled] = {}
@@ -198,7 +201,7 @@ class Jobs:
             "device": settled.device,
             "value": None,
             "error": None,
-            "identity": None,
+            "identity": self._identity,
         }
         message = _worker.Message(
             base=self.path(base),

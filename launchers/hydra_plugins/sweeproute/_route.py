@@ -166,7 +166,8 @@ class Route:
         _worker.load(self._payload())
         result, identity = _worker.run_job(attempt.message)
         value = result.return_value
-        launch = attempt.launch | {"state": "FINISHED", "current": True, "ended_at": time.time(), "identity": identity}
+        launch = attempt.launch | {"state": "FINISHED", "current": True, "ended_at": time.time()}
+        launch["identity"] = identity or launch["identity"]
         launch["value"], launch["unfit"] = _worker.to_json(value)
         self._sweep.record_job(attempt.folder, launch)
         points.told(number, self._return(launch, attempt.folder))

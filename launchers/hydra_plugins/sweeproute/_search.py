@@ -10,6 +10,7 @@ from hydra.types import HydraContext
 from omegaconf import DictConfig, OmegaConf
 
 from . import _worker
+from ._code import default_identity
 from ._compose import Composer, as_written
 from ._errors import JobsFailedError, SettingsError, SweepError, headline, nearest_first
 from ._grid import points as grid_points
@@ -159,9 +160,9 @@ class Search:
         word = str(self._settings.resume).lower()
         if word == "rerun":
             return {}
-        identity = self._launcher.settings.identity
-        if word == "keep" or not identity:
+        if word == "keep":
             return done
+        identity = self._launcher.settings.identity
         changed: dict[str, tuple[str, Any]] = {}
         asked = set()
         for number in done:
@@ -169,7 +170,8 @@ class Search:
             if (before := tuple(hashes.items())) in asked:
                 continue
             asked.add(before)
-            now = _worker.identity_of(identity, self._composer.compose(numbered[number], number))
+            config = self._composer.compose(numbered[number], number)
+            now = _worker.identity_of(identity, config) if identity else default_identity()
             changed |= {key: (was, now.get(key)) for key, was in before if was != now.get(key)}
         if changed:
             what = ", ".join(f"{key} {was[:8]} -> {str(now)[:8]}" for key, (was, now) in changed.items())
