@@ -35,8 +35,10 @@ LAYERS = {
         ["_dispatcher", "_simulator"],
         ["_joblib", "_platforms", "_live", "_source"],
         ["_scheduler", "_backend"],
-        ["_policy", "_occupancy", "_retry"],
-        ["_admission", "_durations"],
+        ["_attempts", "_outlook", "_placement"],
+        ["_board"],
+        ["_policy", "_occupancy", "_retry", "_assignment"],
+        ["_admission", "_durations", "_condition"],
         ["_worker"],
         ["_compose", "_grid", "_files", "_values", "_returns", "_records", "_job_log", "_references", "_code"],
         ["config"],
@@ -67,7 +69,10 @@ BELOW_DATA = {
 }
 CONFIG = {"hydra", "omegaconf"}
 # The policy is the same under a virtual clock: it reads neither clock, nor file, nor process.
-PURE = ["_policy", "_admission", "_occupancy", "_retry", "_scheduler", "_simulator"]
+PURE = [
+    *("_policy", "_admission", "_occupancy", "_retry", "_scheduler", "_simulator"),
+    *("_assignment", "_attempts", "_board", "_condition", "_outlook", "_placement"),
+]
 IMPURE = {"datetime", "io", "multiprocessing", "os", "pathlib", "shutil", "socket", "subprocess", "threading", "time"}
 
 HEAVY = {"lightgbm", "mlflow", "numpy", "optuna", "pandas", "psutil", "pyarrow", "rich", "sklearn", "torch", "xgboost"}

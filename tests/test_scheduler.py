@@ -6,11 +6,13 @@ from typing import Any
 
 import pytest
 
+from hydra_plugins.sweeproute._condition import Condition
 from hydra_plugins.sweeproute._durations import Load
 from hydra_plugins.sweeproute._occupancy import Counts
+from hydra_plugins.sweeproute._placement import REVIEW_S
 from hydra_plugins.sweeproute._policy import JobClass, Overflow, PlatformState, Policy, Rule
 from hydra_plugins.sweeproute._retry import Outcome
-from hydra_plugins.sweeproute._scheduler import REVIEW_S, Assignment, Job, Scheduler
+from hydra_plugins.sweeproute._scheduler import Assignment, Job, Scheduler
 from hydra_plugins.sweeproute._simulator import JobList
 
 FINISHED = Outcome("FINISHED")
@@ -139,9 +141,9 @@ def test_without_a_host_every_job_of_the_workstation_runs_here() -> None:
 def test_jobs_go_back_when_their_platform_returns_and_away_when_it_leaves() -> None:
     it = scheduler(jobs(*[xgboost()] * 6), HERE, DOWN)
     assert {a.platform for a in it.assign(0.0)} == {"local_m4"}
-    it.set_available("remote_4090", True)
+    it.set_condition("remote_4090", Condition.AVAILABLE)
     assert [a.platform for a in it.assign(1.0)] == ["remote_4090", "remote_4090"]
-    it.set_available("local_m4", False, "is paused")
+    it.set_condition("local_m4", Condition.PAUSED, "is paused")
     assert it.assign(2.0) == []
     assert it.counts()["remote_4090"].queued == 2
 

@@ -84,6 +84,9 @@ class PlatformState:
         why: empty, or why it is unavailable, as a clause that follows its name.
         speed: by model type, 1 is normal and 2 takes half the time; a type that is absent has 1.
         free_at: when, by estimates, a job that comes last could start (same clock as `now`), or None if unknown.
+        silent: whether nothing may start for now, although its jobs wait for it; `why` says why.
+        ahead: whether it has a queue of its own: its jobs are sent at once, and it starts them itself.
+        expected_s: seconds of a job by class, where they are known better than from the class's minutes.
     """
 
     name: str
@@ -97,6 +100,9 @@ class PlatformState:
     why: str = ""
     speed: Mapping[str, float] = field(default_factory=dict)
     free_at: float | None = None
+    silent: bool = False
+    ahead: bool = False
+    expected_s: Mapping[JobClass, float] = field(default_factory=dict, compare=False)
 
 
 Snapshot = Mapping[str, PlatformState]
@@ -110,16 +116,21 @@ def expected_s(job: JobClass, state: PlatformState) -> float:
         state: the platform.
 
     Returns:
-        Seconds, from the class's minutes and the platform's speed for its model type.
+        Seconds as the platform's state has them, else from the class's minutes and the platform's speed.
     """
-    seconds = job.minutes * 60.0
+    known = state.expected_s.get(job)
+    return job.minutes * 60.0 / speed(job, state) if known is None else known
+
+
+def speed(job: JobClass, state: PlatformState) -> float:
+    """How fast a platform is said to be for a class's model type, 1 being normal."""
     if not state.speed:
-        return seconds
-    speed = state.speed.get(job.model_type)
-    if speed is None:
+        return 1.0
+    found = state.speed.get(job.model_type)
+    if found is None:
         wanted = job.model_type.casefold()
-        speed = next((value for name, value in state.speed.items() if name.casefold() == wanted), 1.0)
-    return seconds / speed
+        found = next((value for name, value in state.speed.items() if name.casefold() == wanted), 1.0)
+    return found
 
 
 def folded(value: Any) -> Any:
@@ -157,12 +168,13 @@ def has_room(job: JobClass, state: PlatformState) -> bool:
     them would never run.
     """
     if state.running == 0:
-        return True
+        return not state.silent
     return (
         state.running < state.slots
         and not job.alone
         and job.memory_gb <= state.memory_free_gb
         and (not state.gpu_memory_gb or job.gpu_memory_gb <= state.gpu_memory_free_gb)
+        and not state.silent
     )
 
 
@@ -170,6 +182,8 @@ def obstacle(job: JobClass, state: PlatformState) -> str:
     """What a job has to wait for on a platform, as a clause; empty when it has room."""
     if has_room(job, state):
         return ""
+    if state.silent:
+        return state.why or "is silent"
     if state.running >= state.slots:
         return "is full"
     if job.alone:

@@ -203,11 +203,18 @@ class LongestFirst(Generic[Item]):
         """
         self._order()
         seconds, _, item = self._items.pop()
-        if math.isinf(seconds):
-            self._unknown -= 1
-        else:
-            self._total -= seconds
+        self._forget(seconds)
         return item
+
+    def remove(self, item: Item) -> None:
+        """Take an item out of turn.
+
+        Raises:
+            ValueError: it does not wait here.
+        """
+        self._order()
+        place = [waiting for _, _, waiting in self._items].index(item)
+        self._forget(self._items.pop(place)[0])
 
     def longest_s(self) -> float:
         """Expected seconds of the next item; infinite where nothing is known of it."""
@@ -221,6 +228,12 @@ class LongestFirst(Generic[Item]):
         if self._unknown and not known:
             return None
         return max(0.0, self._total) * len(self._items) / known if known else 0.0
+
+    def _forget(self, seconds: float) -> None:
+        if math.isinf(seconds):
+            self._unknown -= 1
+        else:
+            self._total -= seconds
 
     def _order(self) -> None:
         if self._sorted and self._version == self._durations.version:

@@ -2,25 +2,26 @@
 
 import heapq
 from dataclasses import dataclass
-from enum import StrEnum
 from typing import Generic, TypeVar
 
 from ._admission import JobClass, PlatformState, expected_s
+from ._condition import KEEPS_JOBS, NEXT, Condition, ForbiddenTransitionError
 from ._durations import remaining_s
 
 Job = TypeVar("Job")
 
 
-class Condition(StrEnum):
-    """The states of a platform's machine; `Occupancy.move` is its only transition."""
-
-    AVAILABLE = "available"
-    DOWN = "down"
-
-
 @dataclass(frozen=True, slots=True)
 class Counts:
-    """Jobs of one platform; `queued` are those that wait for it as things stand, `failed` have no further attempt."""
+    """Jobs of one platform.
+
+    Attributes:
+        slots: jobs that it runs at once.
+        running: attempts that run there.
+        queued: jobs that wait for it as things stand, and those in its own queue.
+        done: jobs that finished there.
+        failed: jobs that have no further attempt.
+    """
 
     slots: int
     running: int
@@ -52,10 +53,13 @@ class Occupancy(Generic[Job]):
     """What runs on one platform.
 
     Args:
-        spec: the platform as it is at the start, nothing running.
+        spec: the platform as it is at the start, nothing running; silent, it begins as suspect.
 
     Attributes:
-        running: by slot.
+        condition: see Condition.
+        why: why it takes nothing, as a clause that follows its name; empty when it does.
+        running: by slot; a platform with a queue of its own may run more than its slots.
+        queued: jobs in its own queue.
         done: jobs that finished here.
         failed: jobs that failed here for good.
     """
@@ -63,8 +67,11 @@ class Occupancy(Generic[Job]):
     def __init__(self, spec: PlatformState) -> None:
         self.spec = spec
         self.condition = Condition.AVAILABLE if spec.available else Condition.DOWN
+        if spec.available and spec.silent:
+            self.condition = Condition.SUSPECT
         self.why = spec.why
         self.running: dict[int, Running[Job]] = {}
+        self.queued = 0
         self.done = 0
         self.failed = 0
         self._free = list(range(spec.slots))
@@ -75,20 +82,30 @@ class Occupancy(Generic[Job]):
         self._measured_gb: float | None = None
 
     def move(self, condition: Condition, why: str) -> None:
-        """Change the condition, `why` being empty or a clause that follows the platform's name."""
+        """Change the condition, `why` being empty or a clause that follows the platform's name.
+
+        Raises:
+            ForbiddenTransitionError: it cannot follow the present one.
+        """
+        if condition is not self.condition and condition not in NEXT[self.condition]:
+            raise ForbiddenTransitionError(self.spec.name, self.condition, condition)
         self.condition, self.why = condition, why
 
     def open(self) -> bool:
-        """Whether another job could start."""
-        return self.condition is Condition.AVAILABLE and bool(self._free) and not self._alone
+        """Whether another job could start at once."""
+        return (
+            self.condition is Condition.AVAILABLE
+            and not self._alone
+            and len(self.running) + self.queued < self.spec.slots
+        )
 
     def start(self, job: Job, job_class: JobClass, now: float) -> int:
-        """Put a job into the lowest free slot.
+        """Put a job into the lowest free slot, or a further one where a platform runs more than it has slots.
 
         Returns:
             The slot.
         """
-        slot = heapq.heappop(self._free)
+        slot = heapq.heappop(self._free) if self._free else max(self.running) + 1
         self.running[slot] = Running(job, job_class, now, self.expected_s(job_class))
         self._reserve()
         return slot
@@ -100,7 +117,8 @@ class Occupancy(Generic[Job]):
             What ran in it.
         """
         running = self.running.pop(slot)
-        heapq.heappush(self._free, slot)
+        if slot < self.spec.slots:
+            heapq.heappush(self._free, slot)
         self._reserve()
         return running
 
@@ -130,7 +148,7 @@ class Occupancy(Generic[Job]):
         return sum(remaining_s(running.expected_s, now - running.started) for running in self.running.values())
 
     def counts(self, queued: int) -> Counts:
-        """Jobs here; the platform does not know how many are queued for it."""
+        """Jobs here; the platform does not know how many wait for it elsewhere."""
         return Counts(self.spec.slots, len(self.running), queued, self.done, self.failed)
 
     def state(self, free_at: float | None) -> PlatformState:
@@ -139,15 +157,17 @@ class Occupancy(Generic[Job]):
         return PlatformState(
             name=spec.name,
             slots=spec.slots,
-            running=spec.slots if self._alone else len(self.running),
+            running=spec.slots if self._alone else len(self.running) + self.queued,
             memory_gb=spec.memory_gb,
             memory_free_gb=self.memory_free_gb(),
             gpu_memory_gb=spec.gpu_memory_gb,
             gpu_memory_free_gb=spec.gpu_memory_gb - self._reserved_gpu_gb,
-            available=self.condition is Condition.AVAILABLE,
+            available=self.condition in KEEPS_JOBS,
             why=self.why,
             speed=spec.speed,
             free_at=free_at,
+            silent=self.condition is Condition.SUSPECT,
+            ahead=spec.ahead,
         )
 
     def _reserve(self) -> None:

@@ -201,7 +201,7 @@ class Policy:
             fallback = home.status == "scheduled_fallback"
             considered = _considered(job, states, state) if fallback else ()
             return Decision(home.status, state.name, home.reason, considered)
-        spare = self._spare(job, state, states.values(), now)
+        spare = None if state.silent else self._spare(job, state, states.values(), now)
         if spare is None:
             return Decision("queued", state.name, f"{state.name} {hindered}")
         return self._overflow(job, home, state, spare, states)
@@ -228,7 +228,7 @@ class Policy:
         if home.platform is None or not roomy:
             return queued
         state = states[home.platform]
-        spare = self._spare(job, state, roomy, now)
+        spare = None if state.silent else self._spare(job, state, roomy, now)
         return queued if spare is None else self._overflow(job, home, state, spare, states)
 
     def decide(self, job: JobClass, snapshot: Snapshot | Sequence[PlatformState], now: float) -> Decision:

@@ -37,13 +37,16 @@ class Verdict:
 
     Attributes:
         final: whether the attempt's outcome is the job's.
-        retry_at: when the next attempt may start, None when final.
+        retry_at: when the next attempt may start; None when final, or when another attempt goes on.
         reason: why, as a clause; empty where the job finished.
+        also: platform and slot of the attempts that went on beside a final one: they are to be ended, and are off the
+            books already. The slot is None on a platform with a queue of its own.
     """
 
     final: bool
     retry_at: float | None = None
     reason: str = ""
+    also: tuple[tuple[str, int | None], ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,6 +100,20 @@ class RetryRules:
         self._backoff = backoff
         self._user_errors = user_errors
 
+    def final(self, outcome: Outcome) -> bool:
+        """Whether a failure is the job's own, and is not tried again."""
+        return outcome.error_class in ("user", None) and not self._user_errors
+
+    def count(self, outcome: Outcome, platform: str, failures: dict[str, int]) -> int:
+        """Add a failure to a job's own by platform, unless it was a precheck.
+
+        Returns:
+            Failures on that platform.
+        """
+        if outcome.error_class != "precheck":
+            failures[platform] = failures.get(platform, 0) + 1
+        return failures.get(platform, 0)
+
     def next_try(
         self,
         outcome: Outcome,
@@ -112,20 +129,19 @@ class RetryRules:
             outcome: how it ended.
             job_class: the job's class in it.
             platform: where it ran.
-            failures: the job's earlier failures by platform; this one is added to it, unless it was a precheck.
+            failures: the job's earlier failures by platform; this one is added to it, see `count`.
             memory_gb: main memory in all of each platform.
             runs: whether some available platform takes a class.
 
         Returns:
             The next try.
         """
+        failed = self.count(outcome, platform, failures)
         if outcome.error_class == "precheck":
             return NextTry(job_class, 0.0, f"{platform} {outcome.message}")
-        failed = failures[platform] = failures.get(platform, 0) + 1
         if outcome.error_class == "out_of_memory":
             return self._with_more_memory(job_class, platform, failures, memory_gb, runs)
-        by_user = outcome.error_class in ("user", None)
-        if by_user and not self._user_errors:
+        if self.final(outcome):
             return NextTry(None, 0.0, "the task raised")
         if failed < self._max_attempts:
             delay_s = self._backoff.delay_s(failed, self._rng)
@@ -133,6 +149,7 @@ class RetryRules:
         used_up = f"{failed} of {self._max_attempts} attempts used up on {platform}"
         spent = sum(number >= self._max_attempts for number in failures.values())
         elsewhere = replace(job_class, avoid=(*job_class.avoid, platform))
+        by_user = outcome.error_class in ("user", None)
         if by_user or job_class.asked or spent >= PLATFORMS_TRIED or not runs(elsewhere):
             return NextTry(None, 0.0, used_up)
         return NextTry(elsewhere, 0.0, f"{used_up}, next on another platform")

@@ -1,87 +1,19 @@
 """Says which job runs next where, for the live dispatcher as for the simulator."""
 
-from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable, Iterable
 from random import Random
-from typing import Protocol
 
-from ._admission import JobClass, PlatformState, RoutingError
+from ._admission import JobClass, PlatformState
+from ._assignment import Assignment, Job, Source
+from ._attempts import Attempts
+from ._board import Board
+from ._condition import Condition
 from ._durations import Load
-from ._occupancy import Condition, Counts, Occupancy
-from ._policy import Decision, Home, Policy
+from ._occupancy import Counts
+from ._outlook import counts, loads
+from ._placement import Placed, Placement
+from ._policy import Decision, Policy
 from ._retry import Backoff, Outcome, RetryQueue, RetryRules, Verdict
-
-# Seconds after which every class that waits is decided anew: estimates of what is faster grow old without an event.
-REVIEW_S = 10.0
-
-
-@dataclass(slots=True)
-class Job:
-    """A trial on its way to a platform.
-
-    Attributes:
-        num: its number in the sweep.
-        overrides: as requested.
-        job_class: what the policy reads of it.
-        queued_at: when it was queued; the scheduler does not read it.
-    """
-
-    num: int
-    overrides: tuple[str, ...]
-    job_class: JobClass
-    queued_at: float = 0.0
-
-
-class Source(Protocol):
-    """Where jobs come from: a sweeper that is asked, or a list."""
-
-    def waiting(self) -> Mapping[JobClass, int]:
-        """How many jobs there are to take now, by class, none without one; equal priorities keep this order."""
-        ...
-
-    def take(self, job_class: JobClass) -> Job:
-        """The next job of a class that `waiting` has just named."""
-        ...
-
-    def closed(self) -> bool:
-        """Whether no further job will come than those in `waiting`."""
-        ...
-
-
-@dataclass(frozen=True, slots=True)
-class Assignment:
-    """A job to be started now.
-
-    Attributes:
-        job: the job.
-        platform: where.
-        slot: which of the platform's slots, counted from 0.
-        attempt: 1 for the first; no two attempts of a job have the same number.
-        decision: why there.
-    """
-
-    job: Job
-    platform: str
-    slot: int
-    attempt: int
-    decision: Decision
-
-
-@dataclass(slots=True)
-class _Blocked:
-    """A class that waits: its home, its decision, and how many of the gains of room it has seen."""
-
-    home: Home
-    decision: Decision
-    gains_seen: int
-
-
-@dataclass(slots=True)
-class _Tries:
-    """Attempts of a job: all that were handed out, and those that count against a platform."""
-
-    number: int = 0
-    failures: dict[str, int] = field(default_factory=dict)
 
 
 class Scheduler:
@@ -89,10 +21,8 @@ class Scheduler:
 
     It reads no clock: `now` is whatever seconds the caller counts, never running backwards.
 
-    Decisions are made per class. A class that cannot be placed is decided again when room has come to a platform, for
-    that platform alone, and does not block the classes behind it; once these have taken as many places as its platform
-    has slots, though, that platform is kept for it, so that a job that needs much memory, or the whole machine, does
-    not wait for ever.
+    A platform with a queue of its own (`PlatformState.ahead`) gets the jobs that belong to it as soon as the caller
+    asks for `sends`, and starts them itself. Until then another platform with room may take them, the last sent first.
 
     Args:
         policy: decides where.
@@ -114,19 +44,12 @@ class Scheduler:
         retry_user_errors: bool = False,
     ) -> None:
         self._policy = policy
-        self._platforms: dict[str, Occupancy[Job]] = {spec.name: Occupancy(spec) for spec in platforms}
         self._source = source
+        self._board = Board(policy, platforms)
+        self._placement = Placement(policy, self._board)
         self._retry_rules = RetryRules(rng, max_attempts, backoff or Backoff(), retry_user_errors)
         self._retries = RetryQueue[Job]()
-        self._tries: dict[int, _Tries] = {}
-        self._states = {name: platform.state(None) for name, platform in self._platforms.items()}
-        self._stale = set(self._platforms)
-        self._open = {name for name, platform in self._platforms.items() if platform.open()}
-        self._homes: dict[JobClass, Home] = {}
-        self._blocked: dict[JobClass, _Blocked] = {}
-        self._gains: list[str] = []  # platforms to which room has come, in order
-        self._overtaken: dict[JobClass, int] = {}
-        self._reviewed_at = float("-inf")
+        self._attempts = Attempts(self._board, self._placement.gained)
 
     def assign(self, now: float) -> list[Assignment]:
         """Fill every free slot that can be filled.
@@ -135,102 +58,199 @@ class Scheduler:
             now: seconds.
 
         Returns:
-            What to start, in the order of decision.
+            What to start, in the order of decision. One with `recall` holds its slot until `recalled` is called.
         """
-        if now - self._reviewed_at >= REVIEW_S:
-            self._reviewed_at = now
-            self._stale.update(waits.decision.platform for waits in self._blocked.values() if waits.decision.platform)
-            self._decide_anew()
+        self._placement.review(now)
         assignments = []
-        while self._open:
-            assignment = self._next(now)
-            if assignment is None:
+        while self._board.open:
+            waiting = self._source.waiting()
+            due = self._retries.due(now)
+            if due:
+                waiting = {**dict.fromkeys(due, 1), **waiting}  # tried again before its equals
+            self._board.refresh(waiting, self._attempts.movable, now)
+            placed = self._placement.next(waiting, self._attempts.movable, now)
+            if placed is None:
                 break
-            assignments.append(assignment)
+            assignments.append(self._begin(placed, now))
         return assignments
 
-    def finished(self, job: Job, platform: str, slot: int, outcome: Outcome, now: float) -> Verdict:
+    def sends(self, now: float, limit: int) -> list[Assignment]:
+        """Send what belongs to platforms that have a queue of their own, whatever runs there.
+
+        Args:
+            now: seconds.
+            limit: how many at most.
+
+        Returns:
+            What to send, in order of urgency, then in the source's. Call `assign` before: it takes what may start at
+            once elsewhere.
+        """
+        assignments: list[Assignment] = []
+        due = self._retries.due(now)
+        waiting = {**dict.fromkeys(due, 0), **self._source.waiting()}
+        for job_class in due:
+            waiting[job_class] += 1
+        for job_class in sorted(waiting, key=lambda waits: -waits.priority):
+            home = self._board.home(job_class)
+            place = None if home.platform is None else self._board.places[home.platform]
+            if place is None or not place.spec.ahead or place.condition is not Condition.AVAILABLE:
+                continue
+            decision = Decision(home.status, home.platform, home.reason)
+            for _ in range(min(waiting[job_class], limit - len(assignments))):
+                assignments.append(self._begin(Placed(job_class, place.spec.name, decision), now))
+        return assignments
+
+    def started(self, job: Job, platform: str, now: float) -> None:
+        """Note that a platform has started a job out of its own queue.
+
+        Args:
+            job: the job.
+            platform: its platform.
+            now: when it started, in seconds; it may lie in the past.
+        """
+        life = self._attempts.by_job.get(job.num)
+        if life is not None:
+            self._attempts.started(life, platform, now)
+
+    def recalled(self, assignment: Assignment, ok: bool | None, now: float) -> Assignment | None:
+        """Take the answer to a recall.
+
+        Args:
+            assignment: one with `recall`.
+            ok: True: the job is withdrawn, and will never start there; False: it has started there, or ended; None:
+                nobody answered.
+            now: seconds.
+
+        Returns:
+            What to start now: the assignment itself, in the slot that it holds. None when the job stays where it is,
+            or has ended meanwhile: the slot is free again.
+        """
+        assert assignment.recall is not None
+        life = self._attempts.by_job.get(assignment.job.num)
+        if life is None:
+            return None
+        waits_for_it = life.moving is not None and life.moving[0] is assignment
+        if waits_for_it and ok:
+            self._attempts.moved(life, now)
+            return assignment
+        if waits_for_it:
+            self._attempts.stay(life)
+        if ok is False:
+            self._attempts.started(life, assignment.recall, now)
+        elif ok and life.moving is None:  # the assignment is off the books, yet the job has left
+            self.give_back(assignment.job, assignment.recall, now)
+        return None
+
+    def finished(self, job: Job, platform: str, slot: int | None, outcome: Outcome, now: float) -> Verdict:
         """Take the end of an attempt; its slot is free again.
 
         Args:
             job: the job of the assignment.
             platform: its platform.
-            slot: its slot.
-            outcome: how it ended.
+            slot: its slot; None on a platform with a queue of its own.
+            outcome: how it ended; of the class lost when it is known to be dead, or was silent for too long.
             now: seconds.
 
         Returns:
-            Whether this was the job's last attempt; if not, the job waits here for its next one.
+            Whether the outcome is the job's. If not, the job waits here for its next attempt, unless another one lives.
+            What comes late, about an attempt that is off the books, is not final.
         """
-        place = self._platforms[platform]
-        running = place.end(slot)
-        self._freed(place)
+        life = self._attempts.by_job.get(job.num)
+        if life is None or platform not in life.live or slot not in (None, life.live[platform].slot):
+            return Verdict(final=False, reason="the job went on without this attempt")
+        attempt = self._attempts.drop(life, platform)
+        place = self._board.places[platform]
         if outcome.status == "FINISHED":
             place.done += 1
-            del self._tries[job.num]
-            return Verdict(final=True)
+            return Verdict(final=True, also=self._attempts.end(life))
         if outcome.error_class == "precheck":
-            self.set_available(platform, False, outcome.message)
+            self.set_condition(platform, Condition.DOWN, outcome.message)
+        if life.live and not self._retry_rules.final(outcome):
+            self._retry_rules.count(outcome, platform, life.failures)
+            return Verdict(final=False, reason="another attempt goes on")
         again = self._retry_rules.next_try(
             outcome,
-            running.job_class,
+            attempt.job_class,
             platform,
-            self._tries[job.num].failures,
-            {name: other.spec.memory_gb for name, other in self._platforms.items()},
-            lambda job_class: self._home(job_class).platform is not None,
+            life.failures,
+            {name: other.spec.memory_gb for name, other in self._board.places.items()},
+            lambda job_class: self._board.home(job_class).platform is not None,
         )
         if again.job_class is None:
             place.failed += 1
-            del self._tries[job.num]
-            return Verdict(final=True, reason=again.reason)
+            return Verdict(final=True, reason=again.reason, also=self._attempts.end(life))
         self._retries.add(now + again.delay_s, job, again.job_class)
         return Verdict(final=False, retry_at=now + again.delay_s, reason=again.reason)
 
-    def set_available(self, platform: str, available: bool, why: str = "") -> None:
-        """Note that a platform takes jobs, or no longer does; what runs there is reported by `finished` as ever.
+    def give_back(self, job: Job, platform: str, now: float) -> None:
+        """Take back a job that was sent to a platform and will never start there; it costs the job no attempt.
+
+        Args:
+            job: the job.
+            platform: the platform, which does not know it, or has let go of it.
+            now: seconds.
+        """
+        life = self._attempts.by_job.get(job.num)
+        if life is not None and platform in life.live:
+            attempt = self._attempts.drop(life, platform)
+            if not life.live:
+                self._retries.add(now, job, attempt.job_class)
+
+    def adopt(self, job: Job, platform: str, attempt: int, started: bool, now: float) -> None:
+        """Take over an attempt that an earlier coordinator began.
+
+        Args:
+            job: the job, which is no longer in the source.
+            platform: where the attempt is: one with a queue of its own.
+            attempt: its number.
+            started: whether it runs; it waits there otherwise.
+            now: when it started, or the present, in seconds.
+        """
+        life = self._attempts.of(job)
+        life.number = max(life.number, attempt)
+        self._attempts.enter(life, platform, attempt, job.job_class, now, running=started)
+
+    def set_condition(self, platform: str, condition: Condition, why: str = "") -> None:
+        """Note a platform's condition; what runs there is reported by `finished` as ever.
+
+        Suspect: its jobs wait for it. Down, probing, paused: they fall back, and other platforms take what lies in its
+        own queue as they have room: withdrawn from there when it is paused, started beside it when it cannot be asked.
+        When it is available again, what still lies there is its own as before.
 
         Args:
             platform: its name.
-            available: whether it takes jobs.
-            why: why not, as a clause that follows its name; empty when it does.
+            condition: the condition.
+            why: why it takes nothing, as a clause that follows its name.
+
+        Raises:
+            ForbiddenTransitionError: the condition cannot follow the present one.
         """
-        place = self._platforms[platform]
-        place.move(Condition.AVAILABLE if available else Condition.DOWN, why)
-        self._states[platform] = place.state(None)
-        self._homes.clear()
-        self._decide_anew()
-        self._freed(place)
+        self._board.move(platform, condition, why)
+        self._attempts.stay_all(platform, condition)
+        self._placement.anew()
+        self._placement.gained(platform)
 
     def set_memory(self, platform: str, free_gb: float) -> None:
         """Note the main memory in GB that was measured free on a platform just now."""
-        place = self._platforms[platform]
+        place = self._board.places[platform]
         before = place.memory_free_gb()
         place.measure(free_gb)
-        self._stale.add(platform)
+        self._board.outdated([platform])
         if place.memory_free_gb() > before:
-            self._gains.append(platform)
+            self._placement.gained(platform)
 
     def next_wakeup(self, now: float) -> float | None:
         """When `assign` is worth calling again although nothing has happened; None for not before an event."""
-        retry_at = self._retries.next_at(now)
-        if not (self._blocked and self._open and self._policy.overflow == "when_faster"):
-            return retry_at
-        review_at = self._reviewed_at + REVIEW_S
-        return review_at if retry_at is None else min(retry_at, review_at)
+        times = (self._retries.next_at(now), self._placement.review_at())
+        return min((at for at in times if at is not None), default=None)
 
     def done(self) -> bool:
         """Whether every job has ended and none will come."""
-        idle = not len(self._retries) and not any(place.running for place in self._platforms.values())
-        return idle and self._source.closed() and not self._source.waiting()
+        return not self._attempts.by_job and self._source.closed() and not self._source.waiting()
 
     def counts(self) -> dict[str, Counts]:
         """Jobs by platform."""
-        queued = dict.fromkeys(self._platforms, 0)
-        for job_class, number in self._queued().items():
-            home = self._home(job_class).platform
-            if home is not None:
-                queued[home] += number
-        return {name: place.counts(queued[name]) for name, place in self._platforms.items()}
+        return counts(self._board, self._waiting(), self._attempts.movable)
 
     def loads(
         self,
@@ -248,24 +268,11 @@ class Scheduler:
         Returns:
             The load of each platform.
         """
-        waiting: dict[str, list[float | None]] = {name: [] for name in self._platforms}
-        for job_class in self._source.waiting():
-            home = self._home(job_class).platform
-            if home is not None:
-                waiting[home].append(waiting_s(job_class))
-        for job, job_class in self._retries:
-            home = self._home(job_class).platform
-            if home is not None:
-                waiting[home].append(run_s(job, home))
-        loads = {}
-        for name, place in self._platforms.items():
-            running = [(run_s(entry.job, name), now - entry.started) for entry in place.running.values()]
-            loads[name] = Load(place.spec.slots, tuple(waiting[name]), tuple(running))
-        return loads
+        return loads(self._board, self._source, self._retries, self._attempts.movable, now, waiting_s, run_s)
 
     def stranded(self) -> dict[JobClass, Decision]:
         """Classes with waiting jobs that no platform takes as things stand, and why; see `give_up`."""
-        homes = {job_class: self._home(job_class) for job_class in self._queued()}
+        homes = {job_class: self._board.home(job_class) for job_class in self._waiting()}
         return {waits: Decision("queued", None, home.reason) for waits, home in homes.items() if home.platform is None}
 
     def give_up(self, job_class: JobClass) -> Job:
@@ -278,122 +285,31 @@ class Scheduler:
             The job.
         """
         job = self._take(job_class, now=float("inf"))
-        self._tries.pop(job.num, None)
-        self._decide_anew()
-        meant_for = self._platforms.get(self._policy.target(job_class)[0])
+        self._attempts.by_job.pop(job.num, None)  # if it was tried before
+        self._placement.anew()
+        meant_for = self._board.places.get(self._policy.target(job_class)[0])
         if meant_for is not None:
             meant_for.failed += 1
         return job
 
-    def _next(self, now: float) -> Assignment | None:
-        """The assignment of the first class, in order, that can be placed."""
-        waiting = self._source.waiting()
-        due = self._retries.due(now)
-        if due:
-            waiting = {**dict.fromkeys(due, 1), **waiting}  # tried again before its equals
-        self._refresh(waiting, now)
-        states: Mapping[str, PlatformState] = self._states
-        ahead: list[JobClass] = []  # those that wait, and are overtaken by what is placed
-        for job_class in sorted(waiting, key=_urgency):
-            blocked = self._blocked.get(job_class)
-            if blocked is None or blocked.gains_seen < len(self._gains):
-                if blocked is None:
-                    home = self._home(job_class)
-                    decision = self._policy.place(job_class, home, states, now)
-                else:
-                    home, decision = blocked.home, blocked.decision
-                    gained = dict.fromkeys(self._gains[blocked.gains_seen :])
-                    decision = self._policy.place_again(job_class, home, states, now, decision, gained)
-                if decision.status != "queued":
-                    assert decision.platform is not None
-                    self._note_overtaking(job_class, decision.platform, ahead)
-                    return self._start(job_class, decision.platform, decision, now)
-                blocked = self._blocked[job_class] = _Blocked(home, decision, len(self._gains))
-            ahead.append(job_class)
-            kept = blocked.decision.platform
-            if self._overtaken and kept is not None and self._overtaken.get(job_class, 0) >= states[kept].slots:
-                states = {**states, kept: replace(states[kept], running=states[kept].slots)}
-        return None
-
-    def _start(self, job_class: JobClass, platform: str, decision: Decision, now: float) -> Assignment:
-        job = self._take(job_class, now)
-        place = self._platforms[platform]
-        slot = place.start(job, job_class, now)
-        self._stale.add(platform)
-        if decision.platform != (home := self._home(job_class).platform) and home is not None:
-            self._stale.add(home)  # its backlog is shorter
-        if not place.open():
-            self._open.discard(platform)
-        tries = self._tries.setdefault(job.num, _Tries())
-        tries.number += 1
-        return Assignment(job, platform, slot, tries.number, decision)
-
     def _take(self, job_class: JobClass, now: float) -> Job:
         return self._retries.take(job_class, now) or self._source.take(job_class)
 
-    def _note_overtaking(self, placed: JobClass, platform: str, ahead: list[JobClass]) -> None:
-        if self._overtaken.pop(placed, 0) >= self._platforms[platform].spec.slots:
-            self._gains.append(platform)  # it was kept from others
-            return
-        for job_class in ahead:
-            if self._blocked[job_class].decision.platform == platform:
-                self._overtaken[job_class] = self._overtaken.get(job_class, 0) + 1
-
-    def _freed(self, place: Occupancy[Job]) -> None:
-        """Room has come to a platform."""
-        name = place.spec.name
-        self._stale.add(name)
-        self._gains.append(name)
-        if place.open():
-            self._open.add(name)
-        else:
-            self._open.discard(name)
-
-    def _decide_anew(self) -> None:
-        """Forget which classes wait, and for what."""
-        self._blocked.clear()
-        self._gains.clear()
-
-    def _queued(self) -> dict[JobClass, int]:
-        queued = dict(self._source.waiting())
+    def _waiting(self) -> dict[JobClass, int]:
+        """Jobs that wait here, by class, those included whose next attempt is not due yet."""
+        waiting = dict(self._source.waiting())
         for _, job_class in self._retries:
-            queued[job_class] = queued.get(job_class, 0) + 1
-        return queued
+            waiting[job_class] = waiting.get(job_class, 0) + 1
+        return waiting
 
-    def _home(self, job_class: JobClass) -> Home:
-        """A class's home, found once until availability changes; of a class that fits nowhere, none."""
-        home = self._homes.get(job_class)
-        if home is None:
-            try:
-                home = self._policy.home(job_class, self._states)
-            except RoutingError as error:
-                home = Home(None, "queued", str(error))
-            self._homes[job_class] = home
-        return home
-
-    def _refresh(self, waiting: Mapping[JobClass, int], now: float) -> None:
-        """Bring the snapshot up to date: only what has changed since the last decision."""
-        if not self._stale:
-            return
-        backlog = self._backlog(waiting) if self._policy.overflow == "when_faster" else {}
-        for name in self._stale:
-            place, waits_s = self._platforms[name], backlog.get(name)
-            free_at = None if waits_s is None else now + (place.left_s(now) + waits_s) / place.spec.slots
-            self._states[name] = place.state(free_at)
-        self._stale.clear()
-
-    def _backlog(self, waiting: Mapping[JobClass, int]) -> dict[str, float]:
-        """Expected seconds of what waits for each stale platform but one job: the one that is decided about."""
-        work: dict[str, float] = {}
-        jobs: dict[str, int] = {}
-        for job_class, number in waiting.items():
-            home = self._home(job_class).platform
-            if home in self._stale and home is not None:
-                work[home] = work.get(home, 0.0) + number * self._platforms[home].expected_s(job_class)
-                jobs[home] = jobs.get(home, 0) + number
-        return {name: seconds * (1.0 - 1.0 / jobs[name]) for name, seconds in work.items()}
-
-
-def _urgency(job_class: JobClass) -> int:
-    """Sorts the highest priority to the front, and leaves equal ones as the source has them."""
-    return -job_class.priority
+    def _begin(self, placed: Placed, now: float) -> Assignment:
+        job_class, platform, decision = placed.job_class, placed.platform, placed.decision
+        if placed.taken_from is not None:
+            assignment = self._attempts.take(job_class, placed.taken_from, platform, decision, now)
+        else:
+            life = self._attempts.of(self._take(job_class, now))
+            assignment = self._attempts.begin(life, job_class, platform, decision, now)
+        home = self._board.home(job_class).platform
+        if home is not None and home != platform:
+            self._board.outdated([home])  # its backlog is shorter
+        return assignment

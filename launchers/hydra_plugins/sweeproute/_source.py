@@ -27,6 +27,7 @@ class Points:
         self.overrides = dict(overrides)
         self.returns: dict[int, JobReturn] = {}
         self._queues: dict[JobClass, LongestFirst[int]] = {}
+        self._classes: dict[int, JobClass] = {}
         self._queued_at = 0.0
 
     def open(
@@ -52,7 +53,7 @@ class Points:
             key = stratum(overrides)
             if key not in classes:
                 classes[key] = job_class(number, overrides)
-            of_class = classes[key]
+            of_class = self._classes[number] = classes[key]
             if of_class not in self._queues:
                 model = dict(of_class.fields).get("model_type")
                 self._queues[of_class] = LongestFirst(durations, partial(self._expected_s, durations, model))
@@ -73,6 +74,23 @@ class Points:
         """The next job of a class."""
         number = self._queues[job_class].pop()
         return Job(number, self.overrides[number], job_class, self._queued_at)
+
+    def withdraw(self, number: int) -> Job:
+        """Take one job out of turn: an earlier coordinator has begun it.
+
+        Args:
+            number: Its number; it waits here.
+
+        Returns:
+            The job.
+        """
+        job_class = self._classes[number]
+        self._queues[job_class].remove(number)
+        return Job(number, self.overrides[number], job_class, self._queued_at)
+
+    def give_back(self, job: Job) -> None:
+        """Let a job that was taken out wait again."""
+        self._queues[job.job_class].add(job.num)
 
     def closed(self) -> bool:
         """Whether no further job will come."""

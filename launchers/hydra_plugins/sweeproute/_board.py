@@ -1,0 +1,100 @@
+"""Keeps the snapshot of the platforms that decisions are made on."""
+
+from collections.abc import Iterable, Mapping, Sized
+
+from ._admission import JobClass, PlatformState, RoutingError
+from ._assignment import Job
+from ._condition import KEEPS_JOBS, Condition
+from ._occupancy import Occupancy
+from ._policy import Home, Policy
+
+# Jobs in the platforms' own queues, by platform and class.
+Sent = Mapping[str, Mapping[JobClass, Sized]]
+
+
+class Board:
+    """The platforms, with the home of each class among them.
+
+    Args:
+        policy: says which home a class has.
+        platforms: each as it is at the start, nothing running.
+
+    Attributes:
+        places: what runs, by platform.
+        states: the platforms as the policy sees them; `refresh` brings them up to date.
+        open: platforms where another job could start at once.
+    """
+
+    def __init__(self, policy: Policy, platforms: Iterable[PlatformState]) -> None:
+        self.places: dict[str, Occupancy[Job]] = {spec.name: Occupancy(spec) for spec in platforms}
+        self.states = {name: place.state(None) for name, place in self.places.items()}
+        self.open = {name for name, place in self.places.items() if place.open()}
+        self._policy = policy
+        self._stale = set(self.places)
+        self._homes: dict[JobClass, Home] = {}
+
+    def touch(self, platform: str) -> None:
+        """Note that a platform has more to do, or less."""
+        self._stale.add(platform)
+        if self.places[platform].open():
+            self.open.add(platform)
+        else:
+            self.open.discard(platform)
+
+    def move(self, platform: str, condition: Condition, why: str) -> None:
+        """Change a platform's condition; see Occupancy.move."""
+        place = self.places[platform]
+        place.move(condition, why)
+        self.states[platform] = place.state(None)
+        self._homes.clear()
+        self.touch(platform)
+
+    def outdated(self, platforms: Iterable[str]) -> None:
+        """Note that estimates of some platforms have grown old."""
+        self._stale.update(platforms)
+
+    def home(self, job_class: JobClass) -> Home:
+        """A class's home, found once until availability changes; of a class that fits nowhere, none."""
+        home = self._homes.get(job_class)
+        if home is None:
+            try:
+                home = self._policy.home(job_class, self.states)
+            except RoutingError as error:
+                home = Home(None, "queued", str(error))
+            self._homes[job_class] = home
+        return home
+
+    def expected_on(self, platform: str, job_class: JobClass) -> str | None:
+        """Where a job in a platform's own queue is expected to run: there, or at its class's home when that is gone."""
+        stays = self.places[platform].condition in KEEPS_JOBS
+        return platform if stays else self.home(job_class).platform
+
+    def refresh(self, waiting: Mapping[JobClass, int], sent: Sent, now: float) -> None:
+        """Bring the snapshot up to date: only what has changed since the last decision.
+
+        Args:
+            waiting: jobs that wait here, by class.
+            sent: jobs that wait in a platform's own queue, by platform and class.
+            now: seconds.
+        """
+        if not self._stale:
+            return
+        backlog = self._backlog(waiting, sent) if self._policy.overflow == "when_faster" else {}
+        for name in self._stale:
+            place, waits_s = self.places[name], backlog.get(name)
+            free_at = None if waits_s is None else now + (place.left_s(now) + waits_s) / place.spec.slots
+            self.states[name] = place.state(free_at)
+        self._stale.clear()
+
+    def _backlog(self, waiting: Mapping[JobClass, int], sent: Sent) -> dict[str, float]:
+        """Expected seconds of what waits for each stale platform but one job: the one that is decided about."""
+        work: dict[str, float] = {}
+        jobs: dict[str, int] = {}
+        found = [(self.home(job_class).platform, job_class, number) for job_class, number in waiting.items()]
+        for platform, classes in sent.items():
+            found += [(self.expected_on(platform, waits), waits, len(queue)) for waits, queue in classes.items()]
+        for name, job_class, number in found:
+            if name in self._stale and name is not None:
+                work[name] = work.get(name, 0.0) + number * self.places[name].expected_s(job_class)
+                jobs[name] = jobs.get(name, 0) + number
+        return {name: seconds * (1.0 - 1.0 / jobs[name]) for name, seconds in work.items()}
