@@ -141,9 +141,9 @@ def test_without_a_host_every_job_of_the_workstation_runs_here() -> None:
 def test_jobs_go_back_when_their_platform_returns_and_away_when_it_leaves() -> None:
     it = scheduler(jobs(*[xgboost()] * 6), HERE, DOWN)
     assert {a.platform for a in it.assign(0.0)} == {"local_m4"}
-    it.set_condition("remote_4090", Condition.AVAILABLE)
+    it.set_condition("remote_4090", Condition.AVAILABLE, "", 1.0)
     assert [a.platform for a in it.assign(1.0)] == ["remote_4090", "remote_4090"]
-    it.set_condition("local_m4", Condition.PAUSED, "is paused")
+    it.set_condition("local_m4", Condition.PAUSED, "is paused", 2.0)
     assert it.assign(2.0) == []
     assert it.counts()["remote_4090"].queued == 2
 

@@ -68,13 +68,17 @@ class Placement:
         self._gains.clear()
 
     def review(self, now: float) -> None:
-        """Forget it where that was decided some time ago."""
+        """Decide anew about every class that waits, on estimates of this moment."""
+        self._reviewed_at = now
+        self._board.outdated(
+            waits.decision.platform for waits in self._blocked.values() if waits.decision.platform is not None
+        )
+        self.anew()
+
+    def review_old(self, now: float) -> None:
+        """Review what was decided some time ago."""
         if now - self._reviewed_at >= REVIEW_S:
-            self._reviewed_at = now
-            self._board.outdated(
-                waits.decision.platform for waits in self._blocked.values() if waits.decision.platform is not None
-            )
-            self.anew()
+            self.review(now)
 
     def review_at(self) -> float | None:
         """When a review may place a class that waits; None where only an event can."""

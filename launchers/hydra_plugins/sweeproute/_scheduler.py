@@ -60,7 +60,7 @@ class Scheduler:
         Returns:
             What to start, in the order of decision. One with `recall` holds its slot until `recalled` is called.
         """
-        self._placement.review(now)
+        self._placement.review_old(now)
         assignments = []
         while self._board.open:
             waiting = self._source.waiting()
@@ -138,7 +138,7 @@ class Scheduler:
         if ok is False:
             self._attempts.started(life, assignment.recall, now)
         elif ok and life.moving is None:  # the assignment is off the books, yet the job has left
-            self.give_back(assignment.job, assignment.recall, now)
+            self.withdrawn(assignment.job, assignment.recall, now)
         return None
 
     def finished(self, job: Job, platform: str, slot: int | None, outcome: Outcome, now: float) -> Verdict:
@@ -164,7 +164,7 @@ class Scheduler:
             place.done += 1
             return Verdict(final=True, also=self._attempts.end(life))
         if outcome.error_class == "precheck":
-            self.set_condition(platform, Condition.DOWN, outcome.message)
+            self.set_condition(platform, Condition.DOWN, outcome.message, now)
         if life.live and not self._retry_rules.final(outcome):
             self._retry_rules.count(outcome, platform, life.failures)
             return Verdict(final=False, reason="another attempt goes on")
@@ -182,8 +182,8 @@ class Scheduler:
         self._retries.add(now + again.delay_s, job, again.job_class)
         return Verdict(final=False, retry_at=now + again.delay_s, reason=again.reason)
 
-    def give_back(self, job: Job, platform: str, now: float) -> None:
-        """Take back a job that was sent to a platform and will never start there; it costs the job no attempt.
+    def withdrawn(self, job: Job, platform: str, now: float) -> None:
+        """Note that a job which was sent to a platform will never start there; it costs the job no attempt.
 
         Args:
             job: the job.
@@ -210,7 +210,7 @@ class Scheduler:
         life.number = max(life.number, attempt)
         self._attempts.enter(life, platform, attempt, job.job_class, now, running=started)
 
-    def set_condition(self, platform: str, condition: Condition, why: str = "") -> None:
+    def set_condition(self, platform: str, condition: Condition, why: str, now: float) -> None:
         """Note a platform's condition; what runs there is reported by `finished` as ever.
 
         Suspect: its jobs wait for it. Down, probing, paused: they fall back, and other platforms take what lies in its
@@ -220,15 +220,15 @@ class Scheduler:
         Args:
             platform: its name.
             condition: the condition.
-            why: why it takes nothing, as a clause that follows its name.
+            why: why it takes nothing, as a clause that follows its name; empty when it does.
+            now: seconds.
 
         Raises:
             ForbiddenTransitionError: the condition cannot follow the present one.
         """
         self._board.move(platform, condition, why)
         self._attempts.stay_all(platform, condition)
-        self._placement.anew()
-        self._placement.gained(platform)
+        self._placement.review(now)
 
     def set_memory(self, platform: str, free_gb: float) -> None:
         """Note the main memory in GB that was measured free on a platform just now."""
