@@ -12,11 +12,14 @@ from hydra._internal.callbacks import Callbacks
 from hydra_plugins.hydra_joblib_launcher.config import JobLibLauncherConf
 
 from hydra_plugins.sweeproute import _joblib, _worker
+from hydra_plugins.sweeproute._admission import JobClass
 from hydra_plugins.sweeproute._backend import Died, Events, Finished, Platform
 from hydra_plugins.sweeproute._compose import Composer
 from hydra_plugins.sweeproute._joblib import JoblibBackend
 from small_app import singletons_kept, start_sweep
 
+# What admission reads means nothing to this backend.
+ANY = JobClass(())
 CONF = {"config.yaml": "do: answer\nx: 1\n"}
 
 pytestmark = pytest.mark.spawn
@@ -76,11 +79,11 @@ class Bench:
         return self.events.get(timeout=60)
 
     def answer(self, backend, slot, *overrides):
-        backend.submit(slot, self.message(*overrides))
+        backend.submit(slot, self.message(*overrides), ANY)
         event = self.next()
         assert isinstance(event, Finished), event
         assert event.answer["status"] == "COMPLETED", event.answer
-        assert (event.platform, event.slot) == ("here", slot)
+        assert (event.platform, event.place) == ("here", slot)
         return event.answer["value"]
 
 
@@ -134,7 +137,7 @@ def test_a_worker_that_the_kernel_kills_for_memory_ran_out_of_it(warm_slot, tmp_
     counts = tmp_path / "vmstat"
     counts.write_text("nr_free_pages 7\noom_kill 4\n")
     monkeypatch.setattr(_joblib, "_VMSTAT", counts)
-    backend.submit(0, bench.message("do=wait"))
+    backend.submit(0, bench.message("do=wait"), ANY)
     counts.write_text("nr_free_pages 7\noom_kill 5\n")
     for pid in backend._pids():
         os.kill(pid, signal.SIGKILL)
@@ -146,11 +149,11 @@ def test_a_worker_that_dies_takes_its_own_job_alone_and_its_slot_goes_on(warm, h
     bench, backend = warm
     before = bench.answer(backend, 0)["pid"]
     waiting = bench.message("do=wait")
-    backend.submit(1, waiting)
-    backend.submit(0, bench.message(f"do={how}"))
+    backend.submit(1, waiting, ANY)
+    backend.submit(0, bench.message(f"do={how}"), ANY)
     event = bench.next()
     assert isinstance(event, Died)
-    assert (event.platform, event.slot, event.error_class) == ("here", 0, "killed")
+    assert (event.platform, event.place, event.error_class) == ("here", 0, "killed")
     assert ("SIGKILL" if how == "die" else "3") in event.message
     after = bench.answer(backend, 0)["pid"]
     assert after != before
@@ -196,7 +199,7 @@ def test_a_warm_up_that_raises_leaves_the_worker_to_its_jobs(bench):
 def test_a_job_that_is_cancelled_ends_at_once_without_an_event_and_its_slot_goes_on(warm_slot):
     bench, backend = warm_slot
     pid = bench.answer(backend, 0)["pid"]
-    backend.submit(0, bench.message("do=wait"))
+    backend.submit(0, bench.message("do=wait"), ANY)
     backend.cancel(0)
     psutil.wait_procs([psutil.Process(pid)] if psutil.pid_exists(pid) else [], timeout=10)
     assert not psutil.pid_exists(pid) or psutil.Process(pid).status() == psutil.STATUS_ZOMBIE
@@ -208,7 +211,7 @@ def test_what_cannot_be_loaded_in_a_worker_is_said_by_every_job(bench):
     backend = bench.open(slots=1, payload=Unloadable())
     try:
         for _ in range(2):
-            backend.submit(0, bench.message())
+            backend.submit(0, bench.message(), ANY)
             error = bench.next().answer["error"]
             assert (error["class"], error["message"]) == ("precheck", "not here")
     finally:
@@ -232,7 +235,7 @@ cloudpickle.register_pickle_by_value(__import__(__name__))
 def test_closing_leaves_no_process_though_jobs_run(bench):
     backend = bench.open()
     pids = [bench.answer(backend, slot)["pid"] for slot in (0, 1)]
-    backend.submit(0, bench.message("do=wait"))
+    backend.submit(0, bench.message("do=wait"), ANY)
     backend.close(3.0)
     alive = []
     for pid in pids:

@@ -5,6 +5,7 @@ import hashlib
 import importlib.metadata
 import importlib.util
 import json
+import os
 import platform
 import re
 import subprocess
@@ -133,7 +134,10 @@ def _sources(name: str, app: Path) -> Iterator[tuple[str, Path]]:
 
 @functools.lru_cache(maxsize=8)
 def git_state(app: Path = Path()) -> dict[str, str]:
-    """The commit of the app's folder, and whether any tracked file differs from it; empty outside a repository."""
+    """The commit of the app's folder, and whether any tracked file differs from it; empty outside a repository.
+
+    On a machine to which the code was brought without its repository, the environment says what its origin was.
+    """
 
     def ask(*words: str) -> str:
         answer = subprocess.run(["git", "-C", str(app), *words], capture_output=True, text=True, check=True, timeout=10)
@@ -143,7 +147,12 @@ def git_state(app: Path = Path()) -> dict[str, str]:
         commit = ask("rev-parse", "HEAD")
         dirty = bool(ask("status", "--porcelain", "--untracked-files=no"))
     except (OSError, subprocess.SubprocessError):
-        return {}
+        if "SWEEPROUTE_GIT_COMMIT" not in os.environ:
+            return {}
+        return {
+            "git_commit": os.environ["SWEEPROUTE_GIT_COMMIT"],
+            "git_dirty": os.environ.get("SWEEPROUTE_GIT_DIRTY", "false"),
+        }
     return {"git_commit": commit, "git_dirty": str(dirty).lower()}
 
 
@@ -163,7 +172,7 @@ def device_class(device: str, threads: int | None) -> str:
     """What has to agree for two results to be bitwise equal, beside the fingerprint.
 
     Args:
-        device: cpu or cuda.
+        device: cpu, or cuda with the GPU's model.
         threads: Threads of the job.
 
     Returns:
@@ -171,7 +180,9 @@ def device_class(device: str, threads: int | None) -> str:
     """
     import threadpoolctl
 
-    kernels = {f"{p['internal_api']}-{p.get('architecture', '?')}" for p in threadpoolctl.threadpool_info()}
+    # Pools without a kernel of their own, such as OpenMP's, come and go with what a warm worker has imported.
+    pools = [pool for pool in threadpoolctl.threadpool_info() if pool.get("architecture")]
+    kernels = {f"{pool['internal_api']}-{pool['architecture']}" for pool in pools}
     versions = ",".join(f"{name}={version}" for name, version in library_versions().items())
     return f"{device};{platform.machine()};{'+'.join(sorted(kernels))};threads={threads};{versions}"
 

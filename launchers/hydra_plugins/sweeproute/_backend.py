@@ -2,10 +2,13 @@
 
 import queue
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Protocol
 
 from hydra.core.override_parser.types import Override
 
+from ._admission import JobClass
+from ._condition import Condition
 from ._retry import ErrorClass
 from ._worker import Message
 
@@ -16,13 +19,16 @@ class Finished:
 
     Attributes:
         platform: Where it ran.
-        slot: The slot that is free again.
+        place: The place that is free again.
         answer: What `_worker.run` answered: status, value or error, identity, run_s.
+        started, ended: Seconds since the epoch by this machine's clock; None where the event itself tells.
     """
 
     platform: str
-    slot: int
+    place: int
     answer: dict[str, Any]
+    started: float | None = None
+    ended: float | None = None
 
 
 @dataclass(frozen=True)
@@ -31,18 +37,72 @@ class Died:
 
     Attributes:
         platform: Where it ran.
-        slot: The slot that is free again.
-        error_class: killed, out_of_memory, time_limit or lost.
+        place: The place that is free again.
+        error_class: killed, out_of_memory, time_limit, lost or precheck.
         message: What is known of its end.
+        run_s: Seconds that it ran, where that is known.
     """
 
     platform: str
-    slot: int
+    place: int
     error_class: ErrorClass
     message: str
+    run_s: float | None = None
 
 
-Event = Finished | Died
+@dataclass(frozen=True)
+class Started:
+    """A platform with a queue of its own has started an attempt.
+
+    Attributes:
+        platform: Where.
+        place: Its place there.
+        at: Seconds since the epoch by this machine's clock.
+    """
+
+    platform: str
+    place: int
+    at: float
+
+
+@dataclass(frozen=True)
+class Recalled:
+    """A platform with a queue of its own has answered whether it gives an attempt back.
+
+    Attributes:
+        platform: Where it was.
+        place: Its place there.
+        ok: Whether it had not started, and now never will.
+    """
+
+    platform: str
+    place: int
+    ok: bool
+
+
+@dataclass(frozen=True)
+class Moved:
+    """The condition of a platform's machine has changed.
+
+    Attributes:
+        platform: Which.
+        condition: What it is now.
+        why: A clause that follows its name.
+    """
+
+    platform: str
+    condition: Condition
+    why: str
+
+
+@dataclass(frozen=True)
+class Said:
+    """Something that the person should read, in a sentence."""
+
+    text: str
+
+
+Event = Finished | Died | Started | Recalled | Moved | Said
 
 
 @dataclass
@@ -55,6 +115,7 @@ class Platform:
         threads: Threads of one job.
         device: cpu or cuda.
         overrides: What the registry sets there where a job left it open.
+        ahead: Whether it has a queue of its own.
     """
 
     name: str
@@ -62,10 +123,14 @@ class Platform:
     threads: int | None
     device: str
     overrides: tuple[str, ...] = ()
+    ahead: bool = False
 
 
 class Backend(Protocol):
-    """One platform's way of running jobs. Nothing here blocks: what happens is put on the queue of events."""
+    """One platform's way of running jobs. Nothing here blocks: what happens is put on the queue of events.
+
+    An attempt has a place: a slot, or on a platform with a queue of its own a number that no other attempt has.
+    """
 
     def start(self, payload: str, base: str, preload: str | None, settled: tuple[Override, ...]) -> None:
         """Make the slots ready.
@@ -77,17 +142,36 @@ class Backend(Protocol):
             settled: What the platform settles of that config.
         """
 
-    def submit(self, slot: int, message: Message) -> None:
-        """Start an attempt in a free slot; its end comes as an event."""
+    def submit(self, place: int, message: Message, job_class: JobClass) -> None:
+        """Start an attempt, or send it to the platform's queue; its end comes as an event."""
 
-    def cancel(self, slot: int) -> None:
-        """End what runs in a slot, at once; no event follows."""
+    def cancel(self, place: int) -> None:
+        """End an attempt at once; no event follows."""
 
     def memory_free_gb(self) -> float | None:
         """GB of main memory that are free there now; None where it is not known."""
 
     def close(self, grace_s: float) -> None:
         """Let go of every process, by force after `grace_s` seconds."""
+
+
+class QueueBackend(Backend, Protocol):
+    """A platform with a queue of its own, which outlives the coordinator."""
+
+    def identifier(self, place: int) -> str:
+        """The name under which an attempt is known there, for whoever comes back."""
+
+    def adopt(self, place: int, identifier: str, folder: Path) -> None:
+        """Take an attempt on again that an earlier coordinator sent."""
+
+    def recall(self, place: int) -> None:
+        """Ask for an attempt back; the answer comes as an event."""
+
+    def settle(self, place: int) -> None:
+        """Say that an attempt's end is on record here."""
+
+    def load(self) -> dict[str, Any] | None:
+        """What the platform said last of its memory, GPUs and slots."""
 
 
 Events = queue.SimpleQueue[Event]

@@ -1,8 +1,9 @@
-"""Hashes the code of an app that has no hook for its identity."""
+"""Says which code a sweep runs: its hash where the app has no hook for it, and the commit that it comes from."""
 
 import contextlib
 import hashlib
 import os
+import subprocess
 import sys
 from pathlib import Path
 
@@ -38,3 +39,20 @@ def default_identity(folder: Path | None = None) -> dict[str, str]:
         if read >= _MOST_FILES:
             break
     return {"code_hash": digest.hexdigest()}
+
+
+def origin() -> dict[str, str]:
+    """The commit of the working directory, as environment variables for a machine that has no repository.
+
+    Returns:
+        SWEEPROUTE_GIT_COMMIT and SWEEPROUTE_GIT_DIRTY (true, false); empty outside a repository.
+    """
+
+    def ask(*words: str) -> str:
+        return subprocess.run(["git", *words], capture_output=True, text=True, check=True, timeout=10).stdout.strip()
+
+    try:
+        commit, changed = ask("rev-parse", "HEAD"), ask("status", "--porcelain", "--untracked-files=no")
+    except (OSError, subprocess.SubprocessError):
+        return {}
+    return {"SWEEPROUTE_GIT_COMMIT": commit, "SWEEPROUTE_GIT_DIRTY": str(bool(changed)).lower()}

@@ -4,45 +4,60 @@ import queue
 import signal
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
-from hydra.core.utils import JobReturn
 from hydra.errors import HydraException
 
-from ._backend import Backend, Died, Event, Events
+from ._assignment import Assignment, Job
+from ._backend import Backend, Died, Event, Events, Finished, Moved, QueueBackend, Recalled, Said, Started
+from ._book import Attempt, Book
+from ._conditions import Conditions
 from ._durations import Durations, time_left
 from ._errors import headline
 from ._live import REFRESH_S, SweepState, View
-from ._records import SweepFolder, append_line, state_dir
-from ._scheduler import Assignment, Job, Outcome, Scheduler
+from ._retry import Outcome
+from ._scheduler import Scheduler
 from ._source import Points
 from ._worker import Message, describe
 
 # Seconds: how often free memory is read, and the longest that the loop waits without an event.
 _TICK_S = 1.0
+# Jobs that are sent ahead in one turn of the loop: composing them must not hold up what ends.
+_SENDS = 16
 # Seconds that a process gets to end by itself once the person has asked to stop.
 GRACE_S = 3.0
 
+Key = tuple[str, int]
 
-@dataclass
-class Attempt:
-    """One try at a job, from its start to its end.
 
-    Attributes:
-        assignment: What the scheduler said.
-        message: What its process was told.
-        folder: Its folder.
-        launch: Its launch record.
-    """
+@dataclass(frozen=True)
+class Prepared:
+    """An attempt that can run: its folder, its record, and what its process is told."""
 
-    assignment: Assignment
     message: Message
     folder: Path
     launch: dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Away:
+    """An attempt that an earlier coordinator sent to a platform, and that may still run there.
+
+    Attributes:
+        job: The job.
+        folder: The attempt's folder.
+        launch: Its launch record.
+        superseded: Whether another attempt's result counts already.
+    """
+
+    job: Job
+    folder: Path
+    launch: dict[str, Any]
+    superseded: bool = False
 
 
 class Dispatcher:
@@ -52,11 +67,11 @@ class Dispatcher:
         scheduler: Says which job starts next where.
         backends: By platform.
         events: Where the backends put what happens.
-        prepare: Composes an attempt, with its folder and record.
-        finish: From the launch record that counts, with its folder, to the job's return.
-        points: Where returns go.
-        sweep: Where records go.
-        durations: Learns from every job that finishes.
+        prepare: Composes an attempt of this number, or of the next where it is None.
+        book: Where records go.
+        points: What is to run.
+        durations: What is known of how long jobs run.
+        conditions: Follows the platforms' machines.
         view: Shows the sweep to the person.
     """
 
@@ -65,37 +80,43 @@ class Dispatcher:
         scheduler: Scheduler,
         backends: Mapping[str, Backend],
         events: Events,
-        prepare: Callable[[Assignment], Attempt],
-        finish: Callable[[dict[str, Any], Path], JobReturn],
+        prepare: Callable[[Assignment, int | None], Prepared],
+        book: Book,
         points: Points,
-        sweep: SweepFolder,
         durations: Durations,
+        conditions: Conditions,
         view: View,
     ) -> None:
         self._scheduler = scheduler
         self._backends = backends
+        self._queues = {name: cast(QueueBackend, one) for name, one in backends.items() if hasattr(one, "recall")}
         self._events = events
         self._prepare = prepare
-        self._finish = finish
+        self._book = book
         self._points = points
-        self._sweep = sweep
         self._durations = durations
+        self._conditions = conditions
         self._view = view
-        self._running: dict[tuple[str, int], Attempt] = {}
+        self._live: dict[Key, Attempt] = {}
+        self._recalls: dict[Key, Assignment | None] = {}
+        self._sent = 0
         self._said: set[tuple[str, str]] = set()
         self._began = time.monotonic()
         self._memory_at = self._show_at = float("-inf")
         self._total = len(points.overrides) - len(points.returns)
-        self._history = state_dir() / "history.jsonl"
 
-    def run(self) -> None:
+    def run(self, away: Sequence[Away] = ()) -> None:
         """Run until every job has ended.
+
+        Args:
+            away: Attempts of an earlier coordinator that may still run.
 
         Raises:
             KeyboardInterrupt: The person stopped the sweep.
         """
         try:
             with _terminated_as_interrupt():
+                self._adopt(away)
                 while not self._scheduler.done():
                     self._step()
         except BaseException as error:
@@ -105,16 +126,36 @@ class Dispatcher:
             self._view.update(self._state(time.monotonic()))
             self._view.close()
 
+    def _adopt(self, away: Sequence[Away]) -> None:
+        now = time.monotonic()
+        for one in away:
+            platform, launch = one.launch["platform"], one.launch
+            key = self._place_of(platform, None)
+            self._queues[platform].adopt(key[1], launch["far"]["id"], one.folder)
+            attempt = Attempt(one.job, platform, None, None, one.folder, launch)
+            if one.superseded:
+                self._backends[platform].cancel(key[1])
+                self._book.superseded(attempt)
+                continue
+            self._scheduler.adopt(one.job, platform, launch["attempt"], attempt.begun, now)
+            self._live[key] = attempt
+
+    def _place_of(self, platform: str, slot: int | None) -> Key:
+        """A slot is a place; in a queue each attempt has a number of its own."""
+        if slot is None:
+            self._sent += 1
+        return platform, self._sent if slot is None else slot
+
     def _step(self) -> None:
         now = time.monotonic()
         if now - self._memory_at >= _TICK_S:
             self._memory_at = now
-            for name, backend in self._backends.items():
-                free_gb = backend.memory_free_gb()
-                if free_gb is not None:
-                    self._scheduler.set_memory(name, free_gb)
+            self._look_around(now)
         for assignment in self._scheduler.assign(now):
-            self._start(assignment)
+            self._take(assignment)
+        sends = self._scheduler.sends(now, _SENDS)
+        for assignment in sends:
+            self._take(assignment)
         self._give_up()
         if now >= self._show_at:
             self._show_at = now + REFRESH_S
@@ -122,30 +163,108 @@ class Dispatcher:
         if self._scheduler.done():
             return
         wakeup = self._scheduler.next_wakeup(now)
-        timeout = _TICK_S if wakeup is None else min(_TICK_S, max(0.0, wakeup - now))
+        timeout = 0.0 if len(sends) == _SENDS else _TICK_S
+        if wakeup is not None:
+            timeout = min(timeout, max(0.0, wakeup - now))
         try:
-            event = self._events.get(timeout=timeout)
+            event = self._events.get(timeout=timeout) if timeout else self._events.get_nowait()
         except queue.Empty:
             return
-        self._ended(event)
+        self._heard(event)
         while not self._events.empty():
-            self._ended(self._events.get())
+            self._heard(self._events.get())
 
-    def _start(self, assignment: Assignment) -> None:
-        key = (assignment.platform, assignment.slot)
-        decision = assignment.decision
+    def _look_around(self, now: float) -> None:
+        """Read what no event tells: free memory, a pause, a platform that has been silent for too long."""
+        for name, backend in self._backends.items():
+            free_gb = backend.memory_free_gb()
+            if free_gb is not None and name not in self._queues:
+                self._scheduler.set_memory(name, free_gb)
+        for event in self._conditions.look(now):
+            self._moved(event)
+        for platform in self._conditions.lost(now):
+            for key in [key for key, attempt in self._live.items() if key[0] == platform and attempt.begun]:
+                silent = f"{platform} has been silent for longer than hydra.launcher.lost_after_min allows"
+                self._ended(Died(*key, "lost", silent))
+
+    def _heard(self, event: Event) -> None:
+        if isinstance(event, Moved):
+            self._moved(event)
+        elif isinstance(event, Said):
+            self._view.event(event.text)
+        elif isinstance(event, Started):
+            self._started(event)
+        elif isinstance(event, Recalled):
+            self._recalled(event)
+        else:
+            self._ended(event)
+
+    def _moved(self, event: Moved) -> None:
+        now = time.monotonic()
+        condition = self._conditions.moved(event, now)
+        if condition is None:
+            return
+        was_away = self._conditions.was_away(event.platform)
+        self._scheduler.set_condition(event.platform, condition, event.why, now)
+        self._conditions.told(event.platform, condition, event.why, self._scheduler.counts()[event.platform])
+        if was_away and event.platform in self._queues:
+            self._take_back_copied(event.platform)
+
+    def _take_back_copied(self, platform: str) -> None:
+        """Contact again: what waits there and runs elsewhere by now need not start there, too."""
+        elsewhere = {attempt.job.num for key, attempt in self._live.items() if key[0] != platform}
+        for key, attempt in self._live.items():
+            if key[0] == platform and not attempt.begun and attempt.job.num in elsewhere and key not in self._recalls:
+                self._recalls[key] = None
+                self._queues[platform].recall(key[1])
+
+    def _take(self, assignment: Assignment) -> None:
+        """Start what was assigned, or first ask for it back where it waits."""
+        if assignment.recall is None:
+            self._begin(assignment, None)
+            return
+        num, platform = assignment.job.num, assignment.recall
+        key = next(key for key, one in self._live.items() if key[0] == platform and one.job.num == num)
+        self._recalls[key] = assignment
+        self._queues[platform].recall(key[1])
+
+    def _recalled(self, event: Recalled) -> None:
+        key = (event.platform, event.place)
+        assignment = self._recalls.pop(key, None)
+        attempt = self._live.get(key)
+        if assignment is None:
+            if event.ok and attempt is not None:
+                del self._live[key]
+                self._scheduler.withdrawn(attempt.job, event.platform, time.monotonic())
+                self._book.killed(attempt, "taken back before it began", current=False)
+            return
+        granted = self._scheduler.recalled(assignment, event.ok, time.monotonic())
+        if not event.ok or attempt is None:
+            return
+        del self._live[key]
+        if granted is None:
+            self._book.killed(attempt, "taken back before it began", current=False)
+        else:
+            self._begin(granted, attempt.launch["attempt"])
+
+    def _begin(self, assignment: Assignment, number: int | None) -> None:
+        decision, platform = assignment.decision, assignment.platform
         if (decision.status, decision.reason) not in self._said:
             self._said.add((decision.status, decision.reason))
-            self._view.event(f"{decision.status}: {decision.reason} -> {assignment.platform}")
+            self._view.event(f"{decision.status}: {decision.reason} -> {platform}")
         try:
-            attempt = self._prepare(assignment)
+            prepared = self._prepare(assignment, number)
         except HydraException as error:
             # Checked before the sweep began for one value at a time; this point's own combination is at fault.
             self._refuse(assignment, error)
             return
-        self._running[key] = attempt
-        self._sweep.record_job(attempt.folder, attempt.launch)
-        self._backends[assignment.platform].submit(assignment.slot, attempt.message)
+        attempt = Attempt(assignment.job, platform, assignment.slot, prepared.message, prepared.folder, prepared.launch)
+        key = self._place_of(platform, assignment.slot)
+        if platform in self._queues:
+            attempt.launch |= {"state": "QUEUED", "far": {"id": self._queues[platform].identifier(key[1])}}
+        self._live[key] = attempt
+        self._book.handed_out(attempt)
+        self._backends[platform].submit(key[1], prepared.message, assignment.job.job_class)
 
     def _refuse(self, assignment: Assignment, error: HydraException) -> None:
         job = assignment.job
@@ -154,85 +273,49 @@ class Dispatcher:
         self._fail_unstarted(job, assignment.decision.reason, describe(error))
 
     def _fail_unstarted(self, job: Job, reason: str, error: dict[str, str]) -> None:
-        """Record a job that never ran as failed."""
-        now = time.time()
-        launch = {
-            "sweep": self._sweep.record["id"],
-            "job": job.num,
-            "attempt": self._sweep.launches.get(job.num, {}).get("attempt", 0) + 1,
-            "overrides": list(job.overrides),
-            "platform": None,
-            "decision": "queued",
-            "reason": reason,
-            "state": "FAILED",
-            "current": True,
-            "queued_at": job.queued_at,
-            "started_at": now,
-            "ended_at": now,
-            "error": error,
-        }
-        folder = self._sweep.open_job(str(job.num), job.num, launch["attempt"])
-        self._sweep.record_job(folder, launch)
-        self._tell(launch, folder)
+        self._book.never_ran(job, reason, error)
         self._view.event(f"failed: job {job.num} ({' '.join(job.overrides)}): {headline(error['message'])}")
 
-    def _ended(self, event: Event) -> None:
-        attempt = self._running.pop((event.platform, event.slot))
-        launch = attempt.launch
-        launch["ended_at"] = time.time()
-        if isinstance(event, Died):
-            launch["run_s"] = launch["ended_at"] - launch["started_at"]
-            launch["state"] = "LOST" if event.error_class == "lost" else "KILLED"
-            launch["error"] = {"class": event.error_class, "type": "", "message": event.message, "traceback": ""}
-            outcome = Outcome("FAILED", event.error_class, event.message)
-        else:
-            answer = event.answer
-            launch |= {"run_s": answer["run_s"], "identity": answer.get("identity") or launch["identity"]}
-            if answer["status"] == "COMPLETED":
-                launch |= {"state": "FINISHED", "value": answer["value"], "unfit": answer["unfit"]}
-                outcome = Outcome("FINISHED", None, "")
-            else:
-                launch |= {"state": "FAILED", "error": answer["error"]}
-                message = answer["error"]["message"]
-                if answer["error"]["class"] == "precheck":
-                    message = f"cannot run this sweep's jobs: {answer['error']['type']}: {message}"
-                outcome = Outcome("FAILED", answer["error"]["class"], message)
-        self._settle(attempt, outcome)
+    def _started(self, event: Started) -> None:
+        attempt = self._live.get((event.platform, event.place))
+        if attempt is not None and not attempt.begun:
+            self._book.begun(attempt, event.at)
+            self._scheduler.started(attempt.job, event.platform, time.monotonic())
 
-    def _settle(self, attempt: Attempt, outcome: Outcome) -> None:
-        job, launch = attempt.assignment.job, attempt.launch
-        verdict = self._scheduler.finished(
-            job, attempt.assignment.platform, attempt.assignment.slot, outcome, time.monotonic()
-        )
-        launch["current"] = verdict.final
-        self._sweep.record_job(attempt.folder, launch)
-        self._remember(job, launch)
+    def _ended(self, event: Finished | Died) -> None:
+        key = (event.platform, event.place)
+        attempt = self._live.pop(key, None)
+        if attempt is None:
+            return  # off the books: another attempt was first
+        if event.platform in self._queues and not attempt.begun:
+            # Begun and ended while nobody listened.
+            self._scheduler.started(attempt.job, event.platform, time.monotonic())
+            attempt.launch["state"] = "RUNNING"
+        outcome = self._book.outcome(attempt, event)
+        job = attempt.job
+        verdict = self._scheduler.finished(job, event.platform, attempt.slot, outcome, time.monotonic())
+        self._book.ended(attempt, verdict.final)
+        if event.platform in self._queues:
+            self._queues[event.platform].settle(event.place)
         what = f"job {job.num} ({' '.join(job.overrides)})"
         if verdict.final:
-            self._tell(launch, attempt.folder)
+            self._end_others(job)
             if outcome.status != "FINISHED":
                 self._view.event(f"failed: {what}: {headline(outcome.message)}")
         else:
             self._view.event(f"retry: {what}: {headline(outcome.message)}")
 
-    def _tell(self, launch: dict[str, Any], folder: Path) -> None:
-        self._points.told(launch["job"], self._finish(launch, folder))
-
-    def _remember(self, job: Job, launch: dict[str, Any]) -> None:
-        entry = {
-            "model": dict(job.job_class.fields).get("model_type"),
-            "platform": launch["platform"],
-            "overrides": launch["overrides"],
-            "seconds": launch["run_s"],
-            "outcome": launch["state"],
-            "at": launch["ended_at"],
-        }
-        append_line(self._history, entry)
-        self._durations.learn(entry)
+    def _end_others(self, job: Job) -> None:
+        """The first result counts: end the other attempts at a job, which the scheduler has struck off already."""
+        for key in [key for key, attempt in self._live.items() if attempt.job.num == job.num]:
+            attempt = self._live.pop(key)
+            self._recalls.pop(key, None)
+            self._backends[key[0]].cancel(key[1])
+            self._book.superseded(attempt)
 
     def _give_up(self) -> None:
         """Fail the jobs that no platform can take, once nothing runs that could change it."""
-        if self._running:
+        if self._live or self._conditions.may_return(time.monotonic()):
             return
         stranded = self._scheduler.stranded()
         for job_class, decision in stranded.items():
@@ -243,7 +326,8 @@ class Dispatcher:
 
     def _state(self, now: float) -> SweepState:
         loads = self._scheduler.loads(now, self._points.waiting_s, self._expected_s)
-        return SweepState(self._scheduler.counts(), self._total, now - self._began, time_left(loads.values()))
+        notes = {name: self._conditions.note(name, one.load()) for name, one in self._queues.items()}
+        return SweepState(self._scheduler.counts(), self._total, now - self._began, time_left(loads.values()), notes)
 
     def _expected_s(self, job: Job, platform: str) -> float | None:
         model = dict(job.job_class.fields).get("model_type")
@@ -253,15 +337,13 @@ class Dispatcher:
         """End what runs, in order, and leave records that the next start understands."""
         with suppress(OSError):  # a full disk may be what stopped us
             while not self._events.empty():  # done already, and only not recorded yet
-                self._ended(self._events.get())
-        for (platform, slot), attempt in self._running.items():
-            self._backends[platform].cancel(slot)
-            error = {"class": "killed", "type": "", "message": why, "traceback": ""}
-            launch = attempt.launch | {"state": "KILLED", "current": True, "ended_at": time.time(), "error": error}
-            launch["run_s"] = launch["ended_at"] - launch["started_at"]
+                self._heard(self._events.get())
+        finished = {attempt.job.num for attempt in self._live.values() if attempt.job.num in self._points.returns}
+        for (platform, place), attempt in self._live.items():
+            self._backends[platform].cancel(place)
             with suppress(OSError):
-                self._sweep.record_job(attempt.folder, launch)
-        self._running.clear()
+                self._book.killed(attempt, why, current=attempt.job.num not in finished)
+        self._live.clear()
 
 
 @contextmanager

@@ -16,6 +16,7 @@ from loky.backend import get_context
 from loky.process_executor import ProcessPoolExecutor
 
 from . import _worker
+from ._admission import JobClass
 from ._backend import Died, Events, Finished, Platform
 
 # Below this share of free memory a worker that was killed is taken to have been killed for memory.
@@ -64,50 +65,50 @@ class JoblibBackend:
             )
         return self._executors[slot]
 
-    def submit(self, slot: int, message: _worker.Message) -> None:
+    def submit(self, place: int, message: _worker.Message, job_class: JobClass) -> None:  # noqa: ARG002
         """See Backend."""
         try:
-            future = self._executor(slot).submit(_worker.run, message)
+            future = self._executor(place).submit(_worker.run, message)
         except BrokenExecutor:
             # Its worker died while it was warming up, or idle: no job was in it, so none is charged.
-            self._forget(slot)
-            future = self._executor(slot).submit(_worker.run, message)
-        self._running[slot] = future
-        self._kills_before[slot] = _kills_for_memory()
-        future.add_done_callback(lambda done: self._ended(slot, done))
+            self._forget(place)
+            future = self._executor(place).submit(_worker.run, message)
+        self._running[place] = future
+        self._kills_before[place] = _kills_for_memory()
+        future.add_done_callback(lambda done: self._ended(place, done))
 
-    def _ended(self, slot: int, future: "Future[str]") -> None:
+    def _ended(self, place: int, future: "Future[str]") -> None:
         """Called in loky's thread."""
-        if self._running.get(slot) is not future:
+        if self._running.get(place) is not future:
             return  # cancelled: nobody waits for it
         error = future.exception()
         if error is None:
-            self._events.put(Finished(self._platform.name, slot, json.loads(future.result())))
+            self._events.put(Finished(self._platform.name, place, json.loads(future.result())))
             return
-        self._forget(slot)
+        self._forget(place)
         codes = re.search(r"exit codes of the workers are \{(.*)\}", str(error))
         memory = psutil.virtual_memory()
         scarce = memory.available < _SCARCE * memory.total
         if codes is not None and "SIGKILL" in codes.group(1):
-            scarce = scarce or _kills_for_memory() > self._kills_before[slot]
+            scarce = scarce or _kills_for_memory() > self._kills_before[place]
         self._events.put(
             Died(
                 self._platform.name,
-                slot,
+                place,
                 "out_of_memory" if scarce else "killed",
                 f"the worker process ended without an answer ({codes.group(1) if codes else type(error).__name__})",
             )
         )
 
-    def _forget(self, slot: int) -> None:
-        executor = self._executors.pop(slot, None)
+    def _forget(self, place: int) -> None:
+        executor = self._executors.pop(place, None)
         if executor is not None:
             executor.shutdown(wait=False, kill_workers=True)
 
-    def cancel(self, slot: int) -> None:
+    def cancel(self, place: int) -> None:
         """See Backend."""
-        self._running.pop(slot, None)
-        self._forget(slot)
+        self._running.pop(place, None)
+        self._forget(place)
 
     def memory_free_gb(self) -> float | None:
         """See Backend."""

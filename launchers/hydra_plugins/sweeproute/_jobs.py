@@ -10,15 +10,15 @@ from omegaconf import DictConfig, OmegaConf
 
 from . import _worker
 from ._admission import JobClass
+from ._assignment import Assignment
 from ._code import default_identity
 from ._compose import Base, Composer, Point, build, parse, without_hydra
-from ._dispatcher import Attempt
+from ._dispatcher import Prepared
 from ._errors import SettingsError
 from ._hydra_versions import key_path
 from ._platforms import ADMISSION, Registry
 from ._records import SweepFolder
 from ._references import substitute
-from ._scheduler import Assignment
 from .config import RoutedLauncherConf
 
 
@@ -171,13 +171,20 @@ class Jobs:
                 overrides.append(parse(f"{key}={facts[fact]}"))
         return Settled(tuple(overrides), facts["device"], None if facts["threads"] is None else int(facts["threads"]))
 
-    def prepare(self, assignment: Assignment) -> Attempt:
-        """Compose an attempt, make its folder and its launch record."""
+    def prepare(self, assignment: Assignment, number: int | None = None) -> Prepared:
+        """Compose an attempt, make its folder and its launch record.
+
+        Args:
+            assignment: What the scheduler said.
+            number: The attempt's number; None is the next of its job.
+
+        Returns:
+            The attempt, ready to be handed out.
+        """
         job, decision, platform = assignment.job, assignment.decision, assignment.platform
         base, point = self._composer.point(job.overrides)
         settled, subfolder = self._place(base, point, job.num, platform)
-        earlier = self._sweep.launches.get(job.num, {}).get("attempt", 0)
-        attempt = earlier + 1
+        attempt = number or self._sweep.next_attempt(job.num)
         folder = self._sweep.open_job(subfolder, job.num, attempt)
         now = time.time()
         launch = {
@@ -213,7 +220,7 @@ class Jobs:
             identity=self._settings.identity,
             threads=settled.threads,
         )
-        return Attempt(assignment, message, folder, launch)
+        return Prepared(message, folder, launch)
 
     def _place(self, base: Base, point: Point, number: int, platform: str) -> tuple[Settled, str]:
         """What the platform settles of a job's config, and the job's folder under the sweep's.

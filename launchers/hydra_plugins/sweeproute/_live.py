@@ -3,7 +3,7 @@
 import os
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Protocol, TextIO
 
 from ._occupancy import Counts
@@ -26,12 +26,14 @@ class SweepState:
         total: jobs of the whole sweep, None while it is not known.
         elapsed_s: seconds since the start.
         left_s: expected seconds to the end, None where nothing is known.
+        notes: what else there is to say of a platform: its condition, its GPUs.
     """
 
     platforms: Mapping[str, Counts]
     total: int | None
     elapsed_s: float
     left_s: float | None
+    notes: Mapping[str, str] = field(default_factory=dict)
 
 
 class View(Protocol):
@@ -146,6 +148,8 @@ def summary(state: SweepState) -> str:
     for name, counts in state.platforms.items():
         words = {"running": counts.running, "queued": counts.queued, "done": counts.done, "failed": counts.failed}
         shown = [f"{number} {word}" for word, number in words.items() if number]
+        if note := state.notes.get(name):
+            shown.append(note)
         if shown:
             parts.append(f"{name}: {', '.join(shown)}")
     return " | ".join(parts)
@@ -190,7 +194,9 @@ def _picture(state: SweepState) -> "Group":
     table.add_column("platform")
     for word in ("running", "queued", "done", "failed"):
         table.add_column(word, justify="right")
+    table.add_column("")  # notes
     for name, counts in state.platforms.items():
         failed = Text(str(counts.failed), style="red" if counts.failed else "")
-        table.add_row(name, f"{counts.running} of {counts.slots}", str(counts.queued), str(counts.done), failed)
+        running = f"{counts.running} of {counts.slots}"
+        table.add_row(name, running, str(counts.queued), str(counts.done), failed, state.notes.get(name))
     return Group(table, Text(_progress(state)))

@@ -74,8 +74,10 @@ class Registry:
                 gpu_memory_gb=self.gpu_memory_gb(name),
                 gpu_memory_free_gb=self.gpu_memory_gb(name),
                 available=name not in self.unavailable,
-                why=self.unavailable.get(name, ""),
+                why=self.unavailable.get(name, "is being reached" if platform.ahead else ""),
                 speed=dict(self.settings[name].speed),
+                ahead=platform.ahead,
+                silent=platform.ahead,
             )
             for name, platform in self.platforms.items()
         ]
@@ -128,12 +130,10 @@ def read(conf: RoutedLauncherConf, master: DictConfig) -> Registry:
                 slots = cores
         elif entry.host is None:
             unavailable[name] = f"has no host configured (set {where}.{name}.host)"
-        else:
-            unavailable[name] = "has a host, but this version has no ssh backend yet"
         device = "cuda" if entry.specs.gpu else "cpu"
         threads = max(1, cores // slots) if cores else None
         _check_overrides(name, entry, conf.sets, where)
-        platforms[name] = Platform(name, slots, threads, device, tuple(entry.overrides))
+        platforms[name] = Platform(name, slots, threads, device, tuple(entry.overrides), entry.backend == "ssh")
     rules = _rules(conf)
     policy = Policy(rules, default, "no rule matches", cast(Overflow, conf.overflow))
     policy.check(names)

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from filelock import FileLock, Timeout
-from platformdirs import user_state_path
+from platformdirs import user_cache_path, user_state_path
 
 from ._errors import SettingsError, SweepBusyError
 
@@ -24,6 +24,11 @@ STALE = (LAUNCH, "journal.jsonl", "progress.jsonl", "stop")
 def state_dir() -> Path:
     """The user's state directory: pointers to sweeps, the history of durations."""
     return Path(os.environ.get("SWEEPROUTE_STATE") or user_state_path("sweeproute"))
+
+
+def cache_dir() -> Path:
+    """The user's cache directory: what can be made again."""
+    return Path(os.environ.get("SWEEPROUTE_CACHE") or user_cache_path("sweeproute"))
 
 
 def write_json(path: Path, content: Any) -> None:
@@ -88,7 +93,8 @@ class SweepFolder:
     Attributes:
         folder: Absolute path of the sweep's folder.
         record: What `sweep.json` holds.
-        launches: The newest launch record of each job, by job number.
+        launches: The launch record of each job by its number: of the attempt that counts, else of the newest.
+        away: Launch records of attempts that an earlier coordinator sent to a machine that works on without it.
         failed: Whether a job failed that has no launch record, since another launcher ran it.
     """
 
@@ -115,6 +121,7 @@ class SweepFolder:
                 f"The sweep in {self.folder} is being run by process {owner}. Wait for it or stop it, then try again."
             ) from None
         self.launches: dict[int, dict[str, Any]] = {}
+        self.away: list[dict[str, Any]] = []
         self.failed = False
         self._attempts: dict[int, list[Path]] = {}
         self._owners: dict[Path, int] = {}
@@ -145,11 +152,19 @@ class SweepFolder:
             launch = read_json(self.folder / line["folder"] / LAUNCH)
             if launch is None:
                 continue
-            if launch["state"] == "RUNNING":  # its coordinator died, and with it the workers of this machine
+            if launch["state"] in ("QUEUED", "RUNNING") and launch.get("far"):
+                self.away.append(launch | {"folder": line["folder"]})  # it outlives its coordinator
+            elif launch["state"] == "RUNNING":  # its coordinator died, and with it the workers of this machine
                 error = {"class": "lost", "type": "", "message": "the coordinator died", "traceback": ""}
                 launch |= {"state": "KILLED", "ended_at": time.time(), "error": error}
                 write_json(self.folder / line["folder"] / LAUNCH, launch)
-            self.launches[launch["job"]] = launch | {"folder": line["folder"]}
+            self._note_launch(launch, line["folder"])
+
+    def _note_launch(self, launch: dict[str, Any], folder: str) -> None:
+        """Keep the newest attempt at a job, or the one that counts where there is one."""
+        known = self.launches.get(launch["job"])
+        if known is None or launch["current"] or not known["current"]:
+            self.launches[launch["job"]] = launch | {"folder": folder}
 
     def _note_attempt(self, job: int, folder: Path) -> None:
         self._attempts.setdefault(job, []).append(folder)
@@ -176,7 +191,11 @@ class SweepFolder:
                 if earlier != folder and record is not None and record["current"]:
                     write_json(earlier / LAUNCH, record | {"current": False})
         write_json(folder / LAUNCH, launch)
-        self.launches[launch["job"]] = launch | {"folder": os.path.relpath(folder, self.folder)}
+        self._note_launch(launch, os.path.relpath(folder, self.folder))
+
+    def next_attempt(self, job: int) -> int:
+        """The number of the next attempt at a job."""
+        return len(self._attempts.get(job, ())) + 1
 
     def open_job(self, subfolder: str, job: int, attempt: int) -> Path:
         """Make the folder of one attempt at a job, and note it.
@@ -196,6 +215,8 @@ class SweepFolder:
         folder.mkdir(parents=True, exist_ok=True)
         for name in STALE:
             (folder / name).unlink(missing_ok=True)
+        if folder in self._attempts.get(job, ()):
+            return folder  # taken back from a queue before it began
         self._note_attempt(job, folder)
         relative = os.path.relpath(folder, self.folder)
         append_line(self.ours / "jobs.jsonl", {"job": job, "attempt": attempt, "folder": relative})

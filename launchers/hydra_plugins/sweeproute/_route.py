@@ -1,6 +1,7 @@
 """Wires one sweep: its platforms, their processes, its jobs, and the dispatcher that brings them together."""
 
 import random
+import socket
 import sys
 import time
 from pathlib import Path
@@ -14,19 +15,25 @@ from omegaconf import DictConfig
 from omegaconf.basecontainer import BaseContainer
 
 from . import _worker
+from ._admission import JobClass
+from ._alarm import SweepAlarm
+from ._assignment import Assignment, Job
 from ._backend import Backend, Events
+from ._book import Book
 from ._compose import Composer, as_written
-from ._dispatcher import GRACE_S, Dispatcher
+from ._condition import Condition
+from ._conditions import Conditions
+from ._dispatcher import GRACE_S, Away, Dispatcher
 from ._durations import Durations
 from ._errors import SettingsError
 from ._hydra_versions import allowed_targets
 from ._jobs import Jobs
-from ._live import open_view
+from ._live import View, open_view
 from ._platforms import local_settings, read
 from ._policy import Decision
-from ._records import SweepFolder, read_history
+from ._records import SweepFolder, cache_dir, read_history
 from ._returns import RoutedReturn
-from ._scheduler import Assignment, Job, Scheduler
+from ._scheduler import Scheduler
 from ._source import Points
 from .config import RoutedLauncherConf
 
@@ -106,17 +113,18 @@ class Route:
             view = open_view(sys.stdout)
             for note in self._registry.notes:
                 view.event(note)
-            Dispatcher(
-                scheduler, backends, events, self._jobs.prepare, self._return, points, self._sweep, durations, view
-            ).run()
+            away = self._away(points)
+            conditions = self._conditions(view)
+            book = Book(self._sweep, durations, points, self._return)
+            Dispatcher(scheduler, backends, events, self._jobs.prepare, book, points, durations, conditions, view).run(
+                away
+            )
         finally:
             for backend in backends.values():
                 backend.close(GRACE_S)
 
     def _start(self, events: Events, points: Points) -> dict[str, Backend]:
         """Start the backend of each platform that is there: its processes come up while the jobs are sorted."""
-        from ._joblib import JoblibBackend
-
         path = self._sweep.ours / "payload.pkl"
         path.write_bytes(cloudpickle.dumps(self._payload()))
         waiting = (overrides for number, overrides in points.overrides.items() if number not in points.returns)
@@ -125,12 +133,53 @@ class Route:
             return {}
         base = self._composer.base(self._composer.split(first)[0])
         backends: dict[str, Backend] = {}
-        for name, platform in self._registry.platforms.items():
+        for name in self._registry.platforms:
             if name not in self._registry.unavailable:
-                backends[name] = JoblibBackend(platform, local_settings(self._settings), events)
+                backends[name] = self._backend(name, events)
                 settled = self._jobs.settle(base.config(), name).overrides
                 backends[name].start(str(path), self._jobs.path(base), self._settings.preload, settled)
         return backends
+
+    def _backend(self, name: str, events: Events) -> Backend:
+        """A platform's backend; its libraries are imported only where a platform needs them."""
+        platform, entry = self._registry.platforms[name], self._registry.settings[name]
+        if entry.backend == "ssh":
+            from ._ssh import Place, Settings, SshBackend
+
+            assert entry.host is not None
+            reach = Settings(entry.host, entry.ssh_config, root=entry.root)
+            owner = f"{self._sweep.record['id']}@{socket.gethostname()}"
+            place = Place(reach, entry.python, tuple(self._settings.files), cache_dir() / "staging", owner)
+            return SshBackend(platform, place, events)
+        from ._joblib import JoblibBackend
+
+        return JoblibBackend(platform, local_settings(self._settings), events)
+
+    def _conditions(self, view: View) -> Conditions:
+        platforms = self._registry.platforms
+        start = {
+            name: Condition.DOWN
+            if name in self._registry.unavailable
+            else Condition.SUSPECT
+            if platform.ahead
+            else Condition.AVAILABLE
+            for name, platform in platforms.items()
+        }
+        return Conditions(start, 60 * self._settings.lost_after_min, SweepAlarm(view))
+
+    def _away(self, points: Points) -> list[Away]:
+        """What an earlier coordinator of this sweep sent to a platform, and what is still there."""
+        found = []
+        for launch in self._sweep.away:
+            number, folder = launch["job"], self._sweep.folder / launch["folder"]
+            superseded = number in points.returns or number not in points.overrides
+            if superseded or tuple(launch["overrides"]) != points.overrides[number]:
+                job = Job(number, tuple(launch["overrides"]), JobClass(()), launch["queued_at"])
+                found.append(Away(job, folder, launch, superseded=True))
+            else:
+                found.append(Away(points.withdraw(number), folder, launch))
+        self._sweep.away.clear()
+        return found
 
     def _payload(self) -> _worker.Payload:
         from hydra.core.plugins import Plugins

@@ -45,6 +45,7 @@ class Message:
         preload: Dotted path of the function that warms this process; None for none.
         identity: Dotted path of the function from a config to its hashes; None for none.
         threads: Threads that the job may use; None leaves them alone.
+        far: How this machine differs from the one that composed the config; None where it is the same.
     """
 
     base: str
@@ -55,6 +56,22 @@ class Message:
     preload: str | None = None
     identity: str | None = None
     threads: int | None = None
+    far: "Far | None" = None
+
+
+@dataclass(frozen=True)
+class Far:
+    """What a job finds on another machine than the one that composed its config, and keeps its `.hydra` files.
+
+    Attributes:
+        cwd: The working directory there.
+        folders: Where the config's sources lie there, by where they lie here.
+        settled: Values that name places there: paths of staged files.
+    """
+
+    cwd: str
+    folders: Mapping[str, str]
+    settled: tuple[Override, ...] = ()
 
 
 @dataclass
@@ -222,10 +239,13 @@ def run_job(message: Message, configure_logging: bool = True) -> tuple[JobReturn
     shared = _process.payload
     assert shared is not None
     base = _base(message.base)
-    config = build(base.blob, message.point, message.settled, message.number)
+    settled = message.settled if message.far is None else (*message.settled, *message.far.settled)
+    config = build(base.blob, message.point, settled, message.number)
     with open_dict(config.hydra.runtime):
         config.hydra.runtime.output_dir = message.folder
-    values = (*message.point.values, *message.settled)
+    if message.far is not None:
+        _relocate(config, message.far, Path(message.folder))
+    values = (*message.point.values, *settled)
     task_config = apply(base.task_blob, values)
     identity = None
     with hydra_config(config), allowing(shared.allowed_targets):
@@ -235,11 +255,12 @@ def run_job(message: Message, configure_logging: bool = True) -> tuple[JobReturn
         chdir = config.hydra.job.chdir
         if chdir is None:
             chdir = not version.base_at_least("1.2")
-        os.chdir(message.folder if chdir else shared.cwd)
+        cwd = shared.cwd if message.far is None else message.far.cwd
+        os.chdir(message.folder if chdir else cwd)
         try:
             if configure_logging:
                 _process.log.configure(config, message.base)
-            if config.hydra.output_subdir is not None:
+            if config.hydra.output_subdir is not None and message.far is None:
                 subfolder = Path(message.folder) / config.hydra.output_subdir
                 base.files.write(subfolder, task_config, config, values)
             with env_override(config.hydra.job.env_set):
@@ -257,8 +278,45 @@ def run_job(message: Message, configure_logging: bool = True) -> tuple[JobReturn
             shared.callbacks.on_job_end(config=config, job_return=returned)
         finally:
             if chdir:
-                os.chdir(shared.cwd)
+                os.chdir(cwd)
     return returned, identity
+
+
+def base_config(path: str) -> DictConfig:
+    """A base config with its hydra node, afresh."""
+    config: DictConfig = pickle.loads(_base(path).blob)  # noqa: S301  (see start)
+    return config
+
+
+def write_config(message: Message) -> DictConfig:
+    """Write the `.hydra` files of a job that runs on another machine.
+
+    Args:
+        message: The attempt, as this machine knows it.
+
+    Returns:
+        The job's config with its hydra node.
+    """
+    base = _base(message.base)
+    config = build(base.blob, message.point, message.settled, message.number)
+    if config.hydra.output_subdir is None:
+        return config
+    with open_dict(config.hydra.runtime):
+        config.hydra.runtime.output_dir = message.folder
+    values = (*message.point.values, *message.settled)
+    base.files.write(
+        Path(message.folder) / config.hydra.output_subdir, apply(base.task_blob, values), config, values
+    )
+    return config
+
+
+def _relocate(config: DictConfig, far: Far, folder: Path) -> None:
+    """Let a config name the places of this machine where Hydra itself put those of the one that composed it."""
+    with open_dict(config.hydra):
+        config.hydra.sweep.dir, config.hydra.sweep.subdir = str(folder.parent), folder.name
+        config.hydra.runtime.cwd = far.cwd
+        for source in config.hydra.runtime.config_sources:
+            source.path = far.folders.get(source.path, source.path)
 
 
 def identity_of(dotted: str, config: DictConfig) -> dict[str, str]:
@@ -328,8 +386,13 @@ def _threads(threads: int | None) -> Iterator[None]:
         yield
 
 
-def environment(threads: int | None) -> Mapping[str, str]:
-    """Environment variables that hold a cold start's libraries to a number of threads."""
+def environment(threads: int | None, already: Mapping[str, str] = os.environ) -> Mapping[str, str]:
+    """Environment variables that hold a cold start's libraries to a number of threads.
+
+    Args:
+        threads: The number; None for none.
+        already: What the environment has, which is left as it is.
+    """
     if threads is None:
         return {}
     names = (
@@ -339,4 +402,4 @@ def environment(threads: int | None) -> Mapping[str, str]:
         "VECLIB_MAXIMUM_THREADS",
         "NUMEXPR_NUM_THREADS",
     )
-    return {name: str(threads) for name in names if name not in os.environ}
+    return {name: str(threads) for name in names if name not in already}

@@ -36,8 +36,10 @@ class PlatformConf:
     host: str | None = None
     # Path of an ssh configuration other than ~/.ssh/config.
     ssh_config: str | None = None
-    # Python on the platform; null is the one that runs this.
+    # Python on the platform; null is the one that runs this, or over ssh the one that `sweeproute setup` made.
     python: str | None = None
+    # Folder on the far machine for all that is kept there; null is ~/.sweeproute.
+    root: str | None = None
     # How many times faster than normal, by model type; used until durations are measured.
     speed: dict[str, float] = field(default_factory=dict)
     # Overrides that a job gets there; of the keys named in `hydra.launcher.sets` alone.
@@ -84,6 +86,10 @@ class RoutedLauncherConf:
     validate: str | None = None
     # Dotted path of a function(config) to a dict of hashes (fingerprint, code_hash, data_hash).
     identity: str | None = None
+    # Keys of the app's config that name files which a job reads: a far machine gets them by their content.
+    files: list[str] = field(default_factory=list)
+    # Minutes of silence after which what runs on a far machine counts as lost, and is run again.
+    lost_after_min: float = 30
     # Run one job in this process, so that a debugger stops in it.
     debug: bool = False
     # The local backend's, of hydra-joblib-launcher's own class: n_jobs (-1: the platform's slots), temp_folder.

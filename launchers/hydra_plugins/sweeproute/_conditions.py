@@ -1,0 +1,114 @@
+"""Follows the condition of each platform's machine: what it said, since when, and what a person wants of it."""
+
+from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
+from typing import Any, Protocol
+
+from ._backend import Moved
+from ._condition import NEXT, UNREACHABLE, Condition
+from ._occupancy import Counts
+from ._records import state_dir
+
+
+class Alarm(Protocol):
+    """Who tells the person."""
+
+    def lost(self, platform: str, why: str, counts: Counts) -> None:
+        """A platform can no longer be used."""
+
+    def back(self, platform: str) -> None:
+        """It can again."""
+
+    def said(self, text: str) -> None:
+        """Anything else worth a line."""
+
+
+def pauses() -> Path:
+    """The folder that holds a file for each platform that a person has paused."""
+    return state_dir() / "paused"
+
+
+class Conditions:
+    """The conditions of a sweep's platforms.
+
+    Args:
+        start: The condition of each at the start.
+        lost_after_s: Seconds of silence after which what runs on a platform counts as lost.
+        alarm: Who is told.
+    """
+
+    def __init__(self, start: Mapping[str, Condition], lost_after_s: float, alarm: Alarm) -> None:
+        self._now = dict(start)
+        self._before: dict[str, Condition] = {}
+        self._reported = dict(start)
+        self._silent_since: dict[str, float] = {}
+        self._lost_after_s = lost_after_s
+        self._alarm = alarm
+        self._paused: set[str] = set()
+
+    def moved(self, event: Moved, now: float) -> Condition | None:
+        """Take what a backend, or a person, says of a platform.
+
+        Args:
+            event: What was said.
+            now: Seconds of a clock that does not run backwards.
+
+        Returns:
+            Its new condition; None where that changes nothing.
+        """
+        name, condition = event.platform, event.condition
+        if condition is not Condition.PAUSED:
+            self._reported[name] = condition
+        if condition is Condition.DOWN:
+            self._silent_since.setdefault(name, now)
+        elif condition is Condition.AVAILABLE:
+            self._silent_since.pop(name, None)
+        old = self._now[name]
+        if condition is old or condition not in NEXT[old]:
+            return None
+        self._before[name], self._now[name] = old, condition
+        return condition
+
+    def was_away(self, platform: str) -> bool:
+        """Whether a platform was out of reach until its last change, and no longer is."""
+        return self._before.get(platform) in UNREACHABLE and self._now[platform] not in UNREACHABLE
+
+    def told(self, platform: str, condition: Condition, why: str, counts: Counts) -> None:
+        """Tell the person of a change."""
+        if condition is Condition.DOWN:
+            self._alarm.lost(platform, why, counts)
+        elif condition is Condition.AVAILABLE and self._before.get(platform) in UNREACHABLE:
+            self._alarm.back(platform)
+        elif condition is not Condition.AVAILABLE:
+            self._alarm.said(f"{platform} {why}")
+
+    def look(self, now: float) -> Iterator[Moved]:  # noqa: ARG002
+        """What a person has asked for since the last look: a pause, or its end."""
+        try:
+            wanted = {path.name for path in pauses().iterdir()} & self._now.keys()
+        except OSError:
+            wanted = set()
+        for name in sorted(wanted - self._paused):
+            yield Moved(name, Condition.PAUSED, "is paused")
+        for name in sorted(self._paused - wanted):
+            yield Moved(name, self._reported[name], "is no longer paused")
+        self._paused = wanted
+
+    def lost(self, now: float) -> Iterable[str]:
+        """Platforms that have been out of reach for so long that what ran there counts as lost."""
+        return [name for name, since in self._silent_since.items() if now - since > self._lost_after_s]
+
+    def may_return(self, now: float) -> bool:
+        """Whether a platform that cannot be used now is worth waiting for."""
+        waited = (name for name, one in self._now.items() if one in (Condition.SUSPECT, Condition.PAUSED))
+        silent = (name for name, since in self._silent_since.items() if now - since <= self._lost_after_s)
+        return any(True for _ in waited) or any(True for _ in silent)
+
+    def note(self, platform: str, load: Mapping[str, Any] | None) -> str:
+        """What the live table says of a platform beside its jobs."""
+        words = [] if self._now[platform] is Condition.AVAILABLE else [str(self._now[platform])]
+        for gpu in (load or {}).get("gpus") or ():
+            used = float(gpu["memory_gb"]) - float(gpu["memory_free_gb"])
+            words.append(f"GPU {gpu['utilisation']:.0f} %, {used:.1f} of {gpu['memory_gb']:.0f} GB")
+        waits = (load or {}).get("waits")
+        return "; ".join([*words, *([str(waits)] if waits else [])])

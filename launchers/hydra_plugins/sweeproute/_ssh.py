@@ -1,0 +1,351 @@
+"""Runs jobs on a far machine, through its own queue, which goes on while this machine is away."""
+
+import os
+import re
+import threading
+import uuid
+from collections.abc import Mapping, Sequence
+from concurrent.futures import Future, wait
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from hydra.core.override_parser.types import Override
+from omegaconf import DictConfig, OmegaConf
+from submitit_ssh.staging import Code, Staged
+from submitit_ssh.staging import file as staged_file
+
+from submitit_ssh.errors import FarError
+from submitit_ssh.line import Condition as Line
+from submitit_ssh.machine import Ended, Machine
+from submitit_ssh.ssh import Settings
+
+from . import _far, _worker
+from ._admission import JobClass
+from ._backend import Died, Event, Events, Finished, Moved, Platform, Recalled, Said, Started
+from ._code import origin
+from ._compose import parse
+from ._condition import Condition
+from ._pending import PendingCancels
+from ._records import LAUNCH
+
+# Files of a job that come over while it runs.
+LIVE = ("journal.jsonl", "progress.jsonl", _worker.CONSOLE)
+# What of this project a far machine needs beside the person's own code.
+PACKAGES = ("hydra_plugins.sweeproute", "sweeproute", "submitit_ssh")
+# How an attempt's end is named here, where that differs.
+_CLASSES = {"outputs": "user", "cancelled": "killed"}
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where a far platform is, as the registry says.
+
+    Attributes:
+        reach: How its machine is reached.
+        python: The Python that runs the jobs; None is the one that `sweeproute setup` made.
+        files: Keys of the app's config that name files a job reads.
+        cache: Folder on this machine for what staging remembers.
+        owner: Name of the sweep there.
+    """
+
+    reach: Settings
+    python: str | None
+    files: tuple[str, ...]
+    cache: Path
+    owner: str
+
+
+class SshBackend:
+    """A far machine's queue.
+
+    Args:
+        platform: The machine.
+        place: Where it is.
+        events: Where what happens is put.
+    """
+
+    def __init__(self, platform: Platform, place: Place, events: Events) -> None:
+        self._platform = platform
+        self._place = place
+        self._events = events
+        self._machine = Machine(place.reach, place.owner, self, reserved=(LAUNCH, ".hydra", "multirun.yaml"))
+        self._ids: dict[int, str] = {}
+        self._places: dict[str, int] = {}
+        self._cancelled: dict[str, Future[dict[str, Any]]] = {}
+        self._code: Code | None = None
+        self._root = ""
+        self._ready = threading.Event()
+        self._why_not = ""
+        self._environments: dict[str, Future[dict[str, Any]]] = {}
+        self._payload = ""
+        self._preload: str | None = None
+        self._pending = PendingCancels(platform.name, place.reach.host)
+
+    # ---- the contract; see QueueBackend
+
+    def start(self, payload: str, base: str, preload: str | None, settled: tuple[Override, ...]) -> None:
+        """See Backend."""
+        self._payload, self._preload = payload, preload
+        self._machine.open()
+        self._machine.request("slots", slots=self._platform.slots, paused=None)
+        self._pending.deliver(self._machine)
+        thread = threading.Thread(target=self._prepare, args=(base, settled), daemon=True, name="staging")
+        thread.start()
+
+    def identifier(self, place: int) -> str:
+        """See QueueBackend."""
+        if place not in self._ids:
+            self._know(place, uuid.uuid4().hex)
+        return self._ids[place]
+
+    def submit(self, place: int, message: _worker.Message, job_class: JobClass) -> None:
+        """See Backend."""
+        identifier = self.identifier(place)
+        config = _worker.write_config(message)
+        environment = self._environment(message.base, message.settled)
+
+        def send(made: "Future[dict[str, Any]]") -> None:
+            try:
+                spec = self._spec(identifier, message, job_class, config, made.result())
+            except (FarError, OSError) as error:
+                self._put(Died(self._platform.name, place, "precheck", f"cannot be given the job: {error}"))
+                return
+            self._machine.submit(spec, Path(message.folder))
+
+        environment.add_done_callback(send)
+
+    def adopt(self, place: int, identifier: str, folder: Path) -> None:
+        """See QueueBackend."""
+        self._know(place, identifier)
+        self._machine.adopt(identifier, folder, LIVE)
+
+    def recall(self, place: int) -> None:
+        """See QueueBackend."""
+        identifier = self._ids[place]
+
+        def answered(future: "Future[dict[str, Any]]") -> None:
+            answer = future.result()
+            ok = identifier in answer.get("recalled", ()) or identifier in answer.get("unknown", ())
+            if ok:
+                self._forget(place)
+            self._put(Recalled(self._platform.name, place, ok))
+
+        self._machine.recall([identifier]).add_done_callback(answered)
+
+    def cancel(self, place: int) -> None:
+        """See Backend."""
+        identifier = self._ids.get(place)
+        if identifier is not None and identifier not in self._cancelled:
+            self._places.pop(identifier, None)
+            self._cancelled[identifier] = self._machine.cancel([identifier])
+
+    def settle(self, place: int) -> None:
+        """See QueueBackend."""
+        identifier = self._ids[place]
+        self._forget(place)
+        self._machine.settle([identifier])
+
+    def memory_free_gb(self) -> float | None:
+        """See Backend."""
+        free = (self._machine.load or {}).get("memory_free_gb")
+        return float(free) if isinstance(free, (int, float)) else None
+
+    def load(self) -> dict[str, Any] | None:
+        """See QueueBackend."""
+        return self._machine.load
+
+    def pause(self, paused: bool) -> None:
+        """Have the machine start nothing more, or go on."""
+        self._machine.request("slots", slots=None, paused=paused)
+
+    def close(self, grace_s: float) -> None:
+        """See Backend; what runs there goes on, unless it was cancelled: that is kept until it can be delivered."""
+        wait(self._cancelled.values(), timeout=grace_s)
+        self._pending.keep([name for name, told in self._cancelled.items() if not told.done()])
+        self._machine.close()
+
+    # ---- what the machine tells, in its thread; see Listener
+
+    def condition(self, condition: Line, why: str) -> None:
+        """See Listener."""
+        if condition is Line.UP:
+            self._root = self._machine.root or ""
+            if self._ready.is_set():
+                self._say()
+        elif condition is Line.SUSPECT:
+            self._put(Moved(self._platform.name, Condition.SUSPECT, why))
+        else:
+            self._put(Moved(self._platform.name, Condition.DOWN, why))
+
+    def started(self, identifier: str, at: float) -> None:
+        """See Listener."""
+        place = self._places.get(identifier)
+        if place is not None:
+            self._put(Started(self._platform.name, place, at))
+
+    def ended(self, ended: Ended) -> None:
+        """See Listener."""
+        place = self._places.get(ended.id)
+        if place is None:
+            self._cancelled.pop(ended.id, None)
+            self._machine.settle([ended.id])
+            return
+        name = self._platform.name
+        if ended.error_class is None:
+            if not isinstance(ended.result, Mapping) or "status" not in ended.result:
+                problem = f"the far side sent no result that can be read: {str(ended.result)[:200]!r}"
+                self._put(Died(name, place, "killed", problem, ended.run_s))
+                return
+            self._put(Finished(name, place, dict(ended.result), ended.started, ended.ended))
+            return
+        error_class: Any = _CLASSES.get(ended.error_class, ended.error_class)
+        self._put(Died(name, place, error_class, ended.message, ended.run_s))
+
+    def unknown(self, identifier: str) -> None:
+        """See Listener."""
+        place = self._places.get(identifier)
+        if place is not None:
+            self._put(Died(self._platform.name, place, "lost", "its machine does not know it any more"))
+
+    # ---- the rest
+
+    def _put(self, event: Event) -> None:
+        self._events.put(event)
+
+    def _know(self, place: int, identifier: str) -> None:
+        self._ids[place], self._places[identifier] = identifier, place
+
+    def _forget(self, place: int) -> None:
+        self._places.pop(self._ids.pop(place, ""), None)
+
+    def _say(self) -> None:
+        name = self._platform.name
+        if self._why_not:
+            self._put(Moved(name, Condition.DOWN, self._why_not))
+        else:
+            self._put(Moved(name, Condition.AVAILABLE, ""))
+
+    def _prepare(self, base: str, settled: tuple[Override, ...]) -> None:
+        """Bring over what every job needs; the platform takes jobs as soon as it is there."""
+        try:
+            self._code = Code.collect(Path.cwd(), PACKAGES, cache=self._place.cache)
+            if self._code.left_out:
+                named = "; ".join(f"{path} ({why})" for path, why in self._code.left_out[:3])
+                more = f" and {len(self._code.left_out) - 3} more" if len(self._code.left_out) > 3 else ""
+                self._put(Said(f"{self._platform.name} does not get {named}{more}"))
+            staged = self._machine.stage([self._code.staged(), staged_file(Path(self._payload), self._place.cache)])
+            self._environment(base, settled)
+            staged.result()
+        except (FarError, OSError) as error:
+            self._why_not = f"cannot be given the code: {error}"
+        self._ready.set()
+        if self._root:
+            self._say()
+
+    def _environment(self, base: str, settled: Sequence[Override]) -> "Future[dict[str, Any]]":
+        """The environment in which the jobs of one base run, once all that it names is over there."""
+        made = self._environments.get(base)
+        if made is not None:
+            return made
+        made = self._environments[base] = Future()
+        contents = [staged_file(Path(base), self._place.cache)]
+        config: DictConfig = _worker.base_config(base)
+        files, settings = self._files(config)
+        contents += files
+
+        def done(staged: "Future[None]") -> None:
+            try:
+                staged.result()
+                made.set_result(self._environment_of(contents[0].sha, tuple(settled), settings, config))
+            except (FarError, OSError) as error:
+                made.set_exception(error)
+
+        self._machine.stage(contents).add_done_callback(done)
+        return made
+
+    def _environment_of(
+        self, sha: str, settled: tuple[Override, ...], files: Mapping[str, tuple[str, str]], config: DictConfig
+    ) -> dict[str, Any]:
+        code, root = self._code, self._root
+        assert code is not None
+        payload = staged_file(Path(self._payload), self._place.cache)
+        there = f"{root}/store/{sha}"
+        overrides = (*settled, *self._file_overrides(files))
+        copied = [str(name) for name in config.hydra.job.env_copy]
+        return {
+            "python": self._place.python or f"{root}/env/bin/python",
+            "path": code.sys_path(root),
+            "cwd": code.cwd(root),
+            "entry": "hydra_plugins.sweeproute._far",
+            "load": {
+                "versions": _far.versions(),
+                "payload": f"{root}/store/{payload.sha}",
+                "warm": _far.packed((there, self._preload, overrides)),
+                "links": self._links(files),
+            },
+            "variables": {
+                **_worker.environment(self._platform.threads, {}),
+                **origin(),
+                **{name: os.environ[name] for name in copied if name in os.environ},
+            },
+        }
+
+    def _spec(
+        self,
+        identifier: str,
+        message: _worker.Message,
+        job_class: JobClass,
+        config: DictConfig,
+        environment: dict[str, Any],
+    ) -> dict[str, Any]:
+        code, root = self._code, self._root
+        assert code is not None
+        contents, files = self._files(config)
+        if contents:
+            self._machine.stage(contents)
+        sources = {str(source.path) for source in _worker.base_config(message.base).hydra.runtime.config_sources}
+        folders = {path: code.far_path(Path(path), root) for path in sources if path}
+        far = _worker.Far(
+            cwd=code.cwd(root),
+            folders={near: there for near, there in folders.items() if there is not None},
+            settled=self._file_overrides(files),
+        )
+        base = staged_file(Path(message.base), self._place.cache)
+        there = replace(message, base=f"{root}/store/{base.sha}", folder="", far=far)
+        return {
+            "id": identifier,
+            "label": f"job {message.number} of {self._place.owner}",
+            "environment": environment,
+            "argument": {"message": _far.packed(there), "links": self._links(files)},
+            "live": list(LIVE),
+            "memory_gb": job_class.memory_gb,
+            "gpu_memory_gb": job_class.gpu_memory_gb,
+            "gpus": 1 if self._platform.device == "cuda" else 0,
+            "alone": job_class.alone,
+            "timeout_s": None,
+            "memory_limit_gb": None,
+            "inputs": {},
+        }
+
+    def _files(self, config: DictConfig) -> tuple[list[Staged], dict[str, tuple[str, str]]]:
+        """What a config names of files: their content, and by key its hash with the file's name."""
+        contents, names = [], {}
+        for key in self._place.files:
+            value = OmegaConf.select(config, key, throw_on_missing=False)
+            path = Path(str(value)).expanduser() if value else None
+            if path is not None and path.is_file():
+                one = staged_file(path, self._place.cache)
+                contents.append(one)
+                names[key] = (one.sha, path.name)
+        return contents, names
+
+    def _file_overrides(self, files: Mapping[str, tuple[str, str]]) -> tuple[Override, ...]:
+        return tuple(parse(f"{key}='{self._link(sha, name)}'") for key, (sha, name) in files.items())
+
+    def _links(self, files: Mapping[str, tuple[str, str]]) -> list[list[str]]:
+        return [[f"{self._root}/store/{sha}", self._link(sha, name)] for sha, name in files.values()]
+
+    def _link(self, sha: str, name: str) -> str:
+        """A staged file under its own name: readers tell a format by its ending."""
+        return f"{self._root}/files/{sha}/{re.sub(r'[^A-Za-z0-9._-]', '_', name)}"

@@ -1,0 +1,373 @@
+"""Keeps one ssh channel to a far machine alive: frames out, frames in, silence noticed, the channel made anew."""
+
+import contextlib
+import os
+import queue
+import selectors
+import subprocess
+import threading
+import time
+from collections.abc import Callable, Mapping
+from enum import StrEnum
+from typing import Any, Protocol
+
+from . import boot
+from .far.frames import MARKER, Decoder, FrameError, encode
+from .ssh import Settings, refusal
+
+# Seconds: between pings, until a silent machine is suspect, until it counts as down.
+PING_S = 1.0
+SUSPECT_S = 3.0
+DOWN_S = 10.0
+# Seconds: a channel that was refused is tried again after this long, in case the person has mended it.
+REFUSED_RETRY_S = 15.0
+# Seconds between attempts at a machine that cannot be reached: the next, and the longest.
+_RETRY_S = (0.1, 1.0)
+# Seconds that a first handshake may take; later ones get three times what the first took, within these bounds.
+_HANDSHAKE_S = 10.0
+_HANDSHAKE_AGAIN_S = (2.0, 10.0)
+# Bytes of chatter before the marker, and of what ssh says on stderr, that are kept.
+_CHATTER = 65536
+# Bytes that may wait for the channel before a feeder is asked for no more.
+_AHEAD = 1 << 20
+
+
+class Condition(StrEnum):
+    """What is known of a far machine."""
+
+    CONNECTING = "connecting"
+    UP = "up"
+    # Silent, and not long enough to do anything about it.
+    SUSPECT = "suspect"
+    # Silent for long, or not to be reached.
+    DOWN = "down"
+    # It answers and cannot be used: a host key, a login, a Python that is missing.
+    REFUSED = "refused"
+
+
+class Ears(Protocol):
+    """Who listens to a line; called in the line's thread, and may not block."""
+
+    def hello(self) -> dict[str, Any]:
+        """The frame that opens a channel."""
+
+    def up(self, answer: Mapping[str, Any]) -> None:
+        """The far side has answered it."""
+
+    def heard(self, header: dict[str, Any], payload: bytes) -> None:
+        """A frame has come that is no answer to hello or ping."""
+
+    def condition(self, condition: Condition, why: str) -> None:
+        """The machine's condition has changed; `why` is a clause that follows its name."""
+
+    def feed(self) -> bytes | None:
+        """More to send when the channel has room; None where there is nothing."""
+
+
+class Line:
+    """One channel; everything but `post`, `send` and `close` runs in its own thread.
+
+    Args:
+        settings: How the machine is reached.
+        ears: Who listens.
+    """
+
+    def __init__(self, settings: Settings, ears: Ears) -> None:
+        self._settings = settings
+        self._ears = ears
+        self._posted: queue.SimpleQueue[Callable[[], None]] = queue.SimpleQueue()
+        self._selector = selectors.DefaultSelector()
+        self._woken, self._waker = os.pipe()
+        for descriptor in (self._woken, self._waker):
+            os.set_blocking(descriptor, False)
+        self._selector.register(self._woken, selectors.EVENT_READ)
+        self._thread = threading.Thread(target=self._run, daemon=True, name=f"line to {settings.host}")
+        self._closing = False
+        self._live = False
+        self._process: subprocess.Popen[bytes] | None = None
+        self._buffer = bytearray()
+        self._writing = False
+        self._decoder: Decoder | None = None
+        self._chatter = b""
+        self._stderr = b""
+        self._silent_s = 0.0
+        self._ping_in_s = 0.0
+        self._wait_s = 0.0
+        self._retry_s = _RETRY_S[0]
+        self._opened_at = 0.0
+        self._handshake_s: float | None = None
+        self._pings: dict[int, float] = {}
+        self._n = 0
+        self.condition = Condition.CONNECTING
+        self.load: dict[str, Any] | None = None
+        self.round_trip_s: float | None = None
+
+    def start(self) -> None:
+        """Open the channel, and return at once."""
+        self._thread.start()
+
+    def post(self, call: Callable[[], None]) -> None:
+        """Have something done in the line's thread."""
+        self._posted.put(call)
+        with contextlib.suppress(BlockingIOError, OSError):
+            os.write(self._waker, b"!")
+
+    def number(self) -> int:
+        """A number for a request; in the line's thread."""
+        self._n += 1
+        return self._n
+
+    def send(self, header: Mapping[str, Any], payload: bytes = b"") -> None:
+        """Send a frame, in the line's thread; while the machine is away it is dropped: who needs it says it again."""
+        if self._live:
+            self._buffer += encode(dict(header), payload)
+
+    @property
+    def live(self) -> bool:
+        """Whether there is a channel over which frames go now."""
+        return self._live
+
+    def close(self, flush_s: float = 1.0) -> None:
+        """Send what waits, and end the channel; what runs on the far side goes on."""
+        if not self._thread.is_alive():
+            return
+        deadline = time.monotonic() + flush_s
+
+        def closing() -> None:
+            if self._buffer and self._live and time.monotonic() < deadline:
+                self.post(closing)
+            else:
+                self._closing = True
+
+        self.post(closing)
+        self._thread.join(flush_s + 3.0)
+
+    def _run(self) -> None:
+        before = time.monotonic()
+        try:
+            while not self._closing:
+                now = time.monotonic()
+                # A machine that slept must not take its own sleep for the other's silence.
+                self._tick(min(1.0, now - before))
+                before = now
+                self._turn()
+        finally:
+            self._hang_up()
+            self._selector.close()
+            for descriptor in (self._woken, self._waker):
+                os.close(descriptor)
+
+    def _turn(self) -> None:
+        """Wait for what comes first, and deal with it."""
+        if self._live:
+            while len(self._buffer) < _AHEAD and (more := self._ears.feed()):
+                self._buffer += more
+        self._write()
+        timeout = min(self._ping_in_s, PING_S) if self._process is not None else min(self._wait_s, PING_S)
+        for key, events in self._selector.select(max(0.0, timeout)):
+            if key.fd == self._woken:
+                with contextlib.suppress(BlockingIOError):
+                    os.read(self._woken, 4096)
+            elif key.data == "stdout":
+                self._read()
+            elif key.data == "stderr":
+                self._read_stderr()
+            elif events & selectors.EVENT_WRITE:
+                self._write()
+        while not self._posted.empty():
+            self._posted.get()()
+
+    def _tick(self, seconds: float) -> None:
+        self._silent_s += seconds
+        self._ping_in_s -= seconds
+        self._wait_s -= seconds
+        if self._process is None:
+            if self._wait_s <= 0:
+                self._dial()
+        elif self._live and self._ping_in_s <= 0:
+            self._ping_in_s = PING_S
+            n = self.number()
+            self._pings[n] = time.monotonic()
+            self.send({"op": "ping", "n": n})
+        elif self._ping_in_s <= 0:
+            self._ping_in_s = PING_S
+        if self.condition is Condition.REFUSED:
+            return
+        host = self._settings.host
+        if self._silent_s >= DOWN_S:
+            self._move(Condition.DOWN, f"has not answered for {DOWN_S:.0f} s ({self._said() or host})")
+        elif self._silent_s >= SUSPECT_S and self.condition is Condition.UP:
+            self._move(Condition.SUSPECT, f"has not answered for {SUSPECT_S:.0f} s")
+        if self._live and self._silent_s >= SUSPECT_S:
+            self._hang_up()  # a new channel finds a way that an old one waits for in vain
+        elif self._process is not None and not self._live and time.monotonic() - self._opened_at > 2 * _HANDSHAKE_S:
+            self._hang_up()
+
+    def _move(self, condition: Condition, why: str = "") -> None:
+        if condition is not self.condition:
+            self.condition = condition
+            self._ears.condition(condition, why)
+
+    def _dial(self) -> None:
+        low, high = _HANDSHAKE_AGAIN_S
+        timeout_s = _HANDSHAKE_S if self._handshake_s is None else min(high, max(low, 3 * self._handshake_s))
+        self._opened_at = time.monotonic()
+        self._decoder, self._chatter, self._stderr, self._live = None, b"", b"", False
+        self._buffer.clear()
+        self._pings.clear()
+        try:
+            self._process = subprocess.Popen(
+                self._settings.command(timeout_s),
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.PIPE,
+                bufsize=0,
+                start_new_session=True,  # Ctrl-C reaches the coordinator alone
+            )
+        except OSError as error:
+            self._wait_s = REFUSED_RETRY_S
+            self._move(Condition.REFUSED, f"cannot be reached: {self._settings.ssh[0]} does not start ({error})")
+            return
+        self._ping_in_s = PING_S
+        for stream, name in ((self._process.stdout, "stdout"), (self._process.stderr, "stderr")):
+            assert stream is not None
+            os.set_blocking(stream.fileno(), False)
+            self._selector.register(stream, selectors.EVENT_READ, name)
+        assert self._process.stdin is not None
+        os.set_blocking(self._process.stdin.fileno(), False)
+        self._buffer += boot.payload(self._settings.root)
+        self._buffer += encode({**self._ears.hello(), "n": 0})
+
+    def _write(self) -> None:
+        if self._process is None:
+            return
+        stdin = self._process.stdin
+        assert stdin is not None
+        while self._buffer:
+            try:
+                written = os.write(stdin.fileno(), memoryview(self._buffer)[: 1 << 16])
+            except BlockingIOError:
+                break
+            except OSError:
+                self._buffer.clear()  # its end is read on stdout
+                break
+            del self._buffer[:written]
+        wants = bool(self._buffer)
+        if wants and not self._writing:
+            self._selector.register(stdin, selectors.EVENT_WRITE, "stdin")
+        elif not wants and self._writing:
+            self._selector.unregister(stdin)
+        self._writing = wants
+
+    def _read_stderr(self) -> None:
+        assert self._process is not None
+        assert self._process.stderr is not None
+        with contextlib.suppress(BlockingIOError):
+            data = os.read(self._process.stderr.fileno(), 65536)
+            if data:
+                self._stderr = (self._stderr + data)[-_CHATTER:]
+            else:
+                self._selector.unregister(self._process.stderr)
+
+    def _read(self) -> None:
+        assert self._process is not None
+        assert self._process.stdout is not None
+        try:
+            data = os.read(self._process.stdout.fileno(), 1 << 18)
+        except BlockingIOError:
+            return
+        if not data:
+            self._ended()
+            return
+        if self._decoder is None:
+            self._chatter += data
+            at = self._chatter.find(MARKER)
+            if at < 0:
+                self._chatter = self._chatter[-_CHATTER:]
+                return
+            data = self._chatter[at + len(MARKER) :]
+            self._decoder = Decoder()
+        self._silent_s = 0.0
+        if self.condition is Condition.SUSPECT and self._live:
+            self._move(Condition.UP)
+        try:
+            frames = self._decoder.feed(data)
+            for header, payload in frames:
+                self._heard(header, payload)
+        except (FrameError, KeyError, TypeError, ValueError) as error:
+            # What another machine sends is read with care, and one that talks nonsense is not talked to.
+            self._refuse(f"sent what is not understood: {error}")
+
+    def _heard(self, header: dict[str, Any], payload: bytes) -> None:
+        op = header.get("op")
+        if op == "pong":
+            sent = self._pings.pop(header.get("re", -1), None)
+            if sent is not None:
+                self.round_trip_s = time.monotonic() - sent
+            load = header.get("load")
+            self.load = load if isinstance(load, dict) else None
+        elif op == "hello":
+            self._handshake_s = self._handshake_s or time.monotonic() - self._opened_at
+            self._retry_s = _RETRY_S[0]
+            self._live = True
+            self._ears.up(header)
+            self._move(Condition.UP)
+        elif op == "refused":
+            self._refuse(str(header.get("message", "refused the channel")))
+        else:
+            self._ears.heard(header, payload)
+
+    def _refuse(self, why: str) -> None:
+        self._hang_up()
+        self._wait_s = REFUSED_RETRY_S
+        self._move(Condition.REFUSED, why)
+
+    def _ended(self) -> None:
+        """The channel has closed."""
+        process, was_live = self._process, self._live
+        assert process is not None
+        self._read_rest(process)
+        code = None
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            code = process.wait(0.5)
+        self._hang_up()
+        refused = None if was_live else refusal(code, self._stderr, self._settings)
+        if refused:
+            self._wait_s = REFUSED_RETRY_S
+            self._move(Condition.REFUSED, refused)
+            return
+        self._wait_s = self._retry_s
+        self._retry_s = min(_RETRY_S[1], 2 * self._retry_s)
+        if self.condition in (Condition.CONNECTING, Condition.REFUSED):
+            # Never seen, and ssh has said what it is: nobody waits for it.
+            self._silent_s = DOWN_S
+            self._move(Condition.DOWN, f"cannot be reached ({self._said() or 'ssh ended'})")
+
+    def _read_rest(self, process: "subprocess.Popen[bytes]") -> None:
+        assert process.stderr is not None
+        with contextlib.suppress(BlockingIOError, OSError):
+            self._stderr = (self._stderr + os.read(process.stderr.fileno(), 65536))[-_CHATTER:]
+
+    def _said(self) -> str:
+        """The last line that ssh wrote on stderr."""
+        lines = [line.strip() for line in self._stderr.decode(errors="replace").splitlines() if line.strip()]
+        return lines[-1] if lines else ""
+
+    def _hang_up(self) -> None:
+        process, self._process = self._process, None
+        self._live = False
+        self._decoder = None
+        self._buffer.clear()
+        self._wait_s = self._retry_s
+        if process is None:
+            return
+        for stream in (process.stdin, process.stdout, process.stderr):
+            assert stream is not None
+            with contextlib.suppress(KeyError, ValueError):
+                self._selector.unregister(stream)
+            with contextlib.suppress(OSError):
+                stream.close()
+        self._writing = False
+        process.kill()
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            process.wait(1.0)

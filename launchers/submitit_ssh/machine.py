@@ -1,0 +1,426 @@
+"""Keeps the jobs of one owner on a far machine: what was asked is said until it is answered, what ends is told once."""
+
+import time
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from concurrent.futures import Future
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+from .errors import FarError
+from .far.frames import PROTOCOL, encode
+from .line import Condition, Line, Settings
+from .outputs import Outputs
+from .staging import Staged
+from .uploads import Uploads
+
+# Specs in one frame.
+_BATCH = 64
+
+
+@dataclass(frozen=True)
+class Ended:
+    """How an attempt at a job ended on a far machine.
+
+    Attributes:
+        id: The job's id there.
+        error_class: None where its process ended by itself and left a result; else killed, out_of_memory, time_limit,
+            cancelled, precheck, lost.
+        message: What is known of such an end.
+        result: What the entry's `run` returned, as data.
+        run_s: Seconds that it ran, by the far machine's monotonic clock.
+        started, ended: Seconds since the epoch, by this machine's clock.
+    """
+
+    id: str
+    error_class: str | None
+    message: str
+    result: Any
+    run_s: float
+    started: float
+    ended: float
+
+
+class Listener(Protocol):
+    """Who is told; called in the machine's thread, and may not block."""
+
+    def condition(self, condition: Condition, why: str) -> None:
+        """The machine's condition has changed; `why` is a clause that follows its name."""
+
+    def started(self, identifier: str, at: float) -> None:
+        """A job has started, at seconds since the epoch by this machine's clock."""
+
+    def ended(self, ended: Ended) -> None:
+        """A job has ended, and its outputs are complete here; said again after a reconnection until it is settled."""
+
+    def unknown(self, identifier: str) -> None:
+        """The far machine does not know a job that was taken for one of its."""
+
+
+@dataclass
+class _Job:
+    """A job that has not been settled."""
+
+    outputs: Outputs
+    spec: dict[str, Any] | None
+    # Whether the far side has answered for it: it is its job now.
+    known: bool
+    started: bool = False
+    ended: bool = False
+
+
+@dataclass(eq=False)
+class _Request:
+    """A request that is said again until it is answered."""
+
+    header: dict[str, Any]
+    future: "Future[dict[str, Any]]"
+
+
+class Machine:
+    """A far machine, as one owner of jobs sees it. Its methods may be called from any thread, and none blocks.
+
+    Args:
+        settings: How it is reached.
+        owner: Name of whoever owns the jobs; of two connections with one name the later ends the earlier.
+        listener: Who is told what happens.
+        limit_gb: GB that the outputs of one job may take here.
+        reserved: Names in a job's folder that the far side may not write.
+    """
+
+    def __init__(
+        self,
+        settings: Settings,
+        owner: str,
+        listener: Listener,
+        *,
+        limit_gb: float = 4.0,
+        reserved: Sequence[str] = (),
+    ) -> None:
+        self.settings = settings
+        self.owner = owner
+        self.root: str | None = None
+        self.host: str | None = None
+        self.clock_offset_s = 0.0
+        self._listener = listener
+        self._limit_gb = limit_gb
+        self._reserved = frozenset(reserved)
+        self._line = Line(settings, self)
+        self._jobs: dict[str, _Job] = {}
+        self._unsent: dict[str, None] = {}
+        self._requests: list[_Request] = []
+        self._asked: dict[int, Callable[[dict[str, Any], bytes], None]] = {}
+        self._uploads = Uploads(self._line, self._framed)
+        self._hello_at = 0.0
+        self._why = ""
+        self._up_waiters: list[Future[str]] = []
+
+    # ---- what callers ask
+
+    def open(self) -> None:
+        """Start to connect, and return at once."""
+        self._line.start()
+
+    def close(self) -> None:
+        """Say what waits to be said, and hang up; the jobs go on."""
+        self._line.close()
+
+    @property
+    def condition_now(self) -> Condition:
+        """What is known of the machine."""
+        return self._line.condition
+
+    @property
+    def load(self) -> dict[str, Any] | None:
+        """What the far side said last of its memory, GPUs, slots and queue."""
+        return self._line.load
+
+    @property
+    def round_trip_s(self) -> float | None:
+        """Seconds from a ping to its answer."""
+        return self._line.round_trip_s
+
+    def wait_up(self, timeout_s: float) -> str:
+        """Wait until the machine has answered.
+
+        Args:
+            timeout_s: Seconds.
+
+        Returns:
+            The root folder there.
+
+        Raises:
+            FarError: It cannot be used, or does not answer in time; says why.
+        """
+        future: Future[str] = Future()
+
+        def ask() -> None:
+            if self._line.live and self.root is not None:
+                future.set_result(self.root)
+            elif self._line.condition in (Condition.REFUSED, Condition.DOWN):
+                future.set_exception(FarError(f"{self.settings.host} {self._why}."))
+            else:
+                self._up_waiters.append(future)
+
+        self._line.post(ask)
+        try:
+            return future.result(timeout_s)
+        except TimeoutError:
+            raise FarError(f"{self.settings.host} has not answered within {timeout_s:g} s.") from None
+
+    def submit(self, spec: Mapping[str, Any], folder: Path) -> None:
+        """Put a job into the machine's queue.
+
+        Args:
+            spec: The job; its `id` makes it the same job however often it is said.
+            folder: Where its outputs come.
+        """
+
+        def put() -> None:
+            identifier = spec["id"]
+            outputs = Outputs(folder, self._limit_gb, self._reserved, spec.get("live", ()))
+            self._jobs[identifier] = _Job(outputs, {**spec, "owner": self.owner}, known=False)
+            self._unsent[identifier] = None
+
+        self._line.post(put)
+
+    def adopt(self, identifier: str, folder: Path, live: Sequence[str] = ()) -> None:
+        """Take a job on again that an earlier process of this owner submitted.
+
+        Args:
+            identifier: Its id.
+            folder: Where its outputs come; what is there of live files is not sent again.
+            live: Files that grow while it runs.
+        """
+
+        def put() -> None:
+            outputs = Outputs(folder, self._limit_gb, self._reserved, live)
+            outputs.resume()
+            self._jobs[identifier] = _Job(outputs, None, known=True)
+            if self._line.live:
+                self._adopt([identifier])
+
+        self._line.post(put)
+
+    def recall(self, identifiers: Sequence[str]) -> "Future[dict[str, Any]]":
+        """Take jobs back that have not started; the answer names those that were recalled, and those that were not.
+
+        A job that is not known there counts as recalled.
+        """
+        ids = list(identifiers)
+        future: Future[dict[str, Any]] = Future()
+
+        def ask() -> None:
+            for identifier in ids:
+                self._unsent.pop(identifier, None)
+            self._request({"op": "recall", "ids": ids}, future)
+
+        self._line.post(ask)
+        return future
+
+    def forget(self, identifier: str) -> None:
+        """Hear no more of a job."""
+        self._line.post(lambda: self._drop(identifier))
+
+    def cancel(self, identifiers: Sequence[str], grace_s: float = 3.0) -> "Future[dict[str, Any]]":
+        """End jobs, their whole process groups; kept until it can be delivered."""
+        ids = list(identifiers)
+        future: Future[dict[str, Any]] = Future()
+
+        def ask() -> None:
+            for identifier in ids:
+                self._unsent.pop(identifier, None)
+            self._request({"op": "cancel", "ids": ids, "grace_s": grace_s}, future)
+
+        self._line.post(ask)
+        return future
+
+    def settle(self, identifiers: Sequence[str]) -> "Future[dict[str, Any]]":
+        """Say that the ends of jobs are recorded here: the far side may forget them."""
+        ids = list(identifiers)
+        future: Future[dict[str, Any]] = Future()
+
+        def ask() -> None:
+            for identifier in ids:
+                self._drop(identifier)
+            self._request({"op": "settle", "ids": ids}, future)
+
+        self._line.post(ask)
+        return future
+
+    def request(self, op: str, **fields: Any) -> "Future[dict[str, Any]]":
+        """Ask anything else; it is asked again after a reconnection until it is answered.
+
+        Args:
+            op: signal, order, slots, status, read.
+            fields: What goes with it.
+
+        Returns:
+            The answer; raw bytes of it under "payload".
+        """
+        future: Future[dict[str, Any]] = Future()
+        self._line.post(lambda: self._request({"op": op, **fields}, future))
+        return future
+
+    def stage(self, objects: Iterable[Staged]) -> "Future[None]":
+        """Have content there, whatever of it is missing; what is there already does not travel.
+
+        Args:
+            objects: Files and trees.
+
+        Returns:
+            Done when all of it is there; a FarError where it cannot be stored.
+        """
+        future: Future[None] = Future()
+        wanted = list(objects)
+        self._line.post(lambda: self._uploads.add(wanted, future))
+        return future
+
+    # ---- what the line tells; all of it in its thread
+
+    def hello(self) -> dict[str, Any]:
+        """See Ears."""
+        self._hello_at = time.time()
+        return {"op": "hello", "owner": self.owner, "protocol": PROTOCOL}
+
+    def up(self, answer: Mapping[str, Any]) -> None:
+        """See Ears."""
+        if answer.get("protocol") != PROTOCOL:
+            raise ValueError(f"protocol {answer.get('protocol')!r}, {PROTOCOL} expected")
+        now = time.time()
+        self.root, self.host = str(answer["root"]), str(answer.get("host"))
+        self.clock_offset_s = float(answer["time"]) - (self._hello_at + now) / 2
+        self._asked.clear()
+        # What was asked before comes first: a job that is to end must not start before that is heard.
+        for request in self._requests:
+            self._ask(request)
+        self._adopt([identifier for identifier, job in self._jobs.items() if job.known])
+        self._unsent = dict.fromkeys(identifier for identifier, job in self._jobs.items() if not job.known)
+        self._uploads.restart()
+        for waiter in self._up_waiters:
+            waiter.set_result(self.root)
+        self._up_waiters.clear()
+
+    def condition(self, condition: Condition, why: str) -> None:
+        """See Ears."""
+        self._why = why
+        if condition in (Condition.DOWN, Condition.REFUSED):
+            for waiter in self._up_waiters:
+                waiter.set_exception(FarError(f"{self.settings.host} {why}."))
+            self._up_waiters.clear()
+        self._listener.condition(condition, why)
+
+    def feed(self) -> bytes | None:
+        """See Ears."""
+        if self._unsent:
+            batch = [identifier for identifier, _ in zip(self._unsent, range(_BATCH), strict=False)]
+            for identifier in batch:
+                del self._unsent[identifier]
+            header = {"op": "submit", "jobs": [self._jobs[identifier].spec for identifier in batch]}
+            return self._framed(header, self._submitted)
+        return self._uploads.chunk()
+
+    def heard(self, header: dict[str, Any], payload: bytes) -> None:
+        """See Ears."""
+        if "re" in header:
+            answered = self._asked.pop(header["re"], None)
+            if answered is not None:
+                answered(header, payload)
+            return
+        op, job = header["op"], self._jobs.get(header.get("id", ""))
+        if job is None:
+            return  # settled meanwhile
+        if op == "started":
+            job.started = True
+            self._listener.started(header["id"], self._here(header["time"]))
+        elif op == "output":
+            job.outputs.write(header["path"], header["offset"], payload, bool(header["last"]))
+        elif op == "ended" and not job.ended:
+            self._ended(job, header)
+
+    # ---- the rest
+
+    def _here(self, there: Any) -> float:
+        """A time of the far clock by this machine's."""
+        return float(there) - self.clock_offset_s
+
+    def _ended(self, job: _Job, header: Mapping[str, Any]) -> None:
+        job.ended = True
+        error_class, message = header.get("class"), str(header.get("message") or "")
+        problem = job.outputs.close()
+        if problem and error_class is None:
+            error_class, message = "outputs", problem
+        self._listener.ended(
+            Ended(
+                id=str(header["id"]),
+                error_class=error_class,
+                message=message,
+                result=header.get("result"),
+                run_s=float(header.get("run_s") or 0.0),
+                started=self._here(header.get("started") or header["ended"]),
+                ended=self._here(header["ended"]),
+            )
+        )
+
+    def _drop(self, identifier: str) -> None:
+        self._unsent.pop(identifier, None)
+        job = self._jobs.pop(identifier, None)
+        if job is not None:
+            job.outputs.close()
+
+    def _request(self, header: dict[str, Any], future: "Future[dict[str, Any]]") -> None:
+        request = _Request(header, future)
+        self._requests.append(request)
+        if self._line.live:
+            self._ask(request)
+
+    def _ask(self, request: _Request) -> None:
+        self._line.send(
+            self._numbered(request.header, lambda answer, payload: self._answered(request, answer, payload))
+        )
+
+    def _answered(self, request: _Request, answer: dict[str, Any], payload: bytes) -> None:
+        self._requests.remove(request)
+        if request.future.set_running_or_notify_cancel():
+            if answer.get("op") == "error":
+                request.future.set_exception(FarError(str(answer.get("message"))))
+            else:
+                request.future.set_result({**answer, "payload": payload} if payload else answer)
+
+    def _numbered(self, header: Mapping[str, Any], answered: Callable[[dict[str, Any], bytes], None]) -> dict[str, Any]:
+        n = self._line.number()
+        self._asked[n] = answered
+        return {**header, "n": n}
+
+    def _framed(
+        self, header: Mapping[str, Any], answered: Callable[[dict[str, Any], bytes], None], payload: bytes = b""
+    ) -> bytes:
+        return encode(self._numbered(header, answered), payload)
+
+    def _submitted(self, answer: dict[str, Any], _: bytes) -> None:
+        for identifier in answer.get("accepted", ()):
+            if identifier in self._jobs:
+                self._jobs[identifier].known = True
+        now = time.time()
+        for identifier, why in answer.get("refused", {}).items():
+            job = self._jobs.get(identifier)
+            if job is not None:
+                job.ended = True
+                self._listener.ended(Ended(identifier, "precheck", str(why), None, 0.0, now, now))
+
+    def _adopt(self, identifiers: Sequence[str]) -> None:
+        if not identifiers:
+            return
+        offsets = {identifier: self._jobs[identifier].outputs.offsets() for identifier in identifiers}
+        self._line.send(self._numbered({"op": "adopt", "jobs": offsets}, self._adopted))
+
+    def _adopted(self, answer: dict[str, Any], _: bytes) -> None:
+        for identifier, state in answer.get("states", {}).items():
+            job = self._jobs.get(identifier)
+            if job is None or job.ended or state not in ("unknown", "settled"):
+                continue
+            if job.spec is not None and not job.started and state == "unknown":
+                job.known = False  # accepted, and lost before it was on the disk
+                self._unsent[identifier] = None
+            else:
+                self._listener.unknown(identifier)

@@ -1,0 +1,109 @@
+"""Writes what a far job sends into its folder here, and nowhere else."""
+
+import contextlib
+import os
+from collections.abc import Sequence
+from pathlib import Path, PurePosixPath
+
+# Parts of a path, and characters of one, that a job's output may have.
+_DEPTH = 16
+_LENGTH = 240
+_BESIDE = "~far"
+
+
+class Outputs:
+    """The outputs of one job; whatever the far side sends, nothing outside the folder is touched, and no link is made.
+
+    Args:
+        folder: The job's folder; there already, and made by this side alone.
+        limit_gb: GB in all.
+        reserved: Names directly in the folder that belong to this side.
+        live: Files that grow while the job runs; any other comes whole, and is renamed into place.
+    """
+
+    def __init__(self, folder: Path, limit_gb: float, reserved: frozenset[str], live: Sequence[str] = ()) -> None:
+        self._folder = folder
+        self._limit = int(limit_gb * 1e9)
+        self._reserved = reserved
+        self._live = frozenset(live)
+        self._sizes: dict[str, int] = {}
+        self._open: dict[str, int] = {}
+        self._problem = ""
+
+    def resume(self) -> None:
+        """Go on behind what is in the folder already."""
+        for name in self._live:
+            with contextlib.suppress(OSError):
+                self._sizes[name] = (self._folder / name).stat().st_size
+
+    def offsets(self) -> dict[str, int]:
+        """Bytes that are here of each file that grows: a new connection begins behind them, and whole files anew."""
+        for name in set(self._open) - self._live:
+            self._shut(name)
+        return {name: size for name, size in self._sizes.items() if name in self._live}
+
+    def write(self, name: str, offset: int, data: bytes, last: bool) -> None:
+        """Take a piece of a file.
+
+        Args:
+            name: Its path in the folder, as the far side says it.
+            offset: Where the piece belongs.
+            data: The piece.
+            last: Whether the file is complete with it; a file that grows never is.
+        """
+        if self._problem:
+            return
+        refused = self._refuses(name)
+        if refused:
+            self._problem = refused
+            return
+        if PurePosixPath(name).parts[0] in self._reserved:
+            return
+        if offset < 0 or offset + len(data) > self._limit - sum(
+            size for other, size in self._sizes.items() if other != name
+        ):
+            self._problem = f"the job's outputs are larger than {self._limit / 1e9:g} GB together"
+            return
+        try:
+            self._put(name, offset, data, last)
+        except OSError as error:
+            self._problem = f"an output of the job could not be written here: {error}"
+
+    def close(self) -> str:
+        """Let go of every file.
+
+        Returns:
+            What went wrong, in a sentence without its full stop; empty where all is here.
+        """
+        for name in list(self._open):
+            self._shut(name)
+        return self._problem
+
+    def _put(self, name: str, offset: int, data: bytes, last: bool) -> None:
+        path = self._folder / name
+        target = path if name in self._live else path.with_name(path.name + _BESIDE)
+        if name not in self._open:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            self._open[name] = os.open(target, os.O_WRONLY | os.O_CREAT | getattr(os, "O_NOFOLLOW", 0), 0o644)
+        os.pwrite(self._open[name], data, offset)
+        self._sizes[name] = offset + len(data)
+        if last and target is not path:
+            os.ftruncate(self._open[name], offset + len(data))
+            self._shut(name)
+            target.replace(path)
+
+    def _shut(self, name: str) -> None:
+        with contextlib.suppress(OSError):
+            os.close(self._open.pop(name))
+
+    def _refuses(self, name: str) -> str:
+        """Why a path is none that a job may write; empty where it is one."""
+        parts = name.split("/") if isinstance(name, str) else []
+        fine = (
+            0 < len(parts) <= _DEPTH
+            and all(part not in ("", ".", "..") and len(part) <= _LENGTH for part in parts)
+            and "\x00" not in name
+            and "\\" not in name
+            and not name.endswith(_BESIDE)
+        )
+        return "" if fine else f"the far side named an output {name!r:.200}, which is no path in the job's folder"

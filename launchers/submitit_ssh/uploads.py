@@ -1,0 +1,139 @@
+"""Brings content to a far machine: only what is missing there travels, a window of pieces ahead of the answers."""
+
+from collections import deque
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import Future
+from dataclasses import dataclass, field
+from typing import Any
+
+from .errors import FarError
+from .line import Line
+from .staging import Staged
+
+# Bytes of one piece, and pieces that may be under way without an answer.
+_PIECE = 1 << 18
+_WINDOW = 16
+
+Answered = Callable[[dict[str, Any], bytes], None]
+Framed = Callable[[Mapping[str, Any], Answered, bytes], bytes]
+
+
+@dataclass(eq=False)
+class _Upload:
+    """Objects that are wanted there; `then` is answered when all of them are."""
+
+    objects: list[Staged]
+    then: "Future[None]"
+    missing: deque[Staged] = field(default_factory=deque)
+
+
+class Uploads:
+    """Content on its way to one machine; everything runs in the line's thread.
+
+    Args:
+        line: The channel.
+        framed: Makes a request of a header, of what is called with its answer, and of raw bytes.
+    """
+
+    def __init__(self, line: Line, framed: Framed) -> None:
+        self._line = line
+        self._framed = framed
+        self._uploads: list[_Upload] = []
+        self._pieces: Iterator[bytes] | None = None
+        self._under_way = 0
+        self._asks: deque[_Upload] = deque()
+
+    def add(self, objects: Sequence[Staged], then: "Future[None]") -> None:
+        """Have objects there.
+
+        Args:
+            objects: Files and trees.
+            then: Done when all of them are there; a FarError where one cannot be stored.
+        """
+        upload = _Upload(list(objects), then)
+        self._uploads.append(upload)
+        self._asks.append(upload)
+
+    def restart(self) -> None:
+        """Begin again on a new channel: what was under way on the old one may have been lost."""
+        self._pieces, self._under_way = None, 0
+        self._asks = deque(self._uploads)
+        for upload in self._uploads:
+            upload.missing.clear()
+
+    def chunk(self) -> bytes | None:
+        """The next bytes to send; None where there is nothing, or enough is under way."""
+        if self._asks:
+            return self._ask(self._asks.popleft())
+        while self._under_way < _WINDOW:
+            if self._pieces is None:
+                one = next((upload.missing[0] for upload in self._uploads if upload.missing), None)
+                if one is None:
+                    return None
+                self._pieces = self._read(one)
+            piece = next(self._pieces, None)
+            if piece is not None:
+                return piece
+            self._pieces = None
+            self._sent()
+        return None
+
+    def _ask(self, upload: _Upload) -> bytes:
+        shas: dict[str, list[str]] = {"store": [], "trees": []}
+        for one in upload.objects:
+            shas[one.kind].append(one.sha)
+
+        def answered(answer: dict[str, Any], _: bytes) -> None:
+            gone = {(kind, sha) for kind in shas for sha in answer.get(kind, ())}
+            upload.missing = deque(
+                {(one.kind, one.sha): one for one in upload.objects if (one.kind, one.sha) in gone}.values()
+            )
+            upload.objects = list(upload.missing)
+            self._settle(upload)
+
+        return self._framed({"op": "missing", **shas}, answered, b"")
+
+    def _read(self, one: Staged) -> Iterator[bytes]:
+        with one.open() as stream:
+            offset = 0
+            while True:
+                piece = stream.read(_PIECE)
+                header = {"op": "put", "sha": one.sha, "kind": one.kind, "offset": offset, "size": one.size}
+                offset += len(piece)
+                self._under_way += 1
+                yield self._framed(header, self._stored(one, last=offset >= one.size), piece)
+                if offset >= one.size or not piece:
+                    return
+
+    def _sent(self) -> None:
+        """The first missing object has been read to its end: the next may be sent before its answer comes."""
+        for upload in self._uploads:
+            if upload.missing:
+                upload.missing.popleft()
+                return
+
+    def _stored(self, one: Staged, last: bool) -> Answered:
+        def answered(answer: dict[str, Any], _: bytes) -> None:
+            self._under_way -= 1
+            failed = answer.get("op") == "error"
+            if not (last or failed):
+                return
+            for upload in list(self._uploads):
+                if one not in upload.objects:
+                    continue
+                if failed:
+                    self._pieces = None
+                    self._uploads.remove(upload)
+                    if upload.then.set_running_or_notify_cancel():
+                        upload.then.set_exception(FarError(str(answer.get("message"))))
+                else:
+                    upload.objects.remove(one)
+                    self._settle(upload)
+
+        return answered
+
+    def _settle(self, upload: _Upload) -> None:
+        if not upload.objects and upload in self._uploads:
+            self._uploads.remove(upload)
+            if upload.then.set_running_or_notify_cancel():
+                upload.then.set_result(None)
