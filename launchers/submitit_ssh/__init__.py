@@ -1,0 +1,1 @@
+"""Runs submitit jobs on machines that are reached by ssh alone."""
