@@ -60,6 +60,8 @@ class _Progress:
     # How the journal ended, and when (milliseconds since 1970), once that has been read.
     status: str | None = None
     ended_ms: int | None = None
+    # Artifacts that the journal names, and that are not there yet: path, and where it goes.
+    awaited: tuple[tuple[str, str], ...] = ()
     # An adopted run is ended by `mlflow run`, whatever it holds by then: its status says nothing.
     adopted: bool = False
 
@@ -206,8 +208,13 @@ class Replay:
             if page.journal is None and progress.offset == 0 and record is not None:
                 params, metrics = _from_record(attempt, record)
             run.write(params, metrics, {**page.tags, **_data_tags(page), **tags})
-            for path, to in page.artifacts:
-                self._write_artifact(attempt.folder, path, to, run)
+            awaited = []
+            for path, to in (*progress.awaited, *page.artifacts):
+                if status is None and not (attempt.folder / path).exists():
+                    awaited.append((path, to))  # the files of a job far away follow its journal
+                else:
+                    self._write_artifact(attempt.folder, path, to, run)
+            progress.awaited = tuple(awaited)
             if page.inputs:
                 self._store.client.log_inputs(run.id, [_dataset_input(entry) for entry in page.inputs])
             if status is not None and self._models == "all":

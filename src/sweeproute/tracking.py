@@ -248,8 +248,11 @@ def sync(root: Path, uri: str | None = None, experiment: str | None = None) -> S
 
 
 def _is_abandoned(root: Path) -> bool:
-    """Whether a sweep's coordinator is dead: it held this lock, and its workers died with it."""
+    """Whether a sweep's coordinator is dead, and every job with it: jobs on a far machine outlive it."""
     if sweep_record(root) is None:
+        return False
+    records = (launch_record(attempt.folder) or {} for attempt in SweepFolder(root).attempts())
+    if any(record.get("far") and record.get("state") not in ENDED for record in records):
         return False
     lock = FileLock(own(root, "lock"))
     try:
