@@ -1,7 +1,6 @@
-"""Reads from a job's config what the policy needs, and makes of an assignment an attempt that can run."""
+"""Makes of an assignment an attempt that can run."""
 
 import time
-from collections.abc import Hashable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -9,14 +8,14 @@ from hydra.core.override_parser.types import Override
 from omegaconf import DictConfig, OmegaConf
 
 from . import _worker
-from ._admission import JobClass
 from ._assignment import Assignment
+from ._classes import Classes, hook, parent_of
 from ._code import default_identity
-from ._compose import Base, Composer, Point, build, parse, without_hydra
+from ._compose import Base, Composer, Point, build, parse
 from ._dispatcher import Prepared
 from ._errors import SettingsError
 from ._hydra_versions import key_path
-from ._platforms import ADMISSION, Registry
+from ._platforms import Registry
 from ._records import SweepFolder
 from ._references import substitute
 from .config import RoutedLauncherConf
@@ -37,7 +36,7 @@ class Settled:
     threads: int | None
 
 
-class Jobs:
+class Jobs(Classes):
     """The jobs of one sweep, before they run.
 
     Args:
@@ -50,12 +49,8 @@ class Jobs:
     def __init__(
         self, settings: RoutedLauncherConf, registry: Registry, composer: Composer, sweep: SweepFolder
     ) -> None:
-        self._settings = settings
-        self._registry = registry
-        self._composer = composer
+        super().__init__(settings, registry, composer)
         self._sweep = sweep
-        self._states = {state.name: state for state in registry.states()}
-        self._validate = hook("validate", settings.validate)
         if settings.preload is not None and "." not in settings.preload:
             raise SettingsError(
                 f"hydra.launcher.preload is {settings.preload!r}. "
@@ -64,88 +59,9 @@ class Jobs:
         hook("identity", settings.identity)
         # An app's own hook is asked where the job runs: it may have to load the data.
         self._identity = None if settings.identity else default_identity()
-        self._referring: dict[str, bool] = {}
         self._subdirs: dict[str, str] = {}
         self._settled_of: dict[tuple[str, str], Settled] = {}
         self._paths: dict[str, str] = {}
-
-    def _touches_fields(self, override: Override) -> bool:
-        key = ".".join(key_path(override))
-        return any(
-            read == key or read.startswith(f"{key}.") or key.startswith(f"{read}.")
-            for read in self._settings.fields.values()
-        )
-
-    def stratum(self, overrides: tuple[str, ...]) -> Hashable:
-        """All of a point that can decide about its class: its groups, and the values that the policy reads."""
-        groups, values = self._composer.split(overrides)
-        if self._refers(self._composer.base(groups)):
-            return overrides
-        return groups, tuple(value.input_line for value in values if self._touches_fields(value))
-
-    def _refers(self, base: Base) -> bool:
-        """Whether a key that we read or set is an interpolation here, which any other value may then decide."""
-        if base.id not in self._referring:
-            config = base.config()
-            keys = (*self._settings.fields.values(), *self._settings.sets.values())
-            self._referring[base.id] = any(
-                OmegaConf.is_interpolation(parent, leaf)
-                for parent, leaf in (_parent(config, key) for key in keys)
-                if parent is not None
-            )
-        return self._referring[base.id]
-
-    def job_class(self, number: int, overrides: tuple[str, ...]) -> JobClass:
-        """The class of a point, by composing it; a point that could not run is refused here, before any job starts.
-
-        Args:
-            number: Its job number.
-            overrides: Its overrides.
-
-        Returns:
-            All that the policy reads of it.
-
-        Raises:
-            SettingsError: Its platform is not there, or none can hold it.
-            hydra.errors.HydraException: It does not compose.
-        """
-        config = self._composer.compose(overrides, number)
-        if self._validate is not None:
-            self._validate(without_hydra(config))
-        read_fields = {name: self._read(config, key) for name, key in self._settings.fields.items()}
-        asked = read_fields.pop("platform", None)
-        if asked in self._registry.unavailable:
-            key = self._settings.fields["platform"]
-            raise SettingsError(
-                f"{asked} was asked for, and it {self._registry.unavailable[asked]}. "
-                f"Or leave the platform to the rules ({key}=null)."
-            )
-        job_class = JobClass(
-            fields=tuple(sorted((name, value) for name, value in read_fields.items() if name not in ADMISSION)),
-            asked=None if asked == "auto" else asked,
-            **self._admission(read_fields),
-        )
-        # A job that fits nowhere, or is meant for a platform that is not there, is refused before any other runs.
-        self._registry.policy.home(job_class, self._states)
-        return job_class
-
-    def _read(self, config: DictConfig, key: str) -> Any:
-        value = OmegaConf.select(config, key)
-        if OmegaConf.is_config(value):
-            raise SettingsError(f"{key} is {value}. Jobs are routed by single values: text, numbers, true, false.")
-        return value
-
-    def _admission(self, read_fields: Mapping[str, Any]) -> dict[str, Any]:
-        """What decides whether a platform has room for a job; what a config leaves out has its default."""
-        admission: dict[str, Any] = {}
-        for name, kind in ADMISSION.items():
-            value = read_fields.get(name)
-            try:
-                if value is not None:
-                    admission[name] = kind(value)
-            except ValueError:
-                raise SettingsError(f"{self._settings.fields[name]} is {value!r}. It takes a number.") from None
-        return admission
 
     def settle(self, config: DictConfig, platform: str) -> Settled:
         """Settle what a config left null or "auto": by the registry's overrides, else by what the platform has.
@@ -255,24 +171,5 @@ class Jobs:
         return self._paths[base.id]
 
 
-def hook(name: str, dotted: str | None) -> Any:
-    """The app's function that a setting of the launcher names."""
-    if dotted is None:
-        return None
-    try:
-        return _worker.resolve(dotted)
-    except (ImportError, AttributeError, ValueError) as error:
-        raise SettingsError(
-            f"hydra.launcher.{name} is {dotted!r}, which cannot be had: {error}. "
-            "It names a function by its dotted path: package.module.function."
-        ) from error
-
-
-def _parent(config: DictConfig, key: str) -> tuple[Any, str]:
-    path, _, leaf = key.rpartition(".")
-    parent = OmegaConf.select(config, path) if path else config
-    return (parent, leaf) if OmegaConf.is_dict(parent) and leaf in parent else (None, leaf)
-
-
 def _has(config: DictConfig, key: str) -> bool:
-    return _parent(config, key)[0] is not None
+    return parent_of(config, key)[0] is not None

@@ -10,12 +10,12 @@ from hydra.types import HydraContext
 from omegaconf import DictConfig, OmegaConf
 
 from . import _worker
+from ._classes import hook
 from ._code import default_identity
 from ._compose import Composer, as_written
 from ._errors import JobsFailedError, SettingsError, SweepError, headline, nearest_first
 from ._grid import points as grid_points
 from ._hydra_versions import tell_end
-from ._jobs import hook
 from ._records import OURS, SweepFolder, append_line, newest_unfinished
 from ._returns import RoutedReturn
 from ._route import returned, sweep_record
