@@ -1,5 +1,6 @@
 """Tests of the command line `sweeproute COMMAND`."""
 
+import importlib.metadata
 import json
 import os
 import shlex
@@ -209,6 +210,10 @@ def test_predictions_are_loaded_without_a_word(
     table = registry.predictions(best(home)["run_id"])
     assert {"game_id", "probability", "outcome"} <= set(table.columns)
     assert capfd.readouterr() == ("", "")
+
+
+def test_the_version_is_that_of_the_distribution(sweeproute: Run) -> None:
+    assert sweeproute("--version") == (0, f"sweeproute {importlib.metadata.version('sweeproute')}\n", "")
 
 
 @pytest.mark.parametrize("words", [["--help"], ["best", "--help"], ["predict", "--help"], []])
