@@ -6,6 +6,7 @@ import os
 import re
 import warnings
 from concurrent.futures import BrokenExecutor, Future
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,8 @@ from loky.process_executor import ProcessPoolExecutor
 from . import _worker
 from ._admission import JobClass
 from ._backend import Died, Events, Finished, Platform
+from ._records import state_dir
+from ._reservation import Reservation
 
 # Below this share of free memory a worker that was killed is taken to have been killed for memory.
 _SCARCE = 0.05
@@ -67,6 +70,7 @@ class JoblibBackend:
 
     def submit(self, place: int, message: _worker.Message, job_class: JobClass) -> None:  # noqa: ARG002
         """See Backend."""
+        message = replace(message, reservation=Reservation(str(state_dir() / "slots"), self._platform.slots))
         try:
             future = self._executor(place).submit(_worker.run, message)
         except BrokenExecutor:

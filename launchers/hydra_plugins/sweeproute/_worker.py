@@ -27,6 +27,7 @@ from ._compose import Point, apply, build
 from ._files import ConfigFiles
 from ._hydra_versions import allowing, log_failure
 from ._job_log import JobLog
+from ._reservation import Reservation, reserved
 from ._values import to_json
 
 CONSOLE = "console.log"
@@ -46,6 +47,7 @@ class Message:
         identity: Dotted path of the function from a config to its hashes; None for none.
         threads: Threads that the job may use; None leaves them alone.
         far: How this machine differs from the one that composed the config; None where it is the same.
+        reservation: The slots that sweeps share here; None where somebody else keeps them.
     """
 
     base: str
@@ -57,6 +59,7 @@ class Message:
     identity: str | None = None
     threads: int | None = None
     far: "Far | None" = None
+    reservation: Reservation | None = None
 
 
 @dataclass(frozen=True)
@@ -188,9 +191,14 @@ def run(message: Message) -> str:
     Returns:
         A JSON object: status (COMPLETED or FAILED), value or error, identity, seconds, threads.
     """
-    began = time.monotonic()
     if _process.broken is not None:
         return json.dumps({"status": "FAILED", "error": _process.broken, "run_s": 0.0})
+    with reserved(message.reservation):
+        return _run(message)
+
+
+def _run(message: Message) -> str:
+    began = time.monotonic()
     answer: dict[str, Any] = {}
     try:
         with _console(Path(message.folder) / CONSOLE):
@@ -304,9 +312,7 @@ def write_config(message: Message) -> DictConfig:
     with open_dict(config.hydra.runtime):
         config.hydra.runtime.output_dir = message.folder
     values = (*message.point.values, *message.settled)
-    base.files.write(
-        Path(message.folder) / config.hydra.output_subdir, apply(base.task_blob, values), config, values
-    )
+    base.files.write(Path(message.folder) / config.hydra.output_subdir, apply(base.task_blob, values), config, values)
     return config
 
 

@@ -1,0 +1,114 @@
+"""What a far job sends is written into its folder, and nowhere else."""
+
+import os
+
+import pytest
+
+from submitit_ssh.outputs import Outputs
+
+
+@pytest.fixture
+def folder(tmp_path):
+    place = tmp_path / "sweep" / "0"
+    place.mkdir(parents=True)
+    return place
+
+
+def outputs(folder, limit_gb=1.0, reserved=("launch.json", ".hydra"), live=("journal.jsonl",)):
+    return Outputs(folder, limit_gb, frozenset(reserved), live)
+
+
+def tree(folder):
+    return {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+def test_a_file_that_grows_is_there_as_it_comes(folder):
+    out = outputs(folder)
+    out.write("journal.jsonl", 0, b"one\n", False)
+    assert (folder / "journal.jsonl").read_bytes() == b"one\n"
+    out.write("journal.jsonl", 4, b"two\n", False)
+    assert (folder / "journal.jsonl").read_bytes() == b"one\ntwo\n"
+    assert out.offsets() == {"journal.jsonl": 8}
+    assert out.close() == ""
+
+
+def test_a_whole_file_appears_when_its_last_piece_is_there(folder):
+    out = outputs(folder)
+    out.write("model/trees.ubj", 0, b"ab", False)
+    assert not (folder / "model" / "trees.ubj").exists()
+    out.write("model/trees.ubj", 2, b"cd", True)
+    out.write("empty", 0, b"", True)
+    assert tree(folder) == {"model/trees.ubj": b"abcd", "empty": b""}
+
+
+def test_a_whole_file_that_is_sent_again_from_its_start_is_right(folder):
+    out = outputs(folder)
+    out.write("big", 0, b"xxxxxxxx", False)
+    assert out.offsets() == {}  # a new connection: whole files come anew
+    out.write("big", 0, b"ab", False)
+    out.write("big", 2, b"c", True)
+    assert tree(folder) == {"big": b"abc"}
+
+
+def test_an_adopted_job_goes_on_behind_what_is_here(folder):
+    (folder / "journal.jsonl").write_bytes(b"one\n")
+    out = outputs(folder)
+    out.resume()
+    assert out.offsets() == {"journal.jsonl": 4}
+    out.write("journal.jsonl", 4, b"two\n", False)
+    assert (folder / "journal.jsonl").read_bytes() == b"one\ntwo\n"
+
+
+HOSTILE = ["../launch.json", "/etc/passwd", "a/../../b", "", ".", "a//b", "a/./b", "a\x00b", "x" * 300, "a\\b", None, 7]
+
+
+@pytest.mark.parametrize("name", [*HOSTILE, "/".join("a" * 20)])
+def test_a_path_that_leaves_the_folder_is_refused_and_touches_nothing(folder, name):
+    out = outputs(folder)
+    out.write(name, 0, b"evil", True)
+    assert "is no path in the job's folder" in out.close()
+    assert tree(folder.parents[1]) == {}
+
+
+def test_our_own_records_cannot_be_overwritten(folder):
+    (folder / "launch.json").write_text("ours")
+    out = outputs(folder)
+    out.write("launch.json", 0, b"theirs", True)
+    out.write(".hydra/config.yaml", 0, b"theirs", True)
+    assert tree(folder) == {"launch.json": b"ours"}
+    assert out.close() == ""
+
+
+def test_outputs_that_are_too_large_stop_at_the_limit(folder):
+    out = outputs(folder, limit_gb=1e-6)
+    out.write("a", 0, b"x" * 600, True)
+    out.write("b", 0, b"x" * 600, True)
+    out.write("c", 10**10, b"x", False)
+    assert "larger than 1e-06 GB" in out.close()
+    assert tree(folder) == {"a": b"x" * 600}
+
+
+def test_an_offset_below_zero_is_refused(folder):
+    out = outputs(folder)
+    out.write("a", -1, b"x", True)
+    assert out.close()
+    assert tree(folder) == {}
+
+
+def test_a_link_that_lies_in_the_way_is_not_followed(folder, tmp_path):
+    target = tmp_path / "target"
+    target.write_text("kept")
+    (folder / "journal.jsonl").symlink_to(target)
+    out = outputs(folder)
+    out.write("journal.jsonl", 0, b"evil", False)
+    assert out.close()
+    assert target.read_text() == "kept"
+
+
+def test_no_descriptor_is_left_open(folder):
+    before = len(os.listdir("/dev/fd"))
+    out = outputs(folder)
+    for number in range(20):
+        out.write(f"file{number}", 0, b"x", False)
+    out.close()
+    assert len(os.listdir("/dev/fd")) == before
