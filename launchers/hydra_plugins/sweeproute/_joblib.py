@@ -21,6 +21,7 @@ from ._admission import JobClass
 from ._backend import Died, Events, Finished, Platform
 from ._records import state_dir
 from ._reservation import Reservation
+from ._threads import thread_variables
 
 # Below this share of free memory a worker that was killed is taken to have been killed for memory.
 _SCARCE = 0.05
@@ -56,7 +57,7 @@ class JoblibBackend:
 
     def _executor(self, slot: int) -> ProcessPoolExecutor:
         if slot not in self._executors:
-            environment = dict(_worker.environment(self._platform.threads))
+            environment = dict(thread_variables(self._platform.threads))
             if self._temp_folder:
                 environment["JOBLIB_TEMP_FOLDER"] = self._temp_folder
             self._executors[slot] = ProcessPoolExecutor(

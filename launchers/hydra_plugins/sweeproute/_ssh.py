@@ -28,6 +28,7 @@ from ._compose import parse
 from ._condition import Condition
 from ._pending import PendingCancels
 from ._records import LAUNCH
+from ._threads import thread_variables
 
 # Files of a job that come over while it runs.
 LIVE = ("journal.jsonl", "progress.jsonl", _worker.CONSOLE)
@@ -103,7 +104,7 @@ class SshBackend:
         """See Backend."""
         identifier = self.identifier(place)
         config = _worker.write_config(message)
-        environment = self._environment(message.base, message.settled)
+        made = self._environment(message.base, message.settled)
 
         def send(made: "Future[dict[str, Any]]") -> None:
             try:
@@ -113,7 +114,7 @@ class SshBackend:
                 return
             self._machine.submit(spec, Path(message.folder))
 
-        environment.add_done_callback(send)
+        made.add_done_callback(send)
 
     def adopt(self, place: int, identifier: str, folder: Path) -> None:
         """See QueueBackend."""
@@ -285,7 +286,7 @@ class SshBackend:
                 "links": self._links(files),
             },
             "variables": {
-                **_worker.environment(self._platform.threads, {}),
+                **thread_variables(self._platform.threads, {}),
                 **origin(),
                 **{name: os.environ[name] for name in copied if name in os.environ},
             },

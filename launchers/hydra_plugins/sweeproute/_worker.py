@@ -28,6 +28,7 @@ from ._files import ConfigFiles
 from ._hydra_versions import allowing, log_failure
 from ._job_log import JobLog
 from ._reservation import Reservation, reserved
+from ._threads import held
 from ._values import to_json
 
 CONSOLE = "console.log"
@@ -204,7 +205,7 @@ def _run(message: Message) -> str:
         with _console(Path(message.folder) / CONSOLE):
             try:
                 warm(message.base, message.preload, message.settled)
-                with _threads(message.threads):
+                with held(message.threads):
                     returned, identity = run_job(message)
                 answer["identity"] = identity
                 if returned.status == JobStatus.COMPLETED:
@@ -378,34 +379,3 @@ def _console(path: Path) -> Iterator[None]:
         os.dup2(kept[1], 2)
         for descriptor in (target, *kept):
             os.close(descriptor)
-
-
-@contextlib.contextmanager
-def _threads(threads: int | None) -> Iterator[None]:
-    """Hold the thread pools that are loaded by now to the job's share; the environment has done it for later ones."""
-    if threads is None or "threadpoolctl" not in sys.modules:
-        yield
-        return
-    import threadpoolctl
-
-    with threadpoolctl.threadpool_limits(threads):
-        yield
-
-
-def environment(threads: int | None, already: Mapping[str, str] = os.environ) -> Mapping[str, str]:
-    """Environment variables that hold a cold start's libraries to a number of threads.
-
-    Args:
-        threads: The number; None for none.
-        already: What the environment has, which is left as it is.
-    """
-    if threads is None:
-        return {}
-    names = (
-        "OMP_NUM_THREADS",
-        "OPENBLAS_NUM_THREADS",
-        "MKL_NUM_THREADS",
-        "VECLIB_MAXIMUM_THREADS",
-        "NUMEXPR_NUM_THREADS",
-    )
-    return {name: str(threads) for name in names if name not in already}
