@@ -102,6 +102,7 @@ def test_the_keys_that_people_and_scripts_rely_on_exist() -> None:
         "job.priority": 5,
         "job.required_memory_gb": 1,
         "tracking.models": "best",
+        "checkpoint.minutes": 30,
         "sweep.name": None,
         "sweep.note": None,
         "registry.platforms.local_m4.max_concurrent_jobs": 4,

@@ -1,6 +1,8 @@
 """Tests of building estimators, of their device, and of their files."""
 
+import ctypes
 import json
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -15,7 +17,7 @@ from sklearn.neural_network import MLPClassifier
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
-from sweeproute.estimators import ModelError, build, load, predict_on_one_thread, save, settle_device
+from sweeproute.estimators import ModelError, build, device_name, load, predict_on_one_thread, save, settle_device
 from sweeproute.estimators import device as device_module
 
 GENERATOR = np.random.default_rng(1)
@@ -86,18 +88,50 @@ def test_an_unknown_device_is_named() -> None:
 
 @pytest.mark.parametrize("hidden", ["", " ", "-1"])
 def test_hidden_gpus_are_not_used(hidden: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(device_module, "_nvml_count", lambda: 1)
+    monkeypatch.setattr(device_module, "_nvml_names", lambda: ["NVIDIA GeForce RTX 4090"])
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", hidden)
     assert settle_device("auto") == "cpu"
 
 
 def test_a_visible_gpu_is_used_where_cuda_can_be(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
-    monkeypatch.setattr(device_module, "_nvml_count", lambda: 1)
+    monkeypatch.setattr(device_module, "_nvml_names", lambda: ["NVIDIA GeForce RTX 4090"])
     monkeypatch.setattr(sys, "platform", "linux")
     assert settle_device("auto") == "cuda"
     monkeypatch.setattr(sys, "platform", "darwin")
     assert settle_device("auto") == "cpu"
+
+
+def test_a_gpu_is_named_by_its_model_since_other_models_give_other_last_bits(monkeypatch: pytest.MonkeyPatch) -> None:
+    models: list[str] = []
+    monkeypatch.setattr(device_module, "_nvml_names", lambda: models)
+    assert device_name("cuda:1") == "cuda:1"
+    models += ["NVIDIA GeForce RTX 4090"]
+    assert device_name("cpu") == "cpu"
+    assert device_name("cuda") == device_name("cuda:0") == "cuda (NVIDIA GeForce RTX 4090)"
+    models += ["NVIDIA A100", "NVIDIA GeForce RTX 4090"]
+    assert device_name("cuda") == "cuda (NVIDIA A100 + NVIDIA GeForce RTX 4090)"
+
+
+def test_the_drivers_library_is_asked_for_each_gpus_model(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    compiler = shutil.which("cc")
+    if compiler is None or sys.platform != "linux":
+        pytest.skip("needs a C compiler on Linux, to stand in for the driver's library")
+    source, library = tmp_path / "nvml.c", tmp_path / "libnvidia-ml.so.1"
+    source.write_text(
+        "#include <stdio.h>\n"
+        "int nvmlInit_v2(void) { return 0; }\n"
+        "int nvmlShutdown(void) { return 0; }\n"
+        "int nvmlDeviceGetCount_v2(unsigned *count) { *count = 2; return 0; }\n"
+        "int nvmlDeviceGetHandleByIndex_v2(unsigned index, void **handle)"
+        " { *handle = (void *)(0x100000000ul + index); return 0; }\n"
+        "int nvmlDeviceGetName(void *handle, char *name, unsigned size)"
+        ' { snprintf(name, size, "GPU %lu", (unsigned long)handle - 0x100000000ul); return 0; }\n'
+    )
+    subprocess.run([compiler, "-shared", "-fPIC", "-o", str(library), str(source)], check=True)
+    real = ctypes.CDLL
+    monkeypatch.setattr(ctypes, "CDLL", lambda name: real(str(tmp_path / name)))
+    assert device_module._nvml_names() == ["GPU 0", "GPU 1"]
 
 
 def test_the_device_is_settled_without_a_heavy_import() -> None:

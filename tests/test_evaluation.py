@@ -1,6 +1,7 @@
 """Tests of taking a model through the folds."""
 
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -10,6 +11,7 @@ from sklearn.linear_model import LogisticRegression
 
 from sweeproute import scores
 from sweeproute.betting import BettingRule
+from sweeproute.checkpoint import Checkpoint
 from sweeproute.data.dataset import Dataset
 from sweeproute.evaluation import EvaluationError, Report, evaluate
 from sweeproute.validation import Fold, walk_forward
@@ -213,3 +215,46 @@ def test_answers_that_are_no_probabilities_are_named() -> None:
         evaluate(Loud, DATASET, folds(), RULE)
     with pytest.raises(EvaluationError, match=r"Narrow answered season 2005 with an array of shape \(60,\)"):
         evaluate(Narrow, DATASET, folds(), RULE)
+
+
+def kept(folder: Path) -> Checkpoint:
+    """A checkpoint that is written at each fold's end."""
+    return Checkpoint.open(folder, "f", "cpu", 1e-9)
+
+
+@pytest.mark.parametrize("stopped", [2005, 2006, 2007, 2008])
+def test_an_evaluation_that_was_stopped_goes_on_at_the_fold_that_was_not_finished(stopped: int, tmp_path: Path) -> None:
+    built: list[LogisticRegression] = []
+
+    def build() -> LogisticRegression:
+        built.append(LogisticRegression())
+        return built[-1]
+
+    def stop(season: int, metrics: dict[str, float]) -> None:
+        if season == stopped:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        evaluate(build, DATASET, folds(), RULE, stop, kept(tmp_path))
+    built.clear()
+    told: dict[int, dict[str, float]] = {}
+    result = evaluate(build, DATASET, folds(), RULE, told.__setitem__, kept(tmp_path))
+    assert result == report()
+    assert told == report().by_season
+    # The last fold's model belongs to the report, so that fold is fitted in any case.
+    assert len(built) == max(2008 - stopped, 1)
+    assert (result.model.coef_ == report().model.coef_).all()
+
+
+def test_time_that_former_attempts_spent_is_counted(tmp_path: Path) -> None:
+    first = kept(tmp_path)
+    evaluate(LogisticRegression, DATASET, folds(), RULE, checkpoint=first)
+    spent = sum(fold.fit_seconds for fold in first.finished.values())
+    assert len(first.finished) == 3
+    assert evaluate(LogisticRegression, DATASET, folds(), RULE, checkpoint=kept(tmp_path)).fit_seconds > spent
+
+
+def test_a_short_evaluation_writes_no_checkpoint(tmp_path: Path) -> None:
+    checkpoint = Checkpoint.open(tmp_path, "f", "cpu", 30)
+    assert evaluate(LogisticRegression, DATASET, folds(), RULE, checkpoint=checkpoint) == report()
+    assert not any(tmp_path.iterdir())

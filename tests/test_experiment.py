@@ -10,6 +10,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
+from sklearn.ensemble import RandomForestClassifier
+from sklearn.linear_model import LogisticRegression
 
 import synthetic_games
 from small_trial import ROOT, SMALL, compose, composed
@@ -180,6 +182,72 @@ def test_a_trial_that_is_stopped_ends_as_killed(tmp_path: Path, monkeypatch: pyt
     assert page(tmp_path).status == "KILLED"
 
 
+def run_into_the_second_fold(
+    monkeypatch: pytest.MonkeyPatch, folder: Path, *overrides: str, model: type = LogisticRegression
+) -> None:
+    """Run a trial that is stopped in the fit of its second fold, and has kept the first."""
+    fit = model.fit  # type: ignore[attr-defined]
+    folds: list[None] = []
+
+    def stop_in_the_second(*arguments: Any) -> Any:
+        folds.append(None)
+        if len(folds) == 2:
+            raise KeyboardInterrupt
+        return fit(*arguments)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(model, "fit", stop_in_the_second)
+        with pytest.raises(KeyboardInterrupt):
+            run(folder, *overrides, "checkpoint.minutes=1e-9")
+    assert (folder / "checkpoint").is_dir()
+
+
+def test_a_trial_that_was_stopped_goes_on_from_its_checkpoint_and_says_so(
+    glm: tuple[Path, dict[str, float], Page], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder, metrics, written = glm
+    overrides = [*SMALL, "seed=7", "model.params.C=0.02"]
+    run_into_the_second_fold(monkeypatch, tmp_path, *overrides)
+    again, said = run(tmp_path, *overrides)
+    assert again == metrics
+    assert said.tags["sweeproute.resumed_from"] == "fold 2019"
+    # The run of this attempt has the metrics of every season, whichever attempt came by them.
+    assert said.last_metrics().keys() == written.last_metrics().keys()
+    assert {step for _, _, step, _ in said.metrics} == {2018, 2019, 2020, 0}
+    assert (tmp_path / "predictions.parquet").read_bytes() == (folder / "predictions.parquet").read_bytes()
+    assert not (tmp_path / "checkpoint").exists()
+    assert not {"sweeproute.resumed_from", "sweeproute.checkpoint_unused"} & set(written.tags)
+    assert said.tags["sweeproute.fingerprint"] == written.tags["sweeproute.fingerprint"]
+
+
+def test_a_trial_does_not_go_on_from_a_checkpoint_of_other_settings_and_says_so(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run_into_the_second_fold(monkeypatch, tmp_path, *SMALL)
+    _, changed = run(tmp_path, *SMALL, "model.params.C=0.5")
+    assert "is of another config, data or code" in changed.tags["sweeproute.checkpoint_unused"]
+    assert "sweeproute.resumed_from" not in changed.tags
+    assert not (tmp_path / "checkpoint").exists()
+
+
+def test_other_threads_are_another_device_class(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    run_into_the_second_fold(monkeypatch, tmp_path, *SMALL, "threads=1")
+    _, moved = run(tmp_path, *SMALL, "threads=2")
+    assert "another device class (threads=1; here threads=2)" in moved.tags["sweeproute.checkpoint_unused"]
+
+
+def test_what_a_fold_draws_does_not_depend_on_the_folds_before_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # A forest without a seed of its own draws from NumPy's generator, which the trial pins.
+    forest = [*SMALL, "model=random_forest", "model.params.n_estimators=3", "model.params.random_state=null"]
+    whole, _ = run(tmp_path / "whole", *forest)
+    run_into_the_second_fold(monkeypatch, tmp_path / "cut", *forest, model=RandomForestClassifier)
+    again, said = run(tmp_path / "cut", *forest)
+    assert said.tags["sweeproute.resumed_from"] == "fold 2019"
+    assert again == whole
+
+
 @pytest.fixture
 def table(tmp_path: Path) -> Path:
     """A feature table of eight seasons, with odds."""
@@ -225,6 +293,7 @@ REFUSED = [
     ),
     (["data=nfl", "data.path=no/gmaes.csv"], ConfigError, "give the path of the table, from here or whole."),
     (["tracking.models=bset"], ConfigError, "tracking.models=bset is not known"),
+    (["checkpoint.minutes=-1"], ConfigError, "checkpoint.minutes=-1.0 is no time between checkpoints"),
     (["device=gpu"], ModelError, "device=gpu is not known; use auto, cpu, cuda or cuda:N."),
     (["model=xgboost", "+model.params.gpu_id=1"], ModelError, "model.params.gpu_id=1 is outdated"),
     (["model=xgboost", "model.params.tree_method=gpu_hist"], ModelError, "use model.params.tree_method=hist"),

@@ -247,3 +247,15 @@ def test_the_class_of_device_names_all_that_bitwise_equality_needs() -> None:
     assert "threads=2" in text
     assert f"numpy={versions['numpy']}" in text
     assert text != fingerprint.device_class("cpu", 1)
+
+
+def test_the_class_of_device_does_not_depend_on_what_a_warm_worker_has_imported() -> None:
+    code = """
+import numpy
+from sweeproute import fingerprint
+cold = fingerprint.device_class("cpu", 1)
+import lightgbm, scipy.linalg, sklearn.ensemble, torch, xgboost
+print(cold == fingerprint.device_class("cpu", 1))
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=120)
+    assert done.stdout.strip() == "True"

@@ -151,6 +151,14 @@ class Tracking:
 
 
 @dataclass
+class Checkpoint:
+    """How a long trial is kept, so that a later attempt goes on from there."""
+
+    # Minutes of running after which, and then each time which, a trial keeps how far it has come; null or 0 for never.
+    minutes: float | None = 30
+
+
+@dataclass
 class Sweep:
     """Names of a sweep, for people."""
 
@@ -174,6 +182,7 @@ class Config:
     validation: Validation = field(default_factory=Validation)
     betting: Betting = field(default_factory=Betting)
     tracking: Tracking = field(default_factory=Tracking)
+    checkpoint: Checkpoint = field(default_factory=Checkpoint)
     sweep: Sweep = field(default_factory=Sweep)
     # Pins Python, NumPy, the model and the workers.
     seed: int = 42
@@ -196,7 +205,18 @@ def plain(node: DictConfig) -> dict[str, Any]:
 
 
 # Keys that say where and how a trial runs, not what it is: they are left out of its fingerprint.
-WHERE_AND_HOW = ("device", "threads", "platform", "registry", "tracking", "sweep", "resume", "job", "search_space")
+WHERE_AND_HOW = (
+    "device",
+    "threads",
+    "platform",
+    "registry",
+    "tracking",
+    "checkpoint",
+    "sweep",
+    "resume",
+    "job",
+    "search_space",
+)
 
 
 def register() -> None:

@@ -9,9 +9,9 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from sweeproute import scores
+from sweeproute import estimators, scores
 from sweeproute.betting import NO_BET, SIDES, BettingRule, roi, settle
-from sweeproute.estimators import predict_on_one_thread
+from sweeproute.checkpoint import Checkpoint, FinishedFold
 from sweeproute.validation import Fold
 
 if TYPE_CHECKING:
@@ -36,7 +36,7 @@ class Report:
         predictions: One row per tested game, in the order of the folds: game_id, season, week, kickoff, outcome,
             probability (of a home win), odds_home and odds_away (decimal), bet ("home", "away" or missing), stake and
             profit (fractions of the bankroll; missing where there is no bet).
-        fit_seconds: Time in `fit`, all folds together.
+        fit_seconds: Time in `fit`, all folds together; of a trial that was gone on with, what its attempts spent on it.
         predict_seconds: Time in `predict_proba`, all folds together.
         model: The fitted estimator of the last fold.
     """
@@ -67,6 +67,7 @@ def evaluate(
     folds: Sequence[Fold],
     rule: BettingRule,
     on_fold: Callable[[int, dict[str, float]], None] | None = None,
+    checkpoint: Checkpoint | None = None,
 ) -> Report:
     """Fit a fresh model on each fold in turn, then score what it says about the fold's test season.
 
@@ -78,7 +79,9 @@ def evaluate(
         dataset: The games.
         folds: The folds of `validation.walk_forward`, at least one.
         rule: The betting rule whose return is reported.
-        on_fold: Called with season and that season's metrics after each fold; what it raises ends the evaluation.
+        on_fold: Called with season and that season's metrics after each fold, also one that a former attempt finished;
+            what it raises ends the evaluation.
+        checkpoint: What a former attempt had finished, and where to keep what this one has; None to keep nothing.
 
     Returns:
         The report; bitwise the same for the same arguments.
@@ -96,23 +99,17 @@ def evaluate(
     fit_seconds = predict_seconds = 0.0
 
     for fold in folds:
-        learned = dataset.outcome[fold.train]
-        if np.unique(learned).size < 2:
-            raise EvaluationError(
-                f"All {learned.size} training games of season {fold.season} ended the same way, so there is nothing to "
-                "learn; set validation.first_test_season later."
-            )
-        model = build()
-        started = perf_counter()
-        model.fit(features[fold.train], learned)
-        fit_seconds += perf_counter() - started
+        done = None if checkpoint is None else checkpoint.finished.get(fold.season)
+        if done is None:
+            model = build()
+            done = _finish(model, features, dataset.outcome, fold, checkpoint)
+            # The last fold's model is part of the report, so that fold is not one to pass over.
+            if checkpoint is not None and fold is not folds[-1]:
+                checkpoint.finish(done)
+        fit_seconds += done.fit_seconds
+        predict_seconds += done.predict_seconds
 
-        predict_on_one_thread(model)
-        started = perf_counter()
-        probability = _home_probability(model, features[fold.test], fold.season)
-        predict_seconds += perf_counter() - started
-
-        table = _predictions(dataset, fold, probability, rule)
+        table = _predictions(dataset, fold, done.probability, rule)
         tables.append(table)
         by_season[fold.season] = _metrics(table)
         if on_fold is not None:
@@ -120,6 +117,32 @@ def evaluate(
 
     predictions = pd.concat(tables, ignore_index=True)
     return Report(_metrics(predictions), by_season, predictions, fit_seconds, predict_seconds, model)
+
+
+def _finish(
+    model: Any,
+    features: NDArray[np.float64],
+    outcome: NDArray[np.int8],
+    fold: Fold,
+    checkpoint: Checkpoint | None,
+) -> FinishedFold:
+    """Fit a model on a fold's training games, then let it say what it makes of the tested ones."""
+    learned = outcome[fold.train]
+    if np.unique(learned).size < 2:
+        raise EvaluationError(
+            f"All {learned.size} training games of season {fold.season} ended the same way, so there is nothing to "
+            "learn; set validation.first_test_season later."
+        )
+    progress = None if checkpoint is None else checkpoint.fit(fold.season)
+    before = 0.0 if progress is None else progress.seconds
+    started = perf_counter()
+    estimators.fit(model, features[fold.train], learned, progress)
+    fitted = perf_counter()
+
+    estimators.predict_on_one_thread(model)
+    began = perf_counter()
+    probability = _home_probability(model, features[fold.test], fold.season)
+    return FinishedFold(fold.season, probability, before + fitted - started, perf_counter() - began)
 
 
 def _home_probability(model: Any, features: NDArray[np.float64], season: int) -> NDArray[np.float64]:

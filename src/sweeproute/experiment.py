@@ -12,6 +12,7 @@ from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig, OmegaConf, open_dict
 
 from sweeproute import estimators, fingerprint
+from sweeproute.checkpoint import Checkpoint
 from sweeproute.config import WHERE_AND_HOW, ConfigError, plain
 from sweeproute.journal import Journal
 
@@ -38,7 +39,7 @@ def validate(cfg: DictConfig) -> None:
 
     Raises:
         sweeproute.config.ConfigError: A setting of the data that is missing, a file that is not there, a word that
-            `tracking.models` does not know.
+            `tracking.models` does not know, a time between checkpoints that is none.
         sweeproute.estimators.ModelError: A parameter that the model does not have, a model that cannot be found, or a
             device that is none.
         sweeproute.betting.BettingError: A betting rule that cannot be.
@@ -64,6 +65,11 @@ def validate(cfg: DictConfig) -> None:
         raise ConfigError(
             f"tracking.models={cfg.tracking.models} is not known; which fitted models are kept is one of "
             f"{', '.join(_KEPT_MODELS)}."
+        )
+    if (cfg.checkpoint.minutes or 0) < 0:
+        raise ConfigError(
+            f"checkpoint.minutes={cfg.checkpoint.minutes} is no time between checkpoints; use a number of minutes, or "
+            "null for no checkpoints."
         )
 
 
@@ -97,6 +103,8 @@ def identity(cfg: DictConfig) -> dict[str, str]:
 def run_trial(cfg: DictConfig) -> dict[str, float]:
     """Evaluate one config, and journal all that is to be known of it.
 
+    Where the output folder holds the checkpoint of a former attempt, the trial goes on from it, to the same result.
+
     Args:
         cfg: The trial's config.
 
@@ -110,12 +118,14 @@ def run_trial(cfg: DictConfig) -> dict[str, float]:
     folder = Path(HydraConfig.get().runtime.output_dir)
     settle(cfg)
     with Journal.open(folder, _run_name(cfg.model.type), {"sweeproute.kind": "trial"}) as journal:
-        _pin_seeds(cfg.seed)
         dataset = _load(cfg)
         hashes = fingerprint.hashes(cfg, dataset.hash, _app_folder())
-        _journal_start(journal, cfg, dataset, hashes)
-        report = _evaluate(cfg, dataset, journal)
+        device_class = fingerprint.device_class(estimators.device_name(cfg.device), cfg.threads)
+        _journal_start(journal, cfg, dataset, hashes | {"device_class": device_class})
+        checkpoint = Checkpoint.open(folder, hashes["fingerprint"], device_class, cfg.checkpoint.minutes)
+        report = _evaluate(cfg, dataset, journal, checkpoint)
         _journal_end(journal, cfg, report)
+    checkpoint.remove()
     log.info("%s", "  ".join(f"{key}={value:.4f}" for key, value in report.metrics.items()))
     return report.metrics
 
@@ -182,7 +192,7 @@ def _pin_seeds(seed: int) -> None:
     np.random.seed(seed % 2**32)
 
 
-def _evaluate(cfg: DictConfig, dataset: "Dataset", journal: Journal) -> "Report":
+def _evaluate(cfg: DictConfig, dataset: "Dataset", journal: Journal, checkpoint: Checkpoint) -> "Report":
     from sweeproute.evaluation import evaluate
     from sweeproute.validation import walk_forward
 
@@ -198,20 +208,37 @@ def _evaluate(cfg: DictConfig, dataset: "Dataset", journal: Journal) -> "Report"
         selection_seasons=tuple(validation.selection_seasons),
     )
 
+    _say_where_it_starts(checkpoint, [fold.season for fold in folds], journal)
+
+    def build() -> Any:
+        # At each fold, so that what a fold draws does not depend on those before it, which may be passed over.
+        _pin_seeds(cfg.seed)
+        return estimators.build(cfg.model)
+
     def on_fold(season: int, metrics: dict[str, float]) -> None:
         journal.metrics(metrics, step=season)
 
-    return evaluate(lambda: estimators.build(cfg.model), dataset, folds, _betting_rule(cfg), on_fold)
+    return evaluate(build, dataset, folds, _betting_rule(cfg), on_fold, checkpoint)
 
 
-def _journal_start(journal: Journal, cfg: DictConfig, dataset: "Dataset", hashes: dict[str, str]) -> None:
+def _say_where_it_starts(checkpoint: Checkpoint, seasons: list[int], journal: Journal) -> None:
+    resumed_from = checkpoint.resumed_from(seasons)
+    if resumed_from is not None:
+        log.info("Going on from a checkpoint: %s.", resumed_from)
+        journal.tags({"sweeproute.resumed_from": resumed_from})
+    if checkpoint.unused is not None:
+        log.warning("%s", checkpoint.unused)
+        journal.tags({"sweeproute.checkpoint_unused": checkpoint.unused})
+
+
+def _journal_start(journal: Journal, cfg: DictConfig, dataset: "Dataset", identity: dict[str, str]) -> None:
     settled = fingerprint.settled_config(cfg)
     params = {"seed": cfg.seed, **_flat({group: settled[group] for group in _PARAMETERS if group != "model"})}
     params |= _flat({"model": {"type": cfg.model.type, "params": settled["model"]["params"]}})
     # What stays a reference says where and how the trial ran; tags tell that.
     journal.params({name: value for name, value in params.items() if "${" not in str(value)})
     versions = {f"version.{name}": version for name, version in fingerprint.library_versions().items()}
-    tags = hashes | fingerprint.git_state(_app_folder()) | versions
+    tags = identity | fingerprint.git_state(_app_folder()) | versions
     tags |= {
         "seed": str(cfg.seed),
         "model_type": cfg.model.type,
@@ -241,7 +268,6 @@ def _journal_end(journal: Journal, cfg: DictConfig, report: "Report") -> None:
     # The store shows the value of the last step: the pooled one stands behind the seasons.
     journal.metrics(report.metrics, step=seasons[-1] + 1)
     journal.metrics({"fit_s": report.fit_seconds, "predict_s": report.predict_seconds})
-    journal.tags({"sweeproute.device_class": fingerprint.device_class(cfg.device, cfg.threads)})
     report.predictions.to_parquet(journal.folder / PREDICTIONS, index=False)
     journal.artifact(PREDICTIONS)
     if cfg.tracking.models != "none":

@@ -1,9 +1,10 @@
 """From a model's configuration to an estimator, with its parameters checked before and its file formats after."""
 
 from sweeproute.estimators.building import build, predict_on_one_thread
-from sweeproute.estimators.device import settle_device
+from sweeproute.estimators.device import device_name, settle_device
 from sweeproute.estimators.errors import ModelError
 from sweeproute.estimators.files import load, save
+from sweeproute.estimators.fitting import fit
 from sweeproute.estimators.parameters import check_axes, check_parameter, check_parameters
 
 __all__ = [
@@ -12,6 +13,8 @@ __all__ = [
     "check_axes",
     "check_parameter",
     "check_parameters",
+    "device_name",
+    "fit",
     "load",
     "predict_on_one_thread",
     "save",

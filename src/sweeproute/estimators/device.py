@@ -38,19 +38,39 @@ def _sees_cuda() -> bool:
     # CUDA stops at the first entry that is no device, so these two hide all of them.
     if visible is not None and (not visible.strip() or visible.strip().startswith("-1")):
         return False
-    return any(Path("/dev").glob("nvidia[0-9]*")) or _nvml_count() > 0
+    return any(Path("/dev").glob("nvidia[0-9]*")) or len(_nvml_names()) > 0
 
 
-def _nvml_count() -> int:
-    """Number of GPUs by the driver's management library, which also answers where there are no device nodes (WSL)."""
+def device_name(device: str) -> str:
+    """A device with the GPU's model, on which the last bits of a result depend.
+
+    Args:
+        device: cpu, cuda or cuda:N.
+
+    Returns:
+        cpu as it is; else such as "cuda (NVIDIA GeForce RTX 4090)", with all models where the machine has several, and
+        without any where the driver tells none.
+    """
+    models = " + ".join(sorted(set(_nvml_names()))) if device != "cpu" else ""
+    return f"{device.partition(':')[0]} ({models})" if models else device
+
+
+def _nvml_names() -> list[str]:
+    """Models of the GPUs by the driver's management library, which answers without device nodes (WSL), too."""
     try:
         nvml = ctypes.CDLL("libnvidia-ml.so.1")
     except OSError:
-        return 0
+        return []
     if nvml.nvmlInit_v2() != 0:
-        return 0
-    count = ctypes.c_uint(0)
+        return []
+    count, names = ctypes.c_uint(0), []
     try:
-        return count.value if nvml.nvmlDeviceGetCount_v2(ctypes.byref(count)) == 0 else 0
+        nvml.nvmlDeviceGetCount_v2(ctypes.byref(count))
+        for index in range(count.value):
+            handle, name = ctypes.c_void_p(), ctypes.create_string_buffer(96)
+            if nvml.nvmlDeviceGetHandleByIndex_v2(index, ctypes.byref(handle)) == 0:
+                nvml.nvmlDeviceGetName(handle, name, len(name))
+            names.append(name.value.decode())
+        return names
     finally:
         nvml.nvmlShutdown()

@@ -67,7 +67,7 @@ def save(estimator: Any, folder: Path) -> None:
         ModelError: The estimator holds a type that the skops format would not read again.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    name = _class_name(estimator)
+    name = class_name(estimator)
     form = next(kind for kind in _FORMATS if name in kind.classes or not kind.classes)
     # Beside the target under the same ending, which XGBoost reads the format from.
     beside = folder / f"writing-{os.getpid()}-{form.file}"
@@ -109,7 +109,8 @@ def load(folder: Path) -> Any:
         raise ModelError(f"{folder / form.file} cannot be read ({error}); save the model again.") from error
 
 
-def _class_name(estimator: Any) -> str:
+def class_name(estimator: Any) -> str:
+    """Package and name of an estimator's class, such as xgboost.XGBClassifier."""
     return f"{type(estimator).__module__.partition('.')[0]}.{type(estimator).__name__}"
 
 
