@@ -315,6 +315,7 @@ def test_a_machine_that_cannot_be_reached_is_down_with_the_reason_of_ssh(far):
     with pytest.raises(FarError, match="Network is unreachable"):
         machine.wait_up(1)
     far.shell.cut(False)
+    heard.wait(lambda: heard.conditions[-1][0] is Condition.UP)
     assert machine.wait_up(WAIT_S) == str(far.shell.root)
 
 

@@ -3,7 +3,7 @@
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import Future
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -67,6 +67,7 @@ class _Job:
     known: bool
     started: bool = False
     ended: bool = False
+    answered: "Future[str]" = field(default_factory=Future)
 
 
 @dataclass(eq=False)
@@ -111,7 +112,6 @@ class Machine:
         self._requests: list[_Request] = []
         self._asked: dict[int, Callable[[dict[str, Any], bytes], None]] = {}
         self._uploads = Uploads(self._line, self._framed)
-        self._hello_at = 0.0
         self._why = ""
         self._up_waiters: list[Future[str]] = []
 
@@ -168,39 +168,48 @@ class Machine:
         except TimeoutError:
             raise FarError(f"{self.settings.host} has not answered within {timeout_s:g} s.") from None
 
-    def submit(self, spec: Mapping[str, Any], folder: Path) -> None:
+    def submit(self, spec: Mapping[str, Any], folder: Path) -> "Future[str]":
         """Put a job into the machine's queue.
 
         Args:
             spec: The job; its `id` makes it the same job however often it is said.
             folder: Where its outputs come.
+
+        Returns:
+            "queued" once it is the far side's job, "refused" where it never will be.
         """
+        outputs = Outputs(folder, self._limit_gb, self._reserved, spec.get("live", ()))
+        job = _Job(outputs, {**spec, "owner": self.owner}, known=False)
 
         def put() -> None:
-            identifier = spec["id"]
-            outputs = Outputs(folder, self._limit_gb, self._reserved, spec.get("live", ()))
-            self._jobs[identifier] = _Job(outputs, {**spec, "owner": self.owner}, known=False)
-            self._unsent[identifier] = None
+            self._jobs[spec["id"]] = job
+            self._unsent[spec["id"]] = None
 
         self._line.post(put)
+        return job.answered
 
-    def adopt(self, identifier: str, folder: Path, live: Sequence[str] = ()) -> None:
-        """Take a job on again that an earlier process of this owner submitted.
+    def adopt(self, identifier: str, folder: Path, live: Sequence[str] = ()) -> "Future[str]":
+        """Take a job on again that an earlier process submitted.
 
         Args:
             identifier: Its id.
             folder: Where its outputs come; what is there of live files is not sent again.
             live: Files that grow while it runs.
+
+        Returns:
+            What the far side knows of it: "queued", "running", "ended", "settled" or "unknown".
         """
+        outputs = Outputs(folder, self._limit_gb, self._reserved, live)
+        job = _Job(outputs, None, known=True)
 
         def put() -> None:
-            outputs = Outputs(folder, self._limit_gb, self._reserved, live)
             outputs.resume()
-            self._jobs[identifier] = _Job(outputs, None, known=True)
+            self._jobs[identifier] = job
             if self._line.live:
                 self._adopt([identifier])
 
         self._line.post(put)
+        return job.answered
 
     def recall(self, identifiers: Sequence[str]) -> "Future[dict[str, Any]]":
         """Take jobs back that have not started; the answer names those that were recalled, and those that were not.
@@ -280,7 +289,6 @@ class Machine:
 
     def hello(self) -> dict[str, Any]:
         """See Ears."""
-        self._hello_at = time.time()
         return {"op": "hello", "owner": self.owner, "protocol": PROTOCOL}
 
     def up(self, answer: Mapping[str, Any]) -> None:
@@ -289,7 +297,8 @@ class Machine:
             raise ValueError(f"protocol {answer.get('protocol')!r}, {PROTOCOL} expected")
         now = time.time()
         self.root, self.host = str(answer["root"]), str(answer.get("host"))
-        self.clock_offset_s = float(answer["time"]) - (self._hello_at + now) / 2
+        # The answer was stamped when it was sent: what came before it, a start of the supervisor maybe, does not count.
+        self.clock_offset_s = float(answer["time"]) - now + (self._line.round_trip_s or 0.0) / 2
         self._asked.clear()
         # What was asked before comes first: a job that is to end must not start before that is heard.
         for request in self._requests:
@@ -401,12 +410,19 @@ class Machine:
         for identifier in answer.get("accepted", ()):
             if identifier in self._jobs:
                 self._jobs[identifier].known = True
+                self._answer(self._jobs[identifier], "queued")
         now = time.time()
         for identifier, why in answer.get("refused", {}).items():
             job = self._jobs.get(identifier)
             if job is not None:
                 job.ended = True
+                self._answer(job, "refused")
                 self._listener.ended(Ended(identifier, "precheck", str(why), None, 0.0, now, now))
+
+    @staticmethod
+    def _answer(job: _Job, state: str) -> None:
+        if not job.answered.done():
+            job.answered.set_result(state)
 
     def _adopt(self, identifiers: Sequence[str]) -> None:
         if not identifiers:
@@ -417,6 +433,8 @@ class Machine:
     def _adopted(self, answer: dict[str, Any], _: bytes) -> None:
         for identifier, state in answer.get("states", {}).items():
             job = self._jobs.get(identifier)
+            if job is not None:
+                self._answer(job, str(state))
             if job is None or job.ended or state not in ("unknown", "settled"):
                 continue
             if job.spec is not None and not job.started and state == "unknown":
