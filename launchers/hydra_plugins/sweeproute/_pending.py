@@ -34,7 +34,7 @@ class PendingCancels:
             one for line in read_lines(self._path) if line.get("host") == self._host for one in line.get("ids", ())
         ]
         if identifiers:
-            machine.cancel(identifiers).add_done_callback(self._delivered)
+            machine.settle(identifiers).add_done_callback(self._delivered)
 
     def _delivered(self, future: "Future[dict[str, Any]]") -> None:
         if not future.cancelled() and future.exception() is None:

@@ -139,7 +139,8 @@ class SshBackend:
         identifier = self._ids.get(place)
         if identifier is not None and identifier not in self._cancelled:
             self._places.pop(identifier, None)
-            self._cancelled[identifier] = self._machine.cancel([identifier])
+            # What is settled while it waits or runs is ended there, and forgotten.
+            self._cancelled[identifier] = self._machine.settle([identifier])
 
     def settle(self, place: int) -> None:
         """See QueueBackend."""
@@ -189,8 +190,6 @@ class SshBackend:
         """See Listener."""
         place = self._places.get(ended.id)
         if place is None:
-            self._cancelled.pop(ended.id, None)
-            self._machine.settle([ended.id])
             return
         name = self._platform.name
         if ended.error_class is None:

@@ -1,0 +1,162 @@
+"""Sweeps over two machines: what each runs, what comes back, what becomes of it when a line, a process or a person ends."""
+
+import os
+import signal
+import subprocess
+from pathlib import Path
+
+import pytest
+import yaml
+
+from far_app import FarApp, wait_until
+
+
+@pytest.fixture
+def app(tmp_path: Path):
+    app = FarApp(tmp_path)
+    yield app
+    app.close()
+
+
+def test_each_kind_of_job_runs_on_its_own_machine_and_its_files_are_here(app: FarApp) -> None:
+    output = app.sweep("kind=light,heavy", "x=1,2")
+    assert {(r["platform"], r["state"]) for r in app.launches()} == {("here", "FINISHED"), ("box", "FINISHED")}
+    for record in app.launches():
+        folder = app.folder / "out" / str(record["job"])
+        assert record["value"]["double"] == 2 * int(record["overrides"][-1].removeprefix("x="))
+        assert (folder / "deep" / "model.bin").read_bytes() == bytes(range(256)) * 40
+        hydra = yaml.safe_load((folder / ".hydra" / "hydra.yaml").read_text())["hydra"]
+        assert hydra["runtime"]["output_dir"] == str(folder)
+        assert hydra["runtime"]["cwd"] == str(app.folder)
+        assert yaml.safe_load((folder / ".hydra" / "overrides.yaml").read_text()) == record["overrides"]
+    far = next(r for r in app.launches() if r["platform"] == "box")["value"]
+    assert str(app.folder) not in far["cwd"] + far["out"] + far["beside"]  # nothing looks for a path of this side
+    assert app.executions() == {1: 2, 2: 2}
+    assert app.far_jobs() == []
+    assert "needs the box -> box" in output
+
+
+def test_a_file_that_a_job_reads_comes_along(app: FarApp, tmp_path: Path) -> None:
+    data = tmp_path / "games with spaces.csv"
+    data.write_text("a,b\n1,2\n")
+    app.sweep("kind=heavy", "x=1", f"file='{data}'")
+    assert app.launch(0)["value"]["read"] == "a,b\n1,2\n"
+
+
+def test_what_dies_there_is_tried_again(app: FarApp) -> None:
+    app.sweep("kind=heavy", "x=1,2", "dies=[1]")
+    assert [(r["state"], r["current"]) for r in app.launches(0)] == [("KILLED", False), ("FINISHED", True)]
+    assert app.executions() == {1: 2, 2: 1}
+
+
+def test_what_raises_there_fails_alone_with_its_own_words(app: FarApp) -> None:
+    output = app.sweep("kind=heavy", "x=1,2", "raises=[1]", code=1)
+    assert "1 is unlucky" in output
+    assert app.launch(0)["error"]["type"] == "ValueError"
+    assert "is unlucky" in app.launch(0)["error"]["traceback"]
+    assert app.launch(1)["state"] == "FINISHED"
+
+
+def test_a_machine_that_cannot_be_reached_is_said_at_once_and_its_jobs_run_here(app: FarApp) -> None:
+    app.shell.cut(True)
+    output = app.sweep("kind=heavy", "x=1,2")
+    assert "box cannot be reached (ssh: connect to host far port 22: Network is unreachable)" in output
+    assert {(r["platform"], r["decision"]) for r in app.launches() if r["current"]} == {("here", "scheduled_fallback")}
+    assert app.executions() == {1: 1, 2: 1}
+
+
+def test_a_python_that_is_missing_there_is_said_with_the_cure_and_its_jobs_run_here(app: FarApp) -> None:
+    output = app.sweep("kind=heavy", "x=1", "hydra.launcher.platforms.box.python=/nowhere/python")
+    assert "/nowhere/python" in output
+    assert app.launch(0)["platform"] == "here"
+
+
+def test_jobs_go_on_after_their_coordinator_was_killed_and_are_adopted(app: FarApp) -> None:
+    process = app.start("kind=heavy", "x=1,2,3,4,5", "wait=[all]")
+    wait_until(lambda: len(app.executions()) == 2, "two jobs to run")
+    process.send_signal(signal.SIGKILL)
+    process.communicate()
+    app.go()
+    wait_until(lambda: len(app.executions()) == 5, "the queue to be worked through without a coordinator")
+    app.sweep("kind=heavy", "x=1,2,3,4,5", "wait=[all]", "hydra.sweeper.resume=true")
+    assert app.executions() == dict.fromkeys(range(1, 6), 1)
+    assert [(r["state"], r["current"], r["attempt"]) for r in app.launches()] == [("FINISHED", True, 1)] * 5
+    assert app.far_jobs() == []
+
+
+def test_a_coordinator_that_was_killed_and_comes_back_adopts_what_still_runs(app: FarApp) -> None:
+    process = app.start("kind=heavy", "x=1,2,3", "wait=[all]")
+    wait_until(lambda: len(app.executions()) == 2, "two jobs to run")
+    process.send_signal(signal.SIGKILL)
+    process.communicate()
+    later = app.start("kind=heavy", "x=1,2,3", "wait=[all]", "hydra.sweeper.resume=true")
+    wait_until(lambda: "RUNNING" in {r["state"] for r in app.launches()}, "the later coordinator")
+    app.go()
+    output, _ = later.communicate(timeout=60)
+    assert later.returncode == 0, output
+    assert app.executions() == {1: 1, 2: 1, 3: 1}
+
+
+def test_ctrl_c_ends_what_runs_there_too(app: FarApp) -> None:
+    process = app.start("kind=heavy", "x=1,2,3", "wait=[all]")
+    wait_until(lambda: len(app.executions()) == 2, "two jobs to run")
+    process.send_signal(signal.SIGINT)
+    output, _ = process.communicate(timeout=60)
+    assert process.returncode == 130, output
+    assert {r["state"] for r in app.launches()} == {"KILLED"}
+    wait_until(lambda: app.far_jobs() == [], "the far side to be empty")
+    app.go()
+    app.sweep("kind=heavy", "x=1,2,3", "wait=[all]", "hydra.sweeper.resume=true")
+    assert app.executions() == {1: 2, 2: 2, 3: 1}
+
+
+def test_a_supervisor_that_is_killed_loses_nothing(app: FarApp) -> None:
+    process = app.start("kind=heavy", "x=1,2,3,4", "wait=[all]")
+    wait_until(lambda: len(app.executions()) == 2, "two jobs to run")
+    os.kill(app.supervisor()["pid"], signal.SIGKILL)
+    app.go()
+    output, _ = process.communicate(timeout=60)
+    assert process.returncode == 0, output
+    assert app.executions() == {1: 1, 2: 1, 3: 1, 4: 1}
+    assert [(r["state"], r["attempt"]) for r in app.launches()] == [("FINISHED", 1)] * 4
+
+
+def test_a_line_that_goes_down_for_long_lets_the_queue_go_on_at_both_ends(app: FarApp) -> None:
+    process = app.start("kind=heavy", "x=1,2,3,4,5,6", "wait=[1,2]")
+    wait_until(lambda: len(app.executions()) == 2, "two jobs to run")
+    app.shell.cut(True)
+    end_lines()
+    wait_until(lambda: any(r["platform"] == "here" for r in app.launches()), "a fallback", 30)
+    wait_until(lambda: {3, 4, 5, 6} <= app.executions().keys(), "what waited to run here")
+    app.shell.cut(False)
+    app.go()
+    output, _ = process.communicate(timeout=60)
+    assert process.returncode == 0, output
+    assert {r["job"] for r in app.launches() if r["current"] and r["state"] == "FINISHED"} == set(range(6))
+    assert {r["platform"] for r in app.launches() if r["current"]} == {"here", "box"}
+    assert app.executions()[1] == app.executions()[2] == 1  # what had started was not run again
+    assert "box is back" in output
+
+
+def end_lines() -> None:
+    """End the far ends of the channels that are open, as a line does that goes down."""
+
+    import psutil
+
+    for process in psutil.process_iter(["cmdline"]):
+        if "i.readline())" in " ".join(process.info["cmdline"] or ()):
+            process.kill()
+
+
+def test_a_pause_lets_what_runs_end_and_sends_the_rest_elsewhere(app: FarApp) -> None:
+    process = app.start("kind=heavy", "x=1,2,3,4", "wait=[1,2]")
+    wait_until(lambda: len(app.executions()) == 2, "two jobs to run")
+    paused = app.state / "paused"
+    paused.mkdir(parents=True)
+    (paused / "box").touch()
+    wait_until(lambda: {3, 4} <= app.executions().keys(), "the rest to run here")
+    app.go()
+    output, _ = process.communicate(timeout=60)
+    assert process.returncode == 0, output
+    assert app.executions() == {1: 1, 2: 1, 3: 1, 4: 1}
+    assert {r["platform"] for r in app.launches(2) + app.launches(3) if r["current"]} == {"here"}
