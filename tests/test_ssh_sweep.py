@@ -49,6 +49,12 @@ def test_what_dies_there_is_tried_again(app: FarApp) -> None:
     assert app.executions() == {1: 2, 2: 1}
 
 
+def test_what_a_killed_job_had_kept_is_there_in_its_next_attempt(app: FarApp) -> None:
+    app.sweep("kind=heavy", "x=1,2", "dies=[1]")
+    assert app.launch(0)["value"]["came"] == ["cpu"]
+    assert app.launch(1)["value"]["came"] == []
+
+
 def test_what_raises_there_fails_alone_with_its_own_words(app: FarApp) -> None:
     output = app.sweep("kind=heavy", "x=1,2", "raises=[1]", code=1)
     assert "1 is unlucky" in output

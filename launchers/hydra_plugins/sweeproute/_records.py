@@ -3,6 +3,7 @@
 import contextlib
 import json
 import os
+import shutil
 import socket
 import sys
 import time
@@ -17,6 +18,8 @@ from ._errors import SettingsError, SweepBusyError
 
 OURS = ".sweeproute"
 LAUNCH = "launch.json"
+# How far a job has come, as it left word itself: its next attempt finds it in its own folder.
+CHECKPOINT = "checkpoint"
 # What an earlier sweep in the same folder may have left in a job's folder.
 STALE = (LAUNCH, "journal.jsonl", "progress.jsonl", "stop")
 
@@ -217,10 +220,23 @@ class SweepFolder:
             (folder / name).unlink(missing_ok=True)
         if folder in self._attempts.get(job, ()):
             return folder  # taken back from a queue before it began
+        self._bring_checkpoint(job, folder)
         self._note_attempt(job, folder)
         relative = os.path.relpath(folder, self.folder)
         append_line(self.ours / "jobs.jsonl", {"job": job, "attempt": attempt, "folder": relative})
         return folder
+
+    def _bring_checkpoint(self, job: int, folder: Path) -> None:
+        """Copy what the newest earlier attempt kept; one that cannot be copied costs time, and nothing else."""
+        for earlier in reversed(self._attempts.get(job, [])):
+            kept = earlier / CHECKPOINT
+            if kept.is_dir() and earlier != folder:
+                beside = folder / f"{CHECKPOINT}~"
+                with contextlib.suppress(OSError, shutil.Error):
+                    shutil.rmtree(beside, ignore_errors=True)
+                    shutil.copytree(kept, beside, symlinks=True)
+                    beside.replace(folder / CHECKPOINT)
+                return
 
     @classmethod
     def open(cls, folder: str | Path, record: dict[str, Any], *, keep: bool = False) -> "SweepFolder":

@@ -27,7 +27,7 @@ from ._code import origin
 from ._compose import parse
 from ._condition import Condition
 from ._pending import PendingCancels
-from ._records import LAUNCH
+from ._records import CHECKPOINT, LAUNCH
 from ._threads import thread_variables
 
 # Files of a job that come over while it runs.
@@ -106,15 +106,25 @@ class SshBackend:
         config = _worker.write_config(message)
         made = self._environment(message.base, message.settled)
 
-        def send(made: "Future[dict[str, Any]]") -> None:
-            try:
-                spec = self._spec(identifier, message, job_class, config, made.result())
-            except (FarError, OSError) as error:
-                self._put(Died(self._platform.name, place, "precheck", f"cannot be given the job: {error}"))
-                return
-            self._machine.submit(spec, Path(message.folder))
+        def refuse(error: Exception) -> None:
+            self._put(Died(self._platform.name, place, "precheck", f"cannot be given the job: {error}"))
 
-        made.add_done_callback(send)
+        def prepare(made: "Future[dict[str, Any]]") -> None:
+            try:
+                contents, spec = self._spec(identifier, message, job_class, config, made.result())
+            except (FarError, OSError) as error:
+                refuse(error)
+                return
+            self._machine.stage(contents).add_done_callback(lambda staged: send(staged, spec))
+
+        def send(staged: "Future[None]", spec: dict[str, Any]) -> None:
+            error = staged.exception()
+            if isinstance(error, Exception):
+                refuse(error)
+            elif identifier in self._places:  # else it was taken back meanwhile
+                self._machine.submit(spec, Path(message.folder))
+
+        made.add_done_callback(prepare)
 
     def adopt(self, place: int, identifier: str, folder: Path) -> None:
         """See QueueBackend."""
@@ -298,12 +308,17 @@ class SshBackend:
         job_class: JobClass,
         config: DictConfig,
         environment: dict[str, Any],
-    ) -> dict[str, Any]:
+    ) -> tuple[list[Staged], dict[str, Any]]:
+        """What has to be over there for a job, and the job as the machine is told it."""
         code, root = self._code, self._root
         assert code is not None
         contents, files = self._files(config)
-        if contents:
-            self._machine.stage(contents)
+        inputs = {}
+        folder = Path(message.folder)
+        for path in sorted((folder / CHECKPOINT).rglob("*")):
+            if path.is_file():
+                contents.append(staged_file(path, self._place.cache))
+                inputs[path.relative_to(folder).as_posix()] = contents[-1].sha
         sources = {str(source.path) for source in _worker.base_config(message.base).hydra.runtime.config_sources}
         folders = {path: code.far_path(Path(path), root) for path in sources if path}
         far = _worker.Far(
@@ -313,7 +328,7 @@ class SshBackend:
         )
         base = staged_file(Path(message.base), self._place.cache)
         there = replace(message, base=f"{root}/store/{base.sha}", folder="", far=far)
-        return {
+        spec = {
             "id": identifier,
             "label": f"job {message.number} of {self._place.owner}",
             "environment": environment,
@@ -325,8 +340,9 @@ class SshBackend:
             "alone": job_class.alone,
             "timeout_s": None,
             "memory_limit_gb": None,
-            "inputs": {},
+            "inputs": inputs,
         }
+        return contents, spec
 
     def _files(self, config: DictConfig) -> tuple[list[Staged], dict[str, tuple[str, str]]]:
         """What a config names of files: their content, and by key its hash with the file's name."""
