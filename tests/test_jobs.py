@@ -1,11 +1,8 @@
-"""What the policy reads of a job, what its platform settles, and what is written before it runs."""
-
-import sys
+"""What a platform settles of a job, and what is written before it runs."""
 
 import pytest
 from omegaconf import OmegaConf
 
-from hydra_plugins.sweeproute import _platforms
 from hydra_plugins.sweeproute._compose import Composer, build
 from hydra_plugins.sweeproute._errors import SettingsError
 from hydra_plugins.sweeproute._jobs import Jobs
@@ -13,40 +10,8 @@ from hydra_plugins.sweeproute._platforms import read
 from hydra_plugins.sweeproute._policy import Alternative, Decision, JobClass
 from hydra_plugins.sweeproute._records import SweepFolder, read_json
 from hydra_plugins.sweeproute._scheduler import Assignment, Job
-from hydra_plugins.sweeproute.config import RoutedLauncherConf
+from routed_app import CONF, MASTER, PLATFORMS, on_eight_cores, settings
 from small_app import singletons_kept, start_sweep
-
-CONF = {
-    "config.yaml": """
-defaults: [model: glm, place: auto, _self_]
-trial: {device: auto, threads: null, depth: 3}
-follows: {device: "${trial.device}", size: "${model.size}"}
-priority: 5
-memory: 1.5
-gpu: 0
-long: 2
-hydra:
-  sweep: {dir: out, subdir: "${hydra.job.num}"}
-""",
-    "model/glm.yaml": "type: GLM\nsize: 1\ndeep: {kind: a}\n",
-    "model/net.yaml": "type: Net\nsize: 2\ndeep: {kind: b}\n",
-    "place/auto.yaml": "name: null\n",
-    "place/box.yaml": "name: box\n",
-}
-FIELDS = {
-    "model_type": "model.type",
-    "platform": "place.name",
-    "priority": "priority",
-    "memory_gb": "memory",
-    "gpu_memory_gb": "gpu",
-    "minutes": "long",
-}
-SETS = {"device": "trial.device", "threads": "trial.threads"}
-PLATFORMS = {
-    "here": {"max_concurrent_jobs": 2, "specs": {"memory_gb": 8}},
-    "box": {"max_concurrent_jobs": 4, "backend": "joblib", "specs": {"cpu_cores": 4, "memory_gb": 64, "gpu": "24GB"}},
-    "far": {"max_concurrent_jobs": 1, "specs": {"memory_gb": 64}},
-}
 
 
 @pytest.fixture(scope="module")
@@ -59,103 +24,25 @@ def composed(tmp_path_factory):
 def jobs_of(tmp_path, monkeypatch, composed):
     """From settings of the launcher to the jobs of a sweep."""
     monkeypatch.setenv("SWEEPROUTE_STATE", str(tmp_path / "state"))
-    monkeypatch.setattr(_platforms, "_cores_here", lambda: 8)
-    monkeypatch.setattr(_platforms.Registry, "memory_gb", lambda self, name: self.settings[name].specs.memory_gb)
+    on_eight_cores(monkeypatch)
     loader, master = composed
     opened = []
 
-    def make(subdir=None, **settings):
-        conf = RoutedLauncherConf(**{"platforms": PLATFORMS, "fields": FIELDS, "sets": SETS} | settings)
-        config = OmegaConf.create({"hydra": {"launcher": {"platforms": {}}}})
+    def make(**changes):
+        conf = settings(**changes)
         sweep = SweepFolder.open(tmp_path / "out", {"id": "sweep_1"})
         opened.append(sweep)
-        return Jobs(conf, read(conf, config), Composer(loader, master), sweep)
+        return Jobs(conf, read(conf, MASTER), Composer(loader, master), sweep)
 
     yield make
     for sweep in opened:
         sweep._lock.release()
 
 
-def test_a_class_is_all_that_the_policy_reads_of_a_job(jobs_of):
-    assert jobs_of().job_class(0, ("model=net", "priority=7", "gpu=0.5")) == JobClass(
-        fields=(("model_type", "Net"),), priority=7, memory_gb=1.5, gpu_memory_gb=0.5, minutes=2.0
-    )
-
-
-def test_what_a_config_leaves_out_has_its_default(jobs_of):
-    jobs = jobs_of(fields={"model_type": "model.type", "kind": "no.such.key", "priority": "nor.this"})
-    found = jobs.job_class(0, ("memory=9",))
-    assert found == JobClass(fields=(("kind", None), ("model_type", "GLM")))
-    assert (found.priority, found.memory_gb, found.minutes) == (5, 1.0, 60.0)
-
-
-@pytest.mark.parametrize("word", ["null", "auto"])
-def test_a_platform_that_is_null_or_auto_is_left_to_the_rules(jobs_of, word):
-    assert jobs_of().job_class(0, (f"place.name={word}",)).asked is None
-
-
-def test_a_platform_may_be_asked_for(jobs_of):
-    assert jobs_of().job_class(0, ("place=box",)).asked == "box"
-
-
-@pytest.mark.parametrize(
-    ("overrides", "says"),
-    [
-        (["place.name=bx"], "The job names the platform 'bx', which is not in the registry. Allowed: box, "),
-        (
-            ["place.name=far"],
-            "far was asked for, and it has no host configured (set hydra.launcher.platforms.",
-        ),
-        (["place.name=far"], "(place.name=null)"),
-        (["priority=11"], "A job has the priority 11. Allowed: 1 to 10"),
-        (["priority=high"], "priority is 'high'. It takes a number."),
-        (["memory=1GB"], "memory is '1GB'. It takes a number."),
-        (["memory=100"], "64 GB of memory in all, 100 GB needed"),
-        (["place=box", "memory=65"], "box, which was asked for, has 64 GB of memory in all, 65 GB needed"),
-        (["model.type=[GLM,Net]"], "model.type is ['GLM', 'Net']. Jobs are routed by single values"),
-    ],
-)
-def test_a_job_that_could_not_run_is_refused_in_a_sentence(jobs_of, overrides, says):
-    with pytest.raises(SettingsError) as refused:
-        jobs_of().job_class(0, tuple(overrides))
-    assert says in str(refused.value)
-    assert "\n" not in str(refused.value)
-
-
-def test_the_apps_own_check_sees_the_config_that_the_task_would(jobs_of, tmp_path, monkeypatch):
-    monkeypatch.syspath_prepend(tmp_path)
-    (tmp_path / "checks.py").write_text(
-        "def depth(cfg):\n"
-        "    assert 'hydra' not in cfg\n"
-        "    if cfg.trial.depth > 5:\n"
-        "        raise ValueError(f'too deep: {cfg.trial.depth}')\n"
-    )
-    jobs = jobs_of(validate="checks.depth")
-    jobs.job_class(0, ("trial.depth=5",))
-    with pytest.raises(ValueError, match="too deep: 6"):
-        jobs.job_class(0, ("trial.depth=6",))
-    del sys.modules["checks"]
-
-
-@pytest.mark.parametrize("hook", ["validate", "identity"])
 @pytest.mark.parametrize("dotted", ["no_such_module.check", "os.no_such_function", "word"])
-def test_a_hook_that_cannot_be_had_is_refused(jobs_of, hook, dotted):
-    with pytest.raises(SettingsError, match=f"hydra.launcher.{hook} is '{dotted}', which cannot be had"):
-        jobs_of(**{hook: dotted})
-
-
-def test_points_that_agree_in_what_decides_form_a_stratum(jobs_of):
-    jobs = jobs_of()
-    assert jobs.stratum(("model=net", "trial.depth=1")) == jobs.stratum(("model=net", "trial.depth=2"))
-    different = [("model=glm",), ("model=net",), ("priority=1",), ("priority=2",), ("model={type:X}",), ("place=box",)]
-    assert len({jobs.stratum(point) for point in different}) == len(different)
-
-
-def test_where_a_key_that_decides_is_an_interpolation_each_point_is_looked_at(jobs_of):
-    jobs = jobs_of(fields={"size": "follows.size"})
-    points = [("model.size=1",), ("model.size=2",)]
-    assert len({jobs.stratum(point) for point in points}) == 2
-    assert [dict(jobs.job_class(0, point).fields)["size"] for point in points] == [1, 2]
+def test_a_hook_that_cannot_be_had_is_refused(jobs_of, dotted):
+    with pytest.raises(SettingsError, match=f"hydra.launcher.identity is '{dotted}', which cannot be had"):
+        jobs_of(identity=dotted)
 
 
 @pytest.mark.parametrize(
@@ -250,9 +137,8 @@ def test_a_job_lies_where_its_config_says(tmp_path, monkeypatch, hydra_restore_s
     monkeypatch.chdir(tmp_path)
     files = CONF | {"config.yaml": CONF["config.yaml"].replace('"${hydra.job.num}"', f'"{subdir}"')}
     loader, master = start_sweep(tmp_path, files)
-    conf = RoutedLauncherConf(platforms=PLATFORMS, fields=FIELDS, sets=SETS)
-    config = OmegaConf.create({"hydra": {"launcher": {"platforms": {}}}})
+    conf = settings()
     with SweepFolder.open(tmp_path / "out", {"id": "sweep_1"}) as sweep:
-        jobs = Jobs(conf, read(conf, config), Composer(loader, master), sweep)
+        jobs = Jobs(conf, read(conf, MASTER), Composer(loader, master), sweep)
         attempt = jobs.prepare(assignment(JobClass(fields=())))
         assert str(attempt.folder.relative_to(sweep.folder)) == name

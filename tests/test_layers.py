@@ -31,7 +31,7 @@ LAYERS = {
         ["sweeper"],
         ["_search"],
         ["launcher"],
-        ["_route"],
+        ["_route", "_plan*", "_estimates"],
         ["_jobs"],
         ["_dispatcher", "_simulator", "_classes"],
         ["_joblib", "_platforms", "_live", "_source"],

@@ -44,8 +44,8 @@ class Ended(JobReturn):
 class Streaming:
     """Runs each job at once, in the last-asked-first order that durations can lead to, until it is to stop."""
 
-    def __init__(self, stop_after=None, fails=(), identity=None):
-        self.settings = RoutedLauncherConf(identity=identity)
+    def __init__(self, stop_after=None, fails=(), identity=None, **settings):
+        self.settings = RoutedLauncherConf(identity=identity, **settings)
         self.stop_after = stop_after
         self.fails = fails
         self.ran: dict[int, str] = {}
@@ -104,6 +104,24 @@ def sweep_of(tmp_path, monkeypatch, hydra_restore_singletons):
 
 def values(batches):
     return [[one.return_value for one in batch] for batch in batches]
+
+
+def test_a_dry_run_says_what_would_run_and_runs_nothing(sweep_of, tmp_path, capsys):
+    launcher = Streaming(dry_run=True)
+    assert sweep_of(launcher, "x=range(3)") == []
+    assert not launcher.ran
+    said = capsys.readouterr().out.splitlines()
+    assert said[0] == "Plan of 3 jobs; nothing runs."
+    plan = json.loads((tmp_path / "out" / "plan.json").read_text())
+    assert [job["overrides"] for job in plan["jobs"]] == [["x=0"], ["x=1"], ["x=2"]]
+    assert [path.name for path in (tmp_path / "out").iterdir()] == ["plan.json"]
+    assert not (tmp_path / "state" / "sweeps").exists()
+
+
+def test_a_dry_run_leaves_a_sweep_that_has_begun_alone(sweep_of):
+    sweep_of(Streaming(), "x=1,2")
+    with pytest.raises(SettingsError, match="already, and a plan is of one that has not begun"):
+        sweep_of(Streaming(dry_run=True), "x=1,2", resumed=True)
 
 
 def test_returns_come_in_the_order_asked_for_whatever_ran_first(sweep_of):

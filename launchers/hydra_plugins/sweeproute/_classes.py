@@ -30,14 +30,12 @@ class Classes:
         self._composer = composer
         self._states = {state.name: state for state in registry.states()}
         self._validate = hook("validate", settings.validate)
+        self._read_keys = tuple(str(key) for key in settings.fields.values())
         self._referring: dict[str, bool] = {}
 
     def _touches_fields(self, override: Override) -> bool:
         key = ".".join(key_path(override))
-        return any(
-            read == key or read.startswith(f"{key}.") or key.startswith(f"{read}.")
-            for read in self._settings.fields.values()
-        )
+        return any(read == key or read.startswith(f"{key}.") or key.startswith(f"{read}.") for read in self._read_keys)
 
     def stratum(self, overrides: tuple[str, ...]) -> Hashable:
         """All of a point that can decide about its class: its groups, and the values that the policy reads."""
@@ -50,7 +48,7 @@ class Classes:
         """Whether a key that we read or set is an interpolation here, which any other value may then decide."""
         if base.id not in self._referring:
             config = base.config()
-            keys = (*self._settings.fields.values(), *self._settings.sets.values())
+            keys = (*self._read_keys, *self._settings.sets.values())
             self._referring[base.id] = any(
                 OmegaConf.is_interpolation(parent, leaf)
                 for parent, leaf in (parent_of(config, key) for key in keys)

@@ -1,6 +1,7 @@
 """Runs one sweep from its arguments to its end: what runs, what an earlier start has done, what failed."""
 
 import itertools
+import os
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -102,8 +103,17 @@ class Search:
     def run(self, arguments: Sequence[str], folder: Path) -> list[Sequence[JobReturn]]:
         """Run every point; see SearchSweeper.sweep."""
         settings = self._settings
+        plans = self._streams and self._launcher.settings.dry_run
+        if plans and (folder / OURS / "sweep.json").exists():
+            raise SettingsError(
+                f"There is a sweep in {folder} already, and a plan is of one that has not begun. "
+                "Leave resume out, or name another folder."
+            )
         check = hook("validate", self._launcher.settings.validate) if self._streams else None
         listed = grid_points(arguments, settings.params or {}, self._composer, settings.space, check)
+        if plans:
+            self._plan(dict(enumerate(listed)), folder)
+            return []
         metric = settings.metric
         direction = settings.direction or _DIRECTIONS.get(str(metric))
         record = sweep_record(
@@ -127,6 +137,18 @@ class Search:
             tell_end(self._context.callbacks, self._config)
             raise JobsFailedError(_failures(failed, sum(map(len, batches)), sweep))
         return batches
+
+    def _plan(self, points: dict[int, tuple[str, ...]], folder: Path) -> None:
+        """Say what would run where, and write it down; nothing runs."""
+        # lazy import: a sweep that runs needs none of it
+        from . import _plan, _plan_file, _plan_text
+
+        launcher = self._launcher.settings
+        plan = _plan.make(launcher, self._config, self._composer, points)
+        path = _plan_file.write(plan, self._composer, launcher.identity, folder)
+        for line in _plan_text.lines(plan, launcher.fields.get("minutes")):
+            print(line)
+        print(f"Plan: {os.path.relpath(path)}", flush=True)
 
     def _stream(self, listed: list[tuple[str, ...]], sweep: SweepFolder) -> list[Sequence[JobReturn]]:
         numbered = self._number(listed, sweep)

@@ -92,6 +92,10 @@ class RoutedLauncherConf:
     lost_after_min: float = 30
     # Run one job in this process, so that a debugger stops in it.
     debug: bool = False
+    # Say what would run where, write plan.json into the sweep's folder, and run nothing.
+    dry_run: bool = False
+    # When the sweep has to have ended, as in 2026-11-25T18:00 or 2026-11-25 (the end of that day): a plan warns of it.
+    deadline: str | None = None
     # The local backend's, of hydra-joblib-launcher's own class: n_jobs (-1: the platform's slots), temp_folder.
     # Kept as a mapping: Hydra's scan may run that plugin's module after this one, and then its class is another.
     joblib: dict[str, Any] = field(default_factory=lambda: {"n_jobs": -1, "temp_folder": None})

@@ -43,13 +43,19 @@ class RoutedLauncher(Launcher):
 
         Returns:
             One JobReturn per job, in the order asked for; a failed job's raises its error when its value is read.
+
+        Raises:
+            SettingsError: Something in the launcher's settings cannot be served.
         """
         # lazy import: the scan for plugins imports this file on every start of Hydra
+        from ._errors import SettingsError
         from ._records import SweepFolder
         from ._route import sweep_record
         from ._source import Points
 
         assert self.config is not None
+        if self.settings.dry_run:
+            raise SettingsError("hydra.launcher.dry_run plans a sweep as a whole, which takes hydra/sweeper=search.")
         points = Points({initial_job_idx + n: tuple(o) for n, o in enumerate(job_overrides)})
         record = sweep_record(self.config)
         sweep = SweepFolder.open(self.config.hydra.sweep.dir, record, keep=initial_job_idx > 0)

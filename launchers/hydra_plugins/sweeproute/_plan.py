@@ -1,0 +1,169 @@
+"""Plans a sweep: where each of its jobs would run, why, for how long, before anything runs."""
+
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from datetime import datetime, time, timedelta
+
+from omegaconf import DictConfig
+
+from ._classes import Classes
+from ._compose import Composer
+from ._errors import SettingsError
+from ._estimates import Estimate, Estimates
+from ._platforms import Registry, read
+from ._policy import Alternative, Status
+from ._records import read_history
+from ._simulator import simulate
+from ._source import Points
+from .config import RoutedLauncherConf
+
+_DAY = "2026-11-25"
+
+
+@dataclass(frozen=True)
+class PlannedJob:
+    """One job of a plan.
+
+    Attributes:
+        number: Its number in the sweep.
+        overrides: Its overrides.
+        model: Its model type, empty where the app has none.
+        platform: Where it would run; None where no platform takes it as things stand.
+        status: The word that its launch record would have; queued where no platform takes it.
+        reason: Why there.
+        considered: The platforms that were weighed and not chosen.
+        starts_s: Seconds from the start of the sweep to its own; None where it does not run.
+        estimate: How long it would run; None where it does not.
+    """
+
+    number: int
+    overrides: tuple[str, ...]
+    model: str
+    platform: str | None
+    status: Status
+    reason: str
+    considered: tuple[Alternative, ...] = ()
+    starts_s: float | None = None
+    estimate: Estimate | None = None
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What a sweep would do.
+
+    Attributes:
+        jobs: In the order of their numbers.
+        registry: The platforms.
+        estimates: How long jobs are expected to run.
+        made_at: When it would start.
+        seconds: From its start to its end.
+        deadline: When it has to have ended; None where it is not said.
+    """
+
+    jobs: tuple[PlannedJob, ...]
+    registry: Registry
+    estimates: Estimates
+    made_at: datetime
+    seconds: float
+    deadline: datetime | None
+
+    @property
+    def end(self) -> datetime:
+        """When the sweep would end."""
+        return self.made_at + timedelta(seconds=self.seconds)
+
+    @property
+    def sequential_s(self) -> float:
+        """Seconds of the same jobs, each on its platform, one after another."""
+        return sum(job.estimate.seconds for job in self.jobs if job.estimate)
+
+    @property
+    def distribution(self) -> dict[str, int]:
+        """Jobs by platform; every platform of the registry is there."""
+        placed = Counter(job.platform for job in self.jobs)
+        return {name: placed[name] for name in self.registry.platforms}
+
+
+def make(
+    settings: RoutedLauncherConf, config: DictConfig, composer: Composer, points: Mapping[int, tuple[str, ...]]
+) -> Plan:
+    """Plan a sweep that would start now.
+
+    The scheduler decides as in a sweep, under a virtual clock. A platform that has a host is taken to be there.
+
+    Args:
+        settings: The launcher's.
+        config: The sweep's config.
+        composer: Composes its jobs.
+        points: The overrides of each job, by number.
+
+    Returns:
+        The plan.
+
+    Raises:
+        SettingsError: Something in the launcher's settings cannot be served.
+    """
+    made_at = datetime.now().astimezone()
+    deadline = None if settings.deadline is None else read_time(settings.deadline)
+    registry = read(settings, config)
+    states = {state.name: replace(state, silent=False) if state.available else state for state in registry.states()}
+    estimates = Estimates(read_history(), states.values())
+    classes = Classes(settings, registry, composer)
+    source = Points(points)
+    source.open(made_at.timestamp(), estimates.durations, classes.stratum, classes.job_class)
+    planned, runs = {}, []
+    for job_class, waiting in source.waiting().items():
+        jobs = [source.take(job_class) for _ in range(waiting)]
+        home = registry.policy.home(job_class, states)
+        if home.platform is not None:
+            runs += jobs
+            continue
+        for job in jobs:
+            planned[job.num] = PlannedJob(job.num, job.overrides, job_class.model_type, None, home.status, home.reason)
+    simulation = simulate(
+        [(job, job.job_class.minutes * 60) for job in sorted(runs, key=lambda job: job.num)],
+        list(states.values()),
+        registry.policy,
+        run_s=lambda job, platform: estimates.of(job, platform).seconds,
+        durations=estimates.durations,
+        restart_slow=False,  # it is a remedy for estimates that are wrong, and here they are what happens
+    )
+    for stretch in simulation.stretches:
+        job, decision, platform = stretch.assignment.job, stretch.assignment.decision, stretch.assignment.platform
+        planned[job.num] = PlannedJob(
+            job.num,
+            job.overrides,
+            job.job_class.model_type,
+            platform,
+            decision.status,
+            decision.reason,
+            decision.considered,
+            stretch.started,
+            estimates.of(job, platform),
+        )
+    jobs_in_order = tuple(planned[number] for number in sorted(planned))
+    return Plan(jobs_in_order, registry, estimates, made_at, simulation.makespan_s, deadline)
+
+
+def read_time(written: str) -> datetime:
+    """Read a deadline; a day alone stands for its end, and a time without a zone is this machine's.
+
+    Args:
+        written: As in 2026-11-25T18:00.
+
+    Returns:
+        The time, with its zone.
+
+    Raises:
+        SettingsError: It is none.
+    """
+    try:
+        found = datetime.fromisoformat(written)
+    except ValueError:
+        raise SettingsError(
+            f"hydra.launcher.deadline is {written!r}. It takes a time, as in {_DAY}T18:00, or a day, as in {_DAY}."
+        ) from None
+    if len(written) <= len(_DAY):
+        found = datetime.combine(found, time.max)
+    return found.astimezone()
