@@ -2,9 +2,12 @@
 
 import os
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 from hydra.core.plugins import Plugins
+
+import slurm
 
 # Hydra 1.4 loads its plugins once in a process, 1.3 anew at each look: loaded inside a test whose singletons are put
 # back at its end, they would be missing from the next.
@@ -20,3 +23,11 @@ def own_home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
         for name in [name for name in os.environ if name.startswith("MLFLOW_")]:
             patch.delenv(name)
         yield
+
+
+@pytest.fixture(scope="session")
+def cluster() -> Iterator[Path]:
+    """A SLURM cluster of one node; where there is none, the test that asks for it is skipped with the reason."""
+    slurm.or_skip()
+    with slurm.one_node() as folder:
+        yield folder
