@@ -11,3 +11,7 @@ class FarError(SubmititSshError, RuntimeError):
 
 class SettingError(SubmititSshError, ValueError):
     """A setting that cannot be served."""
+
+
+class ResultError(SubmititSshError, TypeError):
+    """A job has ended well, and has returned what cannot travel."""

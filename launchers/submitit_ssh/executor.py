@@ -1,0 +1,236 @@
+"""submitit's executor for machines of one's own, over SSH: `submitit.AutoExecutor(folder, cluster="ssh")`."""
+
+import base64
+import hashlib
+import os
+import pickletools
+import sys
+import uuid
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import cloudpickle
+from submitit.core import core
+from submitit.core.job_environment import _PREEMPT_SIG_ENV
+from submitit.core.logger import get_logger
+from submitit.core.utils import DelayedSubmission, JobPaths
+
+from . import parameters, staging
+from .connections import Job, connect
+from .errors import SettingError
+from .far_submitit import first_name
+from .job import SshJob
+from .ssh import Settings
+
+# What a far Python needs to read a submission.
+_SUPPORT = ("submitit", "cloudpickle", "typing_extensions", "submitit_ssh")
+# Bytes of a pickle that travel within the job's own frame; larger ones go by their hash.
+_INLINE = 16_384
+# Bytes of a pickled function in which the modules that it needs are looked for.
+_SCANNED = 1 << 20
+# Seconds before its time limit at which a job is told, as submitit's local executor does.
+_SIGNAL_DELAY_S = 30.0
+# Loaded over there already, or another module there.
+_KNOWN = {"__main__", "cloudpickle", "submitit", "submitit_ssh"}
+_PICKLE = 5
+
+
+class SshExecutor(core.Executor):
+    """Runs jobs on a machine that `ssh` reaches, through a queue of its own that goes on while this machine is away.
+
+    Args:
+        folder: Where the files of jobs are kept here.
+        max_num_timeout: How often a job that can be kept is queued again when its time is over.
+        max_pickle_size_gb: GB that the submissions of one call may have together.
+    """
+
+    job_class = SshJob
+
+    def __init__(self, folder: Path | str, max_num_timeout: int = 3, max_pickle_size_gb: float = 1.0) -> None:
+        super().__init__(folder)
+        self.max_num_timeout = max_num_timeout
+        self.max_pickle_size_gb = max_pickle_size_gb
+        self._code: dict[Path, staging.Code] = {}
+        self._support: staging.Code | None = None
+
+    @classmethod
+    def affinity(cls) -> int:
+        """See Executor: only whoever asks for it gets it."""
+        return 0
+
+    @classmethod
+    def _valid_parameters(cls) -> set[str]:
+        return set(parameters.OWN)
+
+    def _internal_update_parameters(self, **kwargs: Any) -> None:
+        """Change parameters.
+
+        Args:
+            kwargs: host; config, a file in place of ~/.ssh/config; python, the Python that runs the jobs there,
+                python3 by default; root, the folder there that keeps everything, ~/.sweeproute by default; slots, how
+                many jobs that machine runs at once, whoever asks; stage, the project whose code the jobs get: by
+                default that of the working directory, False for none; signal_delay_s, how long before its time limit
+                a job is told; gpu_mem_gb, what has to be free on a GPU; name, timeout_min, mem_gb, cpus_per_task,
+                gpus_per_node and stderr_to_stdout as everywhere in submitit.
+
+        Raises:
+            SettingError: There is no such parameter, or no such value of it.
+        """
+        super()._internal_update_parameters(**parameters.check(kwargs))
+
+    def _internal_process_submissions(self, delayed_submissions: Sequence[DelayedSubmission]) -> list[core.Job[Any]]:
+        """See Executor: all of them go to the machine at once, and nobody waits for it.
+
+        Raises:
+            SettingError: The host is missing, or the submissions are too large.
+            ContentError: The project's code cannot be sent.
+        """
+        machine = self._machine()
+        self._check_size(delayed_submissions)
+        self._make_folder()
+        root = machine.root or "~/.sweeproute"
+        support, code = self._collect()
+        environment = self._environment(machine.python, root, support, code, delayed_submissions[0].function)
+        project = None if code is None else code.cwd(root)
+        jobs: list[core.Job[Any]] = []
+        batch: list[Job] = []
+        for delayed in delayed_submissions:
+            job = SshJob[Any](self.folder, uuid.uuid4().hex)
+            followed = job._follow()
+            pickled = cloudpickle.dumps(delayed, _PICKLE)
+            followed.files.make(machine)
+            job.paths.submitted_pickle.write_bytes(pickled)
+            own = [_staged(job.paths.submitted_pickle, pickled)] if len(pickled) > _INLINE else []
+            argument = {
+                "job_id": job.job_id,
+                "submission": None if own else base64.b64encode(pickled).decode(),
+                "project": project,
+                "stderr_to_stdout": bool(self.parameters.get("stderr_to_stdout")),
+                "warn_s": self._warn_s(),
+            }
+            spec = {
+                "id": job.job_id,
+                "label": self.parameters.get("name") or getattr(delayed.function, "__name__", "submitit"),
+                "environment": environment,
+                "argument": argument,
+                "live": followed.files.live,
+                "inputs": {first_name(job.job_id): one.sha for one in own},
+                **self._needs(),
+            }
+            jobs.append(job)
+            batch.append((followed, spec, own))
+        connection = connect(machine)
+        if self.parameters.get("slots") is not None:
+            connection.machine.request("slots", slots=self.parameters["slots"], paused=None)
+        shared = [support.staged(), *([code.staged()] if code is not None else [])]
+        connection.submit(batch, shared)
+        return jobs
+
+    # ---- what a job is given
+
+    def _machine(self) -> Settings:
+        host = self.parameters.get("host")
+        if host is None:
+            raise SettingError(
+                "The ssh executor has no host: name one with update_parameters(ssh_host=...), as you would to ssh."
+            )
+        return Settings(
+            host, self.parameters.get("config"), self.parameters.get("python") or "python3", self.parameters.get("root")
+        )
+
+    def _make_folder(self) -> None:
+        folder = JobPaths.get_first_id_independent_folder(self.folder)
+        folder.mkdir(parents=True, exist_ok=True)
+        mark = folder / ".sweeproute"
+        if not mark.exists():
+            mark.write_text("Jobs of submitit's ssh executor are kept here: none of it is code.\n", encoding="utf-8")
+
+    def _check_size(self, submissions: Sequence[DelayedSubmission]) -> None:
+        for delayed in submissions:
+            delayed.set_timeout(self.parameters.get("timeout_min") or 0, self.max_num_timeout)
+        # As in submitit: one stands for all.
+        size_gb = len(submissions) * len(cloudpickle.dumps(submissions[0], _PICKLE)) / 1e9
+        if size_gb > self.max_pickle_size_gb:
+            raise SettingError(
+                f"{len(submissions)} submissions of this size take {size_gb:.2f} GB as pickles, and "
+                f"{self.max_pickle_size_gb:g} GB are allowed: let the function read its data from a file, or set "
+                "executor.max_pickle_size_gb."
+            )
+
+    def _collect(self) -> tuple[staging.Code, staging.Code | None]:
+        """submitit for the far side, and the project's code; both as they are at the first submission."""
+        stage = self.parameters.get("stage")
+        start = None if stage is False else stage or Path.cwd()
+        if self._support is None:
+            self._support = staging.Code.collect(None, _SUPPORT, cache=_cache())
+        if start is not None and start not in self._code:
+            code = self._code[start] = staging.Code.collect(start, cache=_cache())
+            named = "; ".join(f"{name} ({why})" for name, why in code.left_out[:3])
+            if named:
+                more = f" and {len(code.left_out) - 3} more" if len(code.left_out) > 3 else ""
+                get_logger().warning(f"Jobs over SSH do not get {named}{more}.")
+        return self._support, None if start is None else self._code[start]
+
+    def _environment(
+        self, python: str, root: str, support: staging.Code, code: staging.Code | None, function: Any
+    ) -> dict[str, Any]:
+        (folder,) = support.sys_path(root)
+        variables = {}
+        if self.parameters.get("gpus_per_node") == 0:
+            variables["CUDA_VISIBLE_DEVICES"] = ""
+        if self.parameters.get("cpus_per_task"):
+            variables["OMP_NUM_THREADS"] = str(self.parameters["cpus_per_task"])
+        if _PREEMPT_SIG_ENV in os.environ:
+            variables[_PREEMPT_SIG_ENV] = os.environ[_PREEMPT_SIG_ENV]
+        return {
+            "python": python,
+            "path": [folder, *(code.sys_path(root) if code is not None else [])],
+            "cwd": code.cwd(root) if code is not None else "~",
+            "entry": "submitit_ssh.far_submitit",
+            "load": {
+                "python": "{}.{}".format(*sys.version_info),
+                "support": folder,
+                "modules": _modules(function),
+            },
+            "variables": variables,
+        }
+
+    def _needs(self) -> dict[str, Any]:
+        mem_gb, timeout_min = self.parameters.get("mem_gb"), self.parameters.get("timeout_min")
+        return {
+            "memory_gb": mem_gb or 0.0,
+            "memory_limit_gb": mem_gb,
+            "gpus": self.parameters.get("gpus_per_node") or 0,
+            "gpu_memory_gb": self.parameters.get("gpu_mem_gb") or 0.0,
+            "alone": False,
+            "timeout_s": None if timeout_min is None else 60.0 * timeout_min,
+        }
+
+    def _warn_s(self) -> float | None:
+        timeout_min = self.parameters.get("timeout_min")
+        if timeout_min is None:
+            return None
+        delay_s = self.parameters.get("signal_delay_s")
+        # Of a short time, half is the job's.
+        return max(30.0 * timeout_min, 60.0 * timeout_min - (_SIGNAL_DELAY_S if delay_s is None else delay_s))
+
+
+def _staged(path: Path, content: bytes) -> staging.Staged:
+    return staging.Staged(hashlib.sha256(content).hexdigest(), "store", len(content), lambda: path.open("rb"))
+
+
+def _modules(function: Any) -> list[str]:
+    """Modules that a function needs, to be imported once: those that its pickle names and that are loaded here."""
+    pickled = cloudpickle.dumps(function, _PICKLE)
+    if len(pickled) > _SCANNED:
+        return []
+    words = {word for _, word, _ in pickletools.genops(pickled) if isinstance(word, str)}
+    there = {name for name in words & sys.modules.keys() if name.partition(".")[0] not in _KNOWN}
+    return sorted(there - sys.stdlib_module_names)
+
+
+def _cache() -> Path:
+    from platformdirs import user_cache_path
+
+    return Path(os.environ.get("SWEEPROUTE_CACHE") or user_cache_path("sweeproute")) / "staging"
