@@ -6,6 +6,7 @@ import contextlib
 import functools
 import os
 import signal
+from pathlib import Path
 
 # Where a job's processes carry its id, so that what left its process group is found.
 JOB_VARIABLE = "SWEEPROUTE_FAR_JOB"
@@ -68,10 +69,29 @@ def marked(pids: list[int] | None = None) -> list[tuple[int, str]]:
     return found
 
 
+def open_files(pid: int) -> list[Path]:
+    """Paths that a process has open; none where it is gone, or somebody else's."""
+    found = []
+    with contextlib.suppress(OSError):
+        for entry in Path(f"/proc/{pid}/fd").iterdir():
+            with contextlib.suppress(OSError):
+                found.append(entry.readlink())
+    return found
+
+
 def children() -> list[int]:
     """Children of this process, also those that were handed to it when their parent died."""
     pid = os.getpid()
     return [int(word) for word in read(f"/proc/{pid}/task/{pid}/children").split()]
+
+
+def is_child(pid: int) -> bool:
+    """Whether this process is its parent, and has not reaped it."""
+    try:
+        os.waitid(os.P_PID, pid, os.WEXITED | os.WNOHANG | os.WNOWAIT)
+    except ChildProcessError:
+        return False
+    return True
 
 
 def signal_group(group: int, number: int) -> None:

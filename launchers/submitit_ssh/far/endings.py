@@ -1,0 +1,132 @@
+"""Ends jobs with all that they have started, and tells what ended them."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+from collections.abc import Callable, Collection
+from pathlib import Path
+
+from . import processes, resources
+from .forker import NO_FILES, NO_RESULT
+from .loop import Loop
+from .records import Job, Records, Run
+
+# Seconds between looks at a process, on a kernel that has no descriptors of processes.
+_POLL_S = 0.5
+
+
+def cause(job: Job, records: Records, code: int | None, number: int | None) -> tuple[str | None, str]:
+    """Class and message of a job's end.
+
+    Args:
+        job: Its process is gone.
+        records: Where its files are.
+        code: What its process exited with, where somebody could tell.
+        number: The signal that ended it, where somebody could tell.
+
+    Returns:
+        The class, None where it ended by itself and left a result, and the message.
+    """
+    if job.ending is not None:
+        return job.ending[0], job.ending[1]
+    if records.has_result(job.id):
+        return None, ""
+    failure = records.read_failure(job.id)
+    if failure:
+        return failure["class"], failure["message"]
+    assert job.run is not None
+    if job.run.boot_id != processes.boot_id():
+        return "lost", "the machine was started anew while it ran"
+    if code in (NO_FILES, NO_RESULT):
+        free = resources.disk_free_gb(records.root)
+        return "precheck", f"its files cannot be kept in {records.root}, where {free:.3f} GB are free"
+    if number == signal.SIGKILL and resources.memory_kills() > job.kills_before:
+        return "out_of_memory", "the kernel ended it because memory ran out"
+    if number is not None:
+        return "killed", f"its process was ended by {signal.Signals(number).name}"
+    if code is not None:
+        return "killed", f"its process ended with code {code} and left no result"
+    return "killed", "its process ended while nobody watched it, and left no result"
+
+
+def strike(job: Job, number: int) -> None:
+    """Send a signal to a running job's group; with SIGKILL also to all below its process, whatever their group."""
+    assert job.run is not None
+    # Noted with each signal: when a process has ended, what was below it cannot be told any more.
+    job.below += processes.descendants(job.run.pid)
+    processes.signal_group(job.run.pid, number)
+    if number == signal.SIGKILL:
+        processes.kill(job.below)
+
+
+def kill_rest(job: Job) -> None:
+    """Kill what a job whose process is gone has left, in its group and outside of it."""
+    processes.kill(job.below)
+    if job.run is None or job.run.boot_id != processes.boot_id():
+        return
+    left = [pid for pid, identifier in processes.marked() if identifier == job.id]
+    if processes.start_time(job.run.pid) is None:  # else its number, and the group's, is another's by now
+        left += processes.groups().get(job.run.pid, [])
+    _kill(left)
+
+
+def sweep(active: Collection[Job], ours: Collection[int], slots: Path) -> None:
+    """Kill what jobs that have ended left behind in sessions of its own, and which has come to this process.
+
+    Args:
+        active: Jobs that have not ended.
+        ours: Children that are something else.
+        slots: The folder of the locks: a process that a job has only forked is told by the one that it holds.
+    """
+    strangers = [pid for pid in processes.children() if pid not in ours]
+    if not strangers:
+        return
+    ids, taken = {job.id for job in active}, {slots / f"{job.slot}.lock" for job in active}
+    marked = dict(processes.marked(strangers))
+    left = [pid for pid, identifier in marked.items() if identifier not in ids]
+    for pid in strangers:
+        held = [path for path in processes.open_files(pid) if path.parent == slots]
+        if pid not in marked and held and not taken.intersection(held):
+            left.append(pid)
+    _kill(left)
+
+
+def when_gone(loop: Loop, run: Run, call: Callable[[], None]) -> bool:
+    """Call once when a process that is no child has ended.
+
+    Returns:
+        Whether it lives; where it does not, nothing is called.
+    """
+    descriptor = -1
+    with contextlib.suppress(OSError, AttributeError):
+        descriptor = os.pidfd_open(run.pid)
+    if not processes.alive(run.pid, run.start_time, run.boot_id):
+        if descriptor >= 0:
+            os.close(descriptor)
+        return False
+    if descriptor < 0:
+        _poll(loop, run, call)
+        return True
+
+    def gone(_: int) -> None:
+        loop.forget(descriptor)
+        os.close(descriptor)
+        call()
+
+    loop.watch(descriptor, gone)
+    return True
+
+
+def _poll(loop: Loop, run: Run, call: Callable[[], None]) -> None:
+    if processes.alive(run.pid, run.start_time, run.boot_id):
+        loop.after(_POLL_S, lambda: _poll(loop, run, call))
+    else:
+        call()
+
+
+def _kill(pids: list[int]) -> None:
+    for pid in pids:
+        with contextlib.suppress(ProcessLookupError, PermissionError):
+            os.kill(pid, signal.SIGKILL)

@@ -1,0 +1,415 @@
+"""Keeps the files of jobs on the far disk, from which the state of each can be told whoever died."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import hashlib
+import json
+import os
+import shutil
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from . import specs
+from .processes import alive, boot_id
+
+# Ids that are remembered after their jobs are gone; trimmed when a supervisor starts.
+_SPENT_KEPT = 100_000
+# Bytes of a result that fit a frame.
+RESULT_LIMIT = 3 << 20
+
+
+@dataclass
+class Run:
+    """Who runs a job, as the job's own process has written it before any user code.
+
+    Attributes:
+        pid, start_time, boot_id: The process, for certain.
+        slot: Number of the slot whose lock it holds.
+        gpus: Indexes of the GPUs it may see.
+        started: Seconds since the epoch.
+        began: The same moment on the monotonic clock.
+    """
+
+    pid: int
+    start_time: int
+    boot_id: str
+    slot: int
+    gpus: list[int]
+    started: float
+    began: float
+
+
+@dataclass
+class End:
+    """How a job has ended, its process being gone.
+
+    Attributes:
+        error_class: None where the process ended by itself and left a result.
+        message: What is known of another end.
+        code, signal: What the process ended with, where somebody could tell.
+        ended: Seconds since the epoch.
+        run_s: Seconds that it ran.
+    """
+
+    error_class: str | None
+    message: str
+    code: int | None
+    signal: int | None
+    ended: float
+    run_s: float
+
+
+@dataclass
+class Job:
+    """A job, without its argument: that stays on the disk."""
+
+    id: str
+    owner: str
+    label: str
+    environment: str
+    live: list[str]
+    memory_gb: float
+    gpu_memory_gb: float
+    gpus: int
+    alone: bool
+    timeout_s: float | None
+    memory_limit_gb: float | None
+    queued_at: float
+    # Order of arrival.
+    number: int
+    # queued, starting (handed to a parent), running or ended.
+    state: str = "queued"
+    run: Run | None = None
+    end: End | None = None
+    # Of one that is starting, and of one that runs.
+    slot: int | None = None
+    gpu: list[int] = field(default_factory=list)
+    # How often a parent died with it before it had started.
+    tries: int = 0
+    # Why its processes are being killed, the class and the message of its end, and seconds from SIGTERM to SIGKILL.
+    ending: tuple[str, str, float] | None = None
+    # What was below its process when it was killed, each with its start time.
+    below: list[tuple[int, int]] = field(default_factory=list)
+    # Nobody waits for its end.
+    unwanted: bool = False
+    # Measured last, in GB.
+    memory_used_gb: float = 0.0
+    # When it was measured, on the monotonic clock.
+    measured: float = 0.0
+    # Kills of the machine's memory killer when it started.
+    kills_before: int = 0
+
+    @classmethod
+    def read(cls, fields: dict[str, Any]) -> Job:
+        """The job that its record tells of; what another version kept besides is left out."""
+        known = {one.name for one in dataclasses.fields(cls)}
+        return cls(**{name: value for name, value in fields.items() if name in known})
+
+    def record(self) -> dict[str, Any]:
+        """What its record keeps."""
+        kept = [one.name for one in dataclasses.fields(self)]
+        return {name: getattr(self, name) for name in kept[: kept.index("state")]}
+
+
+def write(path: str | Path, text: str) -> None:
+    """Write a file beside, and rename it: whoever reads it reads all of it."""
+    beside = f"{path}.{os.getpid()}~"
+    try:
+        _put(beside, text)
+        os.rename(beside, path)  # noqa: PTH104 -- each job's process does this, and pathlib is most of its time
+    except OSError:
+        with contextlib.suppress(OSError):
+            Path(beside).unlink()
+        raise
+
+
+def claim(folder: str | Path, run: Run) -> bool:
+    """Make a job one's own, for good; of all who try, one succeeds.
+
+    Args:
+        folder: The job's.
+        run: Who runs it.
+
+    Returns:
+        Whether it is; not where somebody was first, or where the job has been taken back.
+    """
+    beside = f"{folder}/run.json.{os.getpid()}~"
+    try:
+        _put(beside, json.dumps(vars(run)) + "\n")
+        os.link(beside, f"{folder}/run.json")
+    except (FileExistsError, FileNotFoundError):
+        return False
+    finally:
+        with contextlib.suppress(OSError):
+            os.unlink(beside)  # noqa: PTH108 -- as above
+    return True
+
+
+def read_task(folder: str | Path) -> dict[str, Any]:
+    """What a job is to do: its argument and its inputs.
+
+    Raises:
+        OSError: It cannot be read.
+    """
+    task: dict[str, Any] = json.loads(_get(f"{folder}/spec.json").partition(b"\n")[2])
+    return task
+
+
+def put_result(folder: str | Path, text: str, run_s: float, ended: float) -> None:
+    """Leave what a job returned; it counts once its process is gone.
+
+    Args:
+        folder: The job's.
+        text: JSON.
+        run_s: Seconds that it ran.
+        ended: Seconds since the epoch.
+
+    Raises:
+        OSError: There is no room.
+    """
+    write(f"{folder}/result.json", json.dumps({"run_s": run_s, "ended": ended}) + "\n" + text + "\n")
+
+
+def _put(path: str, text: str) -> None:
+    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+    try:
+        data = text.encode()
+        while data:
+            data = data[os.write(descriptor, data) :]
+    finally:
+        os.close(descriptor)
+
+
+def _get(path: str) -> bytes:
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        data = b""
+        while True:
+            more = os.read(descriptor, 1 << 20)
+            if not more:
+                return data
+            data += more
+    finally:
+        os.close(descriptor)
+
+
+class Records:
+    """All jobs under one root.
+
+    Args:
+        root: The folder in which everything is kept.
+    """
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+        self.jobs = root / "jobs"
+        self.environments = root / "environments"
+        self.trash = root / "trash"
+        self._spent_path = root / "settled.log"
+        self._spent: set[str] = set()
+        self._number = 0
+        self._last_environment: tuple[dict[str, Any], str] = ({}, "")
+
+    def open(self) -> list[Job]:
+        """Make what is missing, remove what was half done, and find the jobs.
+
+        Returns:
+            Those that are there, in the order of their queue, with their states told from their files.
+        """
+        for folder in (self.root, self.jobs, self.environments, self.trash, self.root / "slots"):
+            folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        for left in [*self.trash.iterdir(), *self.jobs.glob(".*"), *self.environments.glob("*~")]:
+            shutil.rmtree(left, ignore_errors=True)
+        self._read_spent()
+        jobs = []
+        for folder in self.jobs.iterdir():
+            job = self._read(folder)
+            if job is not None:
+                jobs.append(job)
+        jobs.sort(key=lambda job: (job.number, job.id))
+        self._number = jobs[-1].number + 1 if jobs else 0
+        used = {job.environment for job in jobs}
+        for path in self.environments.iterdir():
+            if path.name.partition(".")[0] not in used:
+                path.unlink(missing_ok=True)
+        return reordered(jobs, self._order())
+
+    def folder(self, identifier: str) -> Path:
+        """Where a job's files are."""
+        return self.jobs / identifier
+
+    def spent(self, identifier: str) -> bool:
+        """Whether this id has had its job: what comes under it again is a resend."""
+        return identifier in self._spent
+
+    def add(self, spec: dict[str, Any], at: float) -> Job:
+        """Put a job on the disk.
+
+        Args:
+            spec: As `specs.check` gives it.
+            at: Seconds since the epoch.
+
+        Raises:
+            OSError: There is no room.
+        """
+        job = Job.read(
+            {
+                **{key: value for key, value in spec.items() if key not in ("argument", "inputs", "environment")},
+                "environment": self._keep_environment(spec["environment"]),
+                "queued_at": at,
+                "number": self._number,
+            }
+        )
+        self._number += 1
+        beside = self.jobs / f".{job.id}"
+        try:
+            (beside / "out").mkdir(mode=0o700, parents=True)
+            task = {"argument": spec["argument"], "inputs": spec["inputs"]}
+            text = json.dumps(job.record()) + "\n" + json.dumps(task) + "\n"
+            (beside / "spec.json").write_text(text, encoding="utf-8")
+            beside.rename(self.folder(job.id))
+        except OSError:
+            shutil.rmtree(beside, ignore_errors=True)
+            raise
+        return job
+
+    def withdraw(self, job: Job, run: Run) -> bool:
+        """Keep a queued job from ever starting; False where its process was first, and it runs."""
+        try:
+            return claim(self.folder(job.id), run) or self.read_run(job.id) is None
+        except OSError:  # a full disk: that its folder is renamed away must do
+            return self.read_run(job.id) is None
+
+    def spend(self, identifiers: list[str]) -> None:
+        """Remember ids whose jobs need no more, and delete their folders."""
+        new = [identifier for identifier in identifiers if identifier not in self._spent]
+        self._spent.update(new)
+        # On a full disk they are remembered as long as this process lives.
+        with contextlib.suppress(OSError), self._spent_path.open("a", encoding="utf-8") as stream:
+            stream.write("".join(f"{identifier}\n" for identifier in new))
+        for identifier in identifiers:
+            gone = self.trash / identifier
+            with contextlib.suppress(OSError):
+                self.folder(identifier).rename(gone)
+            shutil.rmtree(gone, ignore_errors=True)
+
+    def put_order(self, identifiers: list[str]) -> None:
+        """Keep the order of the queue."""
+        write(self.root / "order.json", json.dumps(identifiers) + "\n")
+
+    def put_end(self, job: Job) -> None:
+        """Keep how a job ended; one that left a result needs nothing but that."""
+        if job.end is not None and job.end.error_class is not None:
+            with contextlib.suppress(OSError):  # a full disk: it is told from the other files
+                write(self.folder(job.id) / "end.json", json.dumps(vars(job.end)) + "\n")
+
+    def read_run(self, identifier: str) -> Run | None:
+        """Who runs a job, or ran it; None where nobody has claimed it."""
+        try:
+            return Run(**json.loads((self.folder(identifier) / "run.json").read_text(encoding="utf-8")))
+        except FileNotFoundError:
+            return None
+        except (OSError, ValueError, TypeError):
+            # A power cut may leave an empty file: somebody has run it, on an earlier boot.
+            return Run(0, 0, "", 0, [], 0.0, 0.0)
+
+    def has_result(self, identifier: str) -> bool:
+        """Whether a job has left what it returned."""
+        return (self.folder(identifier) / "result.json").exists()
+
+    def read_result(self, identifier: str) -> tuple[dict[str, Any], Any]:
+        """When a job's `run` ended and how long it took, and what it returned.
+
+        Raises:
+            OSError, ValueError: There is none, or none that can be sent; the message says which.
+        """
+        path = self.folder(identifier) / "result.json"
+        size = path.stat().st_size
+        if size > RESULT_LIMIT:
+            raise ValueError(
+                f"what the job returned takes {size / 1e6:.1f} MB as JSON, and {RESULT_LIMIT / 1e6:.1f} MB can be "
+                "sent: write it to a file in the output folder"
+            )
+        first, _, rest = path.read_text(encoding="utf-8").partition("\n")
+        return json.loads(first), json.loads(rest)
+
+    def read_failure(self, identifier: str) -> dict[str, Any]:
+        """What a job's process has said of its own failure: class and message; empty where it said nothing."""
+        try:
+            found = json.loads((self.folder(identifier) / "failure.json").read_text(encoding="utf-8"))
+            return {"class": str(found["class"]), "message": str(found["message"])}
+        except (OSError, ValueError, KeyError, TypeError):
+            return {}
+
+    def state_of(self, job: Job) -> str:
+        """Tell from its files whether a job is queued, running, or ended and how: "result", "lost" or "killed"."""
+        run = self.read_run(job.id)
+        if run is None:
+            return "queued"
+        if alive(run.pid, run.start_time, run.boot_id):
+            return "running"
+        if self.has_result(job.id):
+            return "result"
+        return "killed" if run.boot_id == boot_id() else "lost"
+
+    def _read(self, folder: Path) -> Job | None:
+        if not specs.is_id(folder.name):
+            return None
+        if folder.name in self._spent:
+            shutil.rmtree(folder, ignore_errors=True)
+            return None
+        try:
+            with (folder / "spec.json").open(encoding="utf-8") as stream:
+                job = Job.read(json.loads(stream.readline()))
+        except (OSError, ValueError, TypeError):
+            shutil.rmtree(folder, ignore_errors=True)  # a power cut took it: the near side knows it, and is told so
+            return None
+        job.run = self.read_run(job.id)
+        with contextlib.suppress(OSError, ValueError, TypeError):
+            job.end = End(**json.loads((folder / "end.json").read_text(encoding="utf-8")))
+            job.state = "ended"
+        return job
+
+    def _keep_environment(self, environment: dict[str, Any]) -> str:
+        if environment == self._last_environment[0]:
+            return self._last_environment[1]
+        text = json.dumps(environment, sort_keys=True)
+        key = hashlib.sha256(text.encode()).hexdigest()[:32]
+        path = self.environments / f"{key}.json"
+        if not path.exists():
+            write(path, text + "\n")
+        self._last_environment = (environment, key)
+        return key
+
+    def _order(self) -> list[str]:
+        try:
+            found = json.loads((self.root / "order.json").read_text(encoding="utf-8"))
+        except (OSError, ValueError):
+            return []
+        return [one for one in found if isinstance(one, str)] if isinstance(found, list) else []
+
+    def _read_spent(self) -> None:
+        try:
+            lines = self._spent_path.read_text(encoding="utf-8").split("\n")
+        except FileNotFoundError:
+            return
+        # What a death cut in two is no id any more, and must not be joined by the next.
+        kept = [line for line in lines if specs.is_id(line)][-_SPENT_KEPT:]
+        if kept != lines[:-1]:
+            write(self._spent_path, "".join(f"{line}\n" for line in kept))
+        self._spent = set(kept)
+
+
+def reordered(jobs: list[Job], identifiers: list[str]) -> list[Job]:
+    """The same jobs, those that are named in the order of their names, at the places that they held together.
+
+    Args:
+        jobs: In their order until now.
+        identifiers: Ids, also of jobs that are not among them.
+    """
+    rank = {identifier: place for place, identifier in enumerate(identifiers)}
+    named = iter(sorted((job for job in jobs if job.id in rank), key=lambda job: rank[job.id]))
+    return [next(named) if job.id in rank else job for job in jobs]

@@ -1,0 +1,247 @@
+"""Keeps what is staged, by the hash of its content: files as they are, trees unpacked from a tar."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import itertools
+import os
+import shutil
+import subprocess
+import sys
+import tarfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import IO, Any
+
+from . import specs
+from .loop import Loop
+
+_KINDS = ("store", "trees")
+_PROGRAM = (
+    "import sys; sys.path.insert(0, sys.argv[1]); from {}.store import unpack_or_say; "
+    "unpack_or_say(sys.argv[2], sys.argv[3])"
+)
+
+
+class StoreError(ValueError):
+    """Content that is not taken; the message says why."""
+
+
+class Upload:
+    """Content that is coming in, in order.
+
+    Args:
+        path: Where it is kept meanwhile.
+        size: Bytes that it has in all.
+    """
+
+    def __init__(self, path: Path, size: int) -> None:
+        self.path = path
+        self.size = size
+        self.have = 0
+        self._hash = hashlib.sha256()
+        self._file: IO[bytes] = path.open("wb")
+
+    def add(self, data: bytes) -> None:
+        """Take the next piece."""
+        self._file.write(data)
+        self._hash.update(data)
+        self.have += len(data)
+
+    def close(self) -> str:
+        """End it.
+
+        Returns:
+            The hash of what came.
+        """
+        self._file.close()
+        return self._hash.hexdigest()
+
+    def drop(self) -> None:
+        """Forget it."""
+        with contextlib.suppress(OSError):
+            self._file.close()
+        with contextlib.suppress(OSError):
+            self.path.unlink()
+
+
+class Store:
+    """All staged content.
+
+    Args:
+        root: The folder in which everything is kept.
+        code: The folder that this package lies in.
+        loop: Where the end of an unpacking is heard.
+    """
+
+    def __init__(self, root: Path, code: str, loop: Loop) -> None:
+        self._root = root
+        self._code = code
+        self._loop = loop
+        self._count = itertools.count()
+
+    def open(self) -> None:
+        """Make the folders, and remove what was half done."""
+        for kind in _KINDS:
+            folder = self._root / kind
+            folder.mkdir(mode=0o700, exist_ok=True)
+            for left in folder.glob("*~"):
+                _remove(left)
+
+    def missing(self, kind: str, shas: list[str]) -> list[str]:
+        """Which of these are not here; of those that are, the time of their last use is now."""
+        gone = []
+        for sha in shas:
+            path = self._path(kind, sha)
+            try:
+                os.utime(path)
+            except OSError:
+                gone.append(sha)
+        return gone
+
+    def put(
+        self,
+        uploads: dict[tuple[str, str], Upload],
+        header: dict[str, Any],
+        data: bytes,
+        answer: Callable[[dict[str, Any]], None],
+    ) -> None:
+        """Take a piece of content, and answer, for the last piece when all is in its place.
+
+        Args:
+            uploads: What is coming in over this connection.
+            header: kind, sha, offset and size.
+            data: The piece.
+            answer: Called once, with `have` or with an error.
+
+        Raises:
+            StoreError: It is not what it should be.
+            OSError: There is no room.
+        """
+        kind, sha, offset, size = header["kind"], header["sha"], header["offset"], header["size"]
+        path = self._path(kind, sha)
+        if path.exists():
+            answer({"op": "stored", "sha": sha, "have": size})
+            return
+        key = (kind, sha)
+        if offset == 0:
+            if key in uploads:
+                uploads.pop(key).drop()
+            uploads[key] = Upload(path.with_name(f"{sha}.{next(self._count)}~"), size)
+        upload = uploads.get(key)
+        if upload is None or offset != upload.have or upload.have + len(data) > upload.size:
+            raise StoreError(f"a piece of {sha} at {offset} was not due: begin again at 0")
+        try:
+            upload.add(data)
+            if upload.have < upload.size:
+                answer({"op": "stored", "sha": sha, "have": upload.have})
+                return
+            del uploads[key]
+            if upload.close() != sha:
+                raise StoreError(f"what came as {sha} has another hash: it was damaged, send it again")
+            if kind == "store":
+                upload.path.replace(path)
+                answer({"op": "stored", "sha": sha, "have": size})
+            else:
+                self._unpack(upload, path, answer)
+        except (OSError, StoreError):
+            uploads.pop(key, None)
+            upload.drop()
+            raise
+
+    def _path(self, kind: str, sha: str) -> Path:
+        if kind not in _KINDS or not specs.is_sha(sha):
+            raise StoreError(f"{kind!r:.80} {sha!r:.80} names nothing that can be staged")
+        return self._root / kind / sha
+
+    def _unpack(self, upload: Upload, path: Path, answer: Callable[[dict[str, Any]], None]) -> None:
+        """Unpack in another process: a large tree takes longer than anybody may wait here."""
+        beside = upload.path.with_name(f"{upload.path.name}.tree~")
+        process = subprocess.Popen(
+            [
+                sys.executable,
+                *("-E", "-s", "-S", "-c", _PROGRAM.format(__package__)),
+                *(self._code, str(upload.path), str(beside)),
+            ],
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+        )
+        assert process.stdout is not None
+        process.returncode = 0  # the supervisor reaps all of its children itself
+        stream, said = process.stdout, bytearray()
+        os.set_blocking(stream.fileno(), False)
+
+        def read(_: int) -> None:
+            data = stream.read(65536)
+            if data:
+                said.extend(data)
+            elif data is not None:
+                self._loop.forget(stream.fileno())
+                stream.close()
+                upload.drop()
+                answer(self._put_tree(beside, path, said.decode(errors="replace"), upload.size))
+
+        self._loop.watch(stream.fileno(), read)
+
+    def _put_tree(self, beside: Path, path: Path, said: str, size: int) -> dict[str, Any]:
+        if said != "done":
+            _remove(beside)
+            return {"op": "error", "message": said or f"the process that unpacked {path.name} ended"}
+        try:
+            beside.rename(path)
+        except OSError as error:
+            _remove(beside)
+            if not path.exists():  # else another client was first, with the same
+                return {"op": "error", "message": str(error)}
+        return {"op": "stored", "sha": path.name, "have": size}
+
+
+def unpack(tar: Path, folder: Path) -> None:
+    """Unpack a tar of plain files and folders.
+
+    Args:
+        tar: Compressed or not.
+        folder: Where to; must not exist.
+
+    Raises:
+        StoreError: It holds anything else, or a path that leads out of it.
+    """
+    folder.mkdir(mode=0o700)
+    try:
+        with tarfile.open(tar) as archive:
+            for member in archive:
+                name = member.name[2:] if member.name.startswith("./") else member.name
+                if member.isdir() and name in ("", "."):
+                    continue
+                if not specs.is_inside(name):
+                    raise StoreError(f"the tree holds {member.name!r:.200}, which leads out of it")
+                if member.isdir():
+                    (folder / name).mkdir(mode=0o700, parents=True, exist_ok=True)
+                    continue
+                source = archive.extractfile(member) if member.isreg() else None
+                if source is None:
+                    raise StoreError(f"the tree holds {member.name!r:.200}, which is neither a file nor a folder")
+                (folder / name).parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+                with source, (folder / name).open("wb") as target:
+                    shutil.copyfileobj(source, target, 1 << 20)
+                (folder / name).chmod(0o700 if member.mode & 0o100 else 0o600)
+    except tarfile.TarError as error:
+        raise StoreError(f"the tree is no tar ({error})") from None
+
+
+def unpack_or_say(tar: str, folder: str) -> None:
+    """Unpack, and print `done` or what went wrong."""
+    try:
+        unpack(Path(tar), Path(folder))
+        sys.stdout.write("done")
+    except (OSError, StoreError) as error:
+        sys.stdout.write(str(error))
+
+
+def _remove(path: Path) -> None:
+    if path.is_dir():
+        shutil.rmtree(path, ignore_errors=True)
+    else:
+        with contextlib.suppress(OSError):
+            path.unlink()
