@@ -144,7 +144,7 @@ def test_where_somebody_works_is_code_even_where_runs_have_left_theirs(tmp_path:
 
 
 def test_large_unreadable_and_odd_things_are_left_out_with_the_reason(tmp_path: Path) -> None:
-    write(tmp_path, "a.py", "closed.py", "shut/in.py")
+    write(tmp_path, "a.py", "closed.py", "shut/in.py", "listed/in.py")
     (tmp_path / "big.csv").write_bytes(b"x" * 1_234_567)
     os.mkfifo(tmp_path / "pipe")
     reasons = {
@@ -154,9 +154,11 @@ def test_large_unreadable_and_odd_things_are_left_out_with_the_reason(tmp_path: 
     if os.geteuid() != 0:  # root reads everything
         (tmp_path / "closed.py").chmod(0)
         (tmp_path / "shut").chmod(0)
-        reasons |= {"closed.py": "cannot be read", "shut": "cannot be read: Permission denied"}
+        (tmp_path / "listed").chmod(0o400)
+        reasons |= dict.fromkeys(("closed.py", "shut", "listed/in.py"), "cannot be read")
     found = walked(tmp_path)
-    (tmp_path / "shut").chmod(0o700)
+    for name in ("shut", "listed"):
+        (tmp_path / name).chmod(0o700)
     assert dict(found.left_out) == reasons
     assert "a.py" in found.files
 

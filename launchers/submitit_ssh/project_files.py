@@ -28,6 +28,7 @@ MOST_FILES = 20_000
 # Bytes of one part of a path on Linux; a Mac allows more.
 _LONGEST = 255
 _GIT_S = 60
+_UNREADABLE = "cannot be read"
 
 
 class _Rank(IntEnum):
@@ -89,8 +90,7 @@ class ProjectFiles:
 
     def _walk(self, tracked: bool) -> Iterator[str]:
         def unreadable(error: OSError) -> None:
-            name = os.path.relpath(error.filename, self.root)
-            self._leave(name, f"cannot be read: {error.strerror}")
+            self._leave(os.path.relpath(error.filename, self.root), _UNREADABLE)
 
         for place, folders, files in os.walk(self.root, onerror=unreadable):
             parent = "" if place == str(self.root) else f"{Path(place).relative_to(self.root).as_posix()}/"
@@ -142,6 +142,9 @@ class ProjectFiles:
                 path, found = resolved, resolved.lstat()
         except (FileNotFoundError, NotADirectoryError):
             return False
+        except PermissionError:
+            self._leave(name, _UNREADABLE)
+            return False
         reason = self._objection(name, path, found)
         if reason:
             self._leave(name, reason)
@@ -156,7 +159,7 @@ class ProjectFiles:
             return f"{found.st_size / 1e6:.4g} MB, where at most {self._limit / 1e6:.4g} MB are sent"
         if any(len(os.fsencode(part)) > _LONGEST for part in name.split("/")):
             return "its name is too long for Linux"
-        return "" if os.access(path, os.R_OK) else "cannot be read"
+        return "" if os.access(path, os.R_OK) else _UNREADABLE
 
     def _take(self, name: str, path: Path) -> None:
         self.files[name] = path
