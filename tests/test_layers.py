@@ -23,7 +23,7 @@ LAYERS = {
         ["tracking*", "replay", "registry", "store*", "runs*", "mlflow_limits"],
         ["evaluation", "errors"],
         ["data", "estimators"],
-        ["validation", "scores", "betting", "checkpoint", "fingerprint", "sweep_folder"],
+        ["validation", "scores", "betting", "checkpoint", "fingerprint", "sweep_folder", "progress"],
         ["journal", "pointers", "selection"],
         ["config"],
     ],
@@ -43,7 +43,7 @@ LAYERS = {
         ["_worker"],
         ["_compose", "_grid", "_files", "_values", "_returns", "_records", "_job_log", "_references", "_code"],
         ["config"],
-        ["_errors", "_hydra_versions"],
+        ["_errors", "_hydra_versions", "_columns"],
     ],
 }
 # The only modules that know both sides: the command line's.

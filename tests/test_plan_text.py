@@ -8,7 +8,7 @@ from hydra_plugins.sweeproute._admission import PlatformState
 from hydra_plugins.sweeproute._backend import Platform
 from hydra_plugins.sweeproute._estimates import Estimate, Estimates
 from hydra_plugins.sweeproute._plan import Plan, PlannedJob
-from hydra_plugins.sweeproute._plan_text import columns, lines, warnings
+from hydra_plugins.sweeproute._plan_text import lines, warnings
 from hydra_plugins.sweeproute._platforms import Registry
 from hydra_plugins.sweeproute._policy import Alternative, Policy
 from hydra_plugins.sweeproute.config import PlatformConf
@@ -108,7 +108,3 @@ def test_jobs_that_cannot_run_are_a_warning_with_the_reasons():
         "box lacks 0 GB; box lacks 1 GB; box lacks 2 GB; and 2 more reasons."
     )
     assert not any(line.startswith("It would take") for line in text)
-
-
-def test_columns_are_as_wide_as_their_widest_cell():
-    assert columns([("a", "n"), ("long", "12")], right=(1,)) == ["a      n", "long  12"]

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from typing import TypeAlias
 
+from ._columns import columns
 from ._live import duration
 from ._plan import Plan, PlannedJob
 
@@ -71,18 +72,6 @@ def _table(plan: Plan) -> list[str]:
         if words:
             text.append(f"    considered: {words}")
     return text
-
-
-def columns(rows: Sequence[Sequence[str]], right: Sequence[int] = ()) -> list[str]:
-    """Set rows of text under each other, two spaces between columns; the columns of `right` end alike."""
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    return [
-        "  ".join(
-            cell.rjust(width) if number in right else cell.ljust(width)
-            for number, (cell, width) in enumerate(zip(row, widths, strict=True))
-        ).rstrip()
-        for row in rows
-    ]
 
 
 def _platforms(plan: Plan) -> list[str]:

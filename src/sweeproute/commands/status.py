@@ -1,0 +1,106 @@
+"""`sweeproute status`: what sweeps do, or have done."""
+
+import argparse
+from typing import TYPE_CHECKING
+
+from sweeproute.commands import Commands
+
+if TYPE_CHECKING:
+    from sweeproute.progress import Progress
+
+# Sweeps in the table; running jobs that are listed one by one.
+_NEWEST = 10
+_SHOWN = 20
+
+
+def add(commands: Commands) -> None:
+    """Add the command's words."""
+    status = commands.add_parser("status", help="what a sweep does, or the newest sweeps")
+    status.add_argument("sweep", metavar="SWEEP", nargs="?", help="the newest ten when left out")
+    status.set_defaults(run=run)
+
+
+def run(asked: argparse.Namespace) -> None:
+    """Print where a sweep is, or a table of sweeps."""
+    import time
+
+    from sweeproute import pointers
+    from sweeproute.progress import progress
+
+    now = time.time()
+    if asked.sweep is not None:
+        print("\n".join(_one(progress(pointers.find(asked.sweep)), now)))
+        return
+    known = pointers.pointers()
+    if not known:
+        # `find` says what to do first.
+        pointers.find(pointers.LAST)
+    print("\n".join(_table([progress(pointer) for pointer in known[:_NEWEST]], now)))
+    if len(known) > _NEWEST:
+        print(f"and {len(known) - _NEWEST} older ones")
+
+
+def _table(sweeps: "list[Progress]", now: float) -> list[str]:
+    from hydra_plugins.sweeproute._columns import columns
+    from hydra_plugins.sweeproute._live import duration
+    from sweeproute.progress import clock
+
+    rows: list[tuple[str, ...]] = [
+        ("sweep", "name", "state", "done", "of", "failed", "running", "started", "took", "folder")
+    ]
+    for sweep in sweeps:
+        end = now if sweep.state == "running" else sweep.ended
+        took = duration(end - sweep.started) if end is not None else ""
+        total = "" if sweep.total is None else str(sweep.total)
+        counts = [str(sweep.count(word)) for word in ("done", "failed", "running")]
+        started = clock(sweep.started, now)
+        folder = str(sweep.folder)
+        rows.append((sweep.id, sweep.name or "", sweep.state, counts[0], total, *counts[1:], started, took, folder))
+    return columns(rows, right=(3, 4, 5, 6))
+
+
+def _one(sweep: "Progress", now: float) -> list[str]:
+    from hydra_plugins.sweeproute._columns import columns
+    from hydra_plugins.sweeproute._live import duration
+    from sweeproute.progress import clock
+
+    title = f"{sweep.id} ({sweep.name})" if sweep.name else sweep.id
+    if sweep.state == "gone":
+        return [f"{title}: its folder, {sweep.folder}, is not there any more."]
+    text = [f"{title}: {_state(sweep, now)}"]
+    words = {"done": "done", "failed": "failed", "running": "running", "queued": "queued", "stopped": "stopped"}
+    parts = [f"{number} {word}" for state, word in words.items() if (number := sweep.count(state))]
+    parts += [f"{sweep.waiting} not started"] if sweep.waiting else []
+    text.append(f"{sweep.total if sweep.total is not None else len(sweep.jobs)} jobs: {', '.join(parts) or 'none yet'}")
+    if sweep.state == "running":
+        left_s = sweep.left_s(now)
+        text.append(f"about {duration(left_s)} left" if left_s is not None else "time left not known yet")
+    if sweep.jobs:
+        rows = [("platform", *words)]
+        rows += [(name, *(str(sweep.count(state, name)) for state in words)) for name in sweep.platforms]
+        text += ["", *columns(rows, right=range(1, 6))]
+    running = [job for job in sweep.jobs if job.state == "running"]
+    if running:
+        text += ["", "Running:"]
+        for job in running[:_SHOWN]:
+            since = f" since {clock(job.started_at, now)} ({duration(now - job.started_at)})" if job.started_at else ""
+            text.append(f"  job {job.job} on {job.platform}{since}: {' '.join(job.overrides)}")
+        if len(running) > _SHOWN:
+            text.append(f"  and {len(running) - _SHOWN} more")
+    text += ["", f"Files: {sweep.folder}"]
+    if sweep.state in ("stopped", "failed"):
+        text.append(f"Next: sweeproute resume {sweep.id}")
+    return text
+
+
+def _state(sweep: "Progress", now: float) -> str:
+    from hydra_plugins.sweeproute._live import duration
+    from sweeproute.progress import clock
+
+    began = clock(sweep.started, now)
+    if sweep.state == "running":
+        return f"RUNNING since {began} ({duration(now - sweep.started)}), by process {sweep.pid} on {sweep.host}"
+    if sweep.ended is None:
+        return f"stopped: process {sweep.pid} on {sweep.host}, which ran it since {began}, is dead"
+    took = duration(sweep.ended - sweep.started)
+    return f"{sweep.state} at {clock(sweep.ended, now)}, {took} after its start"
