@@ -66,15 +66,14 @@ class Book:
         self._finish = finish
         self._history = state_dir() / "history.jsonl"
 
-    def handed_out(self, attempt: Attempt) -> None:
-        """An attempt has its place."""
+    def noted(self, attempt: Attempt) -> None:
+        """Record an attempt as it stands: it has its place, or has begun."""
         self._sweep.record_job(attempt.folder, attempt.launch)
 
     def begun(self, attempt: Attempt, at: float) -> None:
-        """An attempt has left the queue of its platform, at seconds since the epoch."""
+        """Enter that an attempt has left the queue of its platform, at seconds since the epoch."""
         launch = attempt.launch
         launch |= {"state": "RUNNING", "started_at": at, "queue_s": max(0.0, at - launch["queued_at"])}
-        self._sweep.record_job(attempt.folder, launch)
 
     def outcome(self, attempt: Attempt, event: Finished | Died) -> Outcome:
         """Enter how an attempt ended into its record, and say it in the policy's words."""

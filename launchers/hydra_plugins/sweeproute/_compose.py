@@ -90,7 +90,20 @@ def build(blob: bytes, point: Point, settled: Sequence[Override], number: int | 
     Returns:
         The config with its hydra node, as Hydra itself would have composed it.
     """
-    config = apply(blob, (*point.values, *settled))
+    return dress(apply(blob, (*point.values, *settled)), point, number)
+
+
+def dress(config: DictConfig, point: Point, number: int | None) -> DictConfig:
+    """Set in a config's hydra node what is a job's own.
+
+    Args:
+        config: The config; it is changed.
+        point: The job's own part.
+        number: The job's number; None leaves `hydra.job.num` missing.
+
+    Returns:
+        The config.
+    """
     config.hydra.overrides.task = list(point.overrides)
     if point.dirname is not None:
         config.hydra.job.override_dirname = point.dirname

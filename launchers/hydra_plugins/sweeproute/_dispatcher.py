@@ -99,6 +99,7 @@ class Dispatcher:
         self._view = view
         self._live: dict[Key, Attempt] = {}
         self._recalls: dict[Key, Assignment | None] = {}
+        self._fresh: set[Key] = set()
         self._sent = 0
         self._said: set[tuple[str, str]] = set()
         self._began = time.monotonic()
@@ -173,6 +174,9 @@ class Dispatcher:
         self._heard(event)
         while not self._events.empty():
             self._heard(self._events.get())
+        for key in self._fresh & self._live.keys():
+            self._book.noted(self._live[key])
+        self._fresh.clear()
 
     def _look_around(self, now: float) -> None:
         """Read what no event tells: free memory, a pause, a platform that has been silent for too long."""
@@ -263,7 +267,7 @@ class Dispatcher:
         if platform in self._queues:
             attempt.launch |= {"state": "QUEUED", "far": {"id": self._queues[platform].identifier(key[1])}}
         self._live[key] = attempt
-        self._book.handed_out(attempt)
+        self._book.noted(attempt)
         self._backends[platform].submit(key[1], prepared.message, assignment.job.job_class)
 
     def _refuse(self, assignment: Assignment, error: HydraException) -> None:
@@ -280,6 +284,8 @@ class Dispatcher:
         attempt = self._live.get((event.platform, event.place))
         if attempt is not None and not attempt.begun:
             self._book.begun(attempt, event.at)
+            # Recorded in a moment, unless its end has come by then: short jobs cost one record less.
+            self._fresh.add((event.platform, event.place))
             self._scheduler.started(attempt.job, event.platform, time.monotonic())
 
     def _ended(self, event: Finished | Died) -> None:

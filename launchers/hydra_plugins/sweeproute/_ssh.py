@@ -78,6 +78,7 @@ class SshBackend:
         self._root = ""
         self._ready = threading.Event()
         self._why_not = ""
+        self._folders: dict[str, dict[str, str]] = {}
         self._environments: dict[str, Future[dict[str, Any]]] = {}
         self._payload = ""
         self._preload: str | None = None
@@ -267,12 +268,20 @@ class SshBackend:
         def done(staged: "Future[None]") -> None:
             try:
                 staged.result()
+                self._folders[base] = self._folders_of(config)
                 made.set_result(self._environment_of(contents[0].sha, tuple(settled), settings, config))
             except (FarError, OSError) as error:
                 made.set_exception(error)
 
         self._machine.stage(contents).add_done_callback(done)
         return made
+
+    def _folders_of(self, config: DictConfig) -> dict[str, str]:
+        """Where the sources of a config lie over there."""
+        assert self._code is not None
+        sources = [Path(source.path) for source in config.hydra.runtime.config_sources if source.path]
+        there = {str(path): self._code.far_path(path, self._root) for path in sources}
+        return {near: far for near, far in there.items() if far is not None}
 
     def _environment_of(
         self, sha: str, settled: tuple[Override, ...], files: Mapping[str, tuple[str, str]], config: DictConfig
@@ -319,13 +328,7 @@ class SshBackend:
             if path.is_file():
                 contents.append(staged_file(path, self._place.cache))
                 inputs[path.relative_to(folder).as_posix()] = contents[-1].sha
-        sources = {str(source.path) for source in _worker.base_config(message.base).hydra.runtime.config_sources}
-        folders = {path: code.far_path(Path(path), root) for path in sources if path}
-        far = _worker.Far(
-            cwd=code.cwd(root),
-            folders={near: there for near, there in folders.items() if there is not None},
-            settled=self._file_overrides(files),
-        )
+        far = _worker.Far(code.cwd(root), self._folders[message.base], self._file_overrides(files))
         base = staged_file(Path(message.base), self._place.cache)
         there = replace(message, base=f"{root}/store/{base.sha}", folder="", far=far)
         spec = {

@@ -23,9 +23,9 @@ from hydra.types import TaskFunction
 from omegaconf import DictConfig, OmegaConf, open_dict
 from omegaconf.basecontainer import BaseContainer
 
-from ._compose import Point, apply, build
+from ._compose import Point, apply, build, dress
 from ._files import ConfigFiles
-from ._hydra_versions import allowing, log_failure
+from ._hydra_versions import allowing, key_path, log_failure
 from ._job_log import JobLog
 from ._reservation import Reservation, reserved
 from ._threads import held
@@ -106,6 +106,7 @@ class _Process:
     payload: Payload | None = None
     broken: dict[str, str] | None = None
     bases: dict[str, "_Base"] = field(default_factory=dict)
+    shells: dict[str, DictConfig] = field(default_factory=dict)
     preloaded: set[str] = field(default_factory=set)
     log: JobLog = field(default_factory=JobLog)
 
@@ -304,17 +305,23 @@ def write_config(message: Message) -> DictConfig:
         message: The attempt, as this machine knows it.
 
     Returns:
-        The job's config with its hydra node.
+        The job's config without its hydra node.
     """
     base = _base(message.base)
-    config = build(base.blob, message.point, message.settled, message.number)
-    if config.hydra.output_subdir is None:
-        return config
-    with open_dict(config.hydra.runtime):
-        config.hydra.runtime.output_dir = message.folder
     values = (*message.point.values, *message.settled)
-    base.files.write(Path(message.folder) / config.hydra.output_subdir, apply(base.task_blob, values), config, values)
-    return config
+    task_config = apply(base.task_blob, values)
+    if any(key_path(value)[0] == "hydra" for value in values):
+        config = build(base.blob, message.point, message.settled, message.number)
+    else:
+        # One copy of the hydra node serves all jobs: what differs between them is set anew for each.
+        if message.base not in _process.shells:
+            _process.shells[message.base] = base_config(message.base)
+        config = dress(_process.shells[message.base], message.point, message.number)
+    if config.hydra.output_subdir is not None:
+        with open_dict(config.hydra.runtime):
+            config.hydra.runtime.output_dir = message.folder
+        base.files.write(Path(message.folder) / config.hydra.output_subdir, task_config, config, values)
+    return task_config
 
 
 def _relocate(config: DictConfig, far: Far, folder: Path) -> None:

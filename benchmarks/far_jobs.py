@@ -1,0 +1,91 @@
+"""Times 200 empty Hydra jobs that a machine behind ssh runs in 2 slots, their folders complete here at the end.
+
+The machine is the tests' workstation, another machine in network namespaces; without root it is a folder of this one,
+reached without a network (said in the output). Each figure is a whole process; start-up is the time of a sweep of one
+job, steady is what each further job adds.
+
+    python benchmarks/far_jobs.py [--jobs 200] [--repeats 3] [--round-trip-ms 100]
+"""
+
+import argparse
+import contextlib
+import os
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
+
+import near_shell
+import workstation
+from empty_jobs import write_app
+
+
+@contextlib.contextmanager
+def machine(round_trip_ms: int) -> Iterator[tuple[str, dict[str, str], dict[str, str]]]:
+    """A far machine: what it is, its entry in the registry, and the environment in which it is reached."""
+    if not workstation.missing():
+        with workstation.Workstation.start() as box:
+            config = box.slow_config(round_trip_ms) if round_trip_ms else box.ssh_config
+            entry = {"host": box.host, "ssh_config": str(config), "python": str(box.python)}
+            yield "another machine (network namespaces, sshd)", entry, {}
+        return
+    if round_trip_ms:
+        raise SystemExit(f"A slow line needs the workstation: {workstation.missing()}")
+    with tempfile.TemporaryDirectory() as name:
+        near = near_shell.NearShell(Path(name))
+        yield "this machine, without a network", {"host": "far", "python": sys.executable}, {
+            "PATH": f"{near.home}:{os.environ['PATH']}"
+        }
+
+
+def seconds(folder: Path, jobs: int, entry: dict[str, str], environment: dict[str, str]) -> float:
+    """Run one sweep as a whole process, and see that all of its files are here."""
+    axis = f"x=range({jobs})" if jobs > 1 else "x=0"
+    out = f"out{time.monotonic_ns()}"
+    box = ", ".join(f"{key}: '{value}'" for key, value in entry.items())
+    box = f"{{{box}, max_concurrent_jobs: 2, specs: {{cpu_cores: 2, memory_gb: 8}}}}"
+    words = [
+        "+hydra.launcher.platforms.here={max_concurrent_jobs: 1}",
+        f"+hydra.launcher.platforms.box={box}",
+        "hydra.launcher.default_platform=box",
+        "hydra.launcher.overflow=never",
+    ]
+    command = [sys.executable, "app.py", "-m", axis, f"hydra.sweep.dir={out}", "hydra/launcher=routed"]
+    command += ["hydra/sweeper=search", "journal=true", *words]
+    environment = os.environ | {"SWEEPROUTE_STATE": str(folder / "state")} | environment
+    began = time.perf_counter()
+    done = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True)
+    took = time.perf_counter() - began
+    whole = [path for path in (folder / out).glob("*/journal.jsonl") if '"end_run"' in path.read_text()]
+    configs = list((folder / out).glob("*/.hydra/config.yaml"))
+    if done.returncode or len(whole) != jobs or len(configs) != jobs or "box" not in done.stdout:
+        raise SystemExit(f"{len(whole)} of {jobs} jobs are here.\n{done.stdout}{done.stderr}")
+    return took
+
+
+def main() -> None:
+    """Print the figures."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--jobs", type=int, default=200)
+    parser.add_argument("--repeats", type=int, default=3)
+    parser.add_argument("--round-trip-ms", type=int, default=0)
+    asked = parser.parse_args()
+    with machine(asked.round_trip_ms) as (what, entry, environment), tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        write_app(folder)
+        seconds(folder, 1, entry, environment)  # brings the code over
+        many = [seconds(folder, asked.jobs, entry, environment) for _ in range(asked.repeats)]
+        one = [seconds(folder, 1, entry, environment) for _ in range(asked.repeats)]
+    per_job, start_up = statistics.median(many) / asked.jobs * 1e3, statistics.median(one)
+    steady = (statistics.median(many) - start_up) / max(1, asked.jobs - 1) * 1e3
+    line = f", {asked.round_trip_ms} ms round trip" if asked.round_trip_ms else ""
+    print(f"{what}{line}: {per_job:.1f} ms a job (start-up {start_up:.2f} s, then {steady:.1f} ms a job); asked: 15")
+
+
+if __name__ == "__main__":
+    main()
