@@ -93,7 +93,8 @@ class Tar:
         self.size = size
         self.names = names
         self._descriptor = descriptor
-        weakref.finalize(self, os.close, descriptor)
+        # Not at the end of the process: what is being sent then is still read.
+        weakref.finalize(self, os.close, descriptor).atexit = False
 
     def open(self) -> BinaryIO:
         """Read it from its beginning, beside other readers."""

@@ -151,6 +151,11 @@ class Line:
                 self._tick(min(1.0, now - before))
                 before = now
                 self._turn()
+        except BaseException as error:
+            # A mistake in this program: whoever waits for the machine must not wait for ever.
+            self._live = False
+            self._move(Condition.REFUSED, f"is not followed any more ({type(error).__name__}: {error})")
+            raise
         finally:
             self._hang_up()
             self._selector.close()

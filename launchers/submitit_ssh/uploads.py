@@ -40,6 +40,7 @@ class Uploads:
         self._framed = framed
         self._uploads: list[_Upload] = []
         self._pieces: Iterator[bytes] | None = None
+        self._reading: Staged | None = None
         self._under_way = 0
         self._asks: deque[_Upload] = deque()
 
@@ -70,8 +71,13 @@ class Uploads:
                 one = next((upload.missing[0] for upload in self._uploads if upload.missing), None)
                 if one is None:
                     return None
-                self._pieces = self._read(one)
-            piece = next(self._pieces, None)
+                self._pieces, self._reading = self._read(one), one
+            assert self._reading is not None
+            try:
+                piece = next(self._pieces, None)
+            except OSError as error:
+                self._fail(self._reading, str(error))
+                continue
             if piece is not None:
                 return piece
             self._pieces = None
@@ -98,11 +104,13 @@ class Uploads:
             offset = 0
             while True:
                 piece = stream.read(_PIECE)
+                if not piece and offset < one.size:
+                    raise OSError(f"{one.kind} {one.sha} has {offset} of its {one.size} bytes only: it was cut")
                 header = {"op": "put", "sha": one.sha, "kind": one.kind, "offset": offset, "size": one.size}
                 offset += len(piece)
                 self._under_way += 1
                 yield self._framed(header, self._stored(one, last=offset >= one.size), piece)
-                if offset >= one.size or not piece:
+                if offset >= one.size:
                     return
 
     def _sent(self) -> None:
@@ -115,22 +123,22 @@ class Uploads:
     def _stored(self, one: Staged, last: bool) -> Answered:
         def answered(answer: dict[str, Any], _: bytes) -> None:
             self._under_way -= 1
-            failed = answer.get("op") == "error"
-            if not (last or failed):
-                return
-            for upload in list(self._uploads):
-                if one not in upload.objects:
-                    continue
-                if failed:
-                    self._pieces = None
-                    self._uploads.remove(upload)
-                    if upload.then.set_running_or_notify_cancel():
-                        upload.then.set_exception(FarError(str(answer.get("message"))))
-                else:
+            if answer.get("op") == "error":
+                self._fail(one, str(answer.get("message")))
+            elif last:
+                for upload in [upload for upload in self._uploads if one in upload.objects]:
                     upload.objects.remove(one)
                     self._settle(upload)
 
         return answered
+
+    def _fail(self, one: Staged, why: str) -> None:
+        """Give up on whatever needs an object."""
+        self._pieces = None
+        for upload in [upload for upload in self._uploads if one in upload.objects]:
+            self._uploads.remove(upload)
+            if upload.then.set_running_or_notify_cancel():
+                upload.then.set_exception(FarError(why))
 
     def _settle(self, upload: _Upload) -> None:
         if not upload.objects and upload in self._uploads:
