@@ -34,6 +34,7 @@ _SIGNAL_DELAY_S = 30.0
 # Loaded over there already, or another module there.
 _KNOWN = {"__main__", "cloudpickle", "submitit", "submitit_ssh"}
 _PICKLE = 5
+_PYTHON = "{}.{}".format(*sys.version_info)
 
 
 class SshExecutor(core.Executor):
@@ -189,7 +190,7 @@ class SshExecutor(core.Executor):
             "cwd": code.cwd(root) if code is not None else "~",
             "entry": "submitit_ssh.far_submitit",
             "load": {
-                "python": "{}.{}".format(*sys.version_info),
+                "python": _PYTHON,
                 "support": folder,
                 "modules": _modules(function),
             },

@@ -262,9 +262,8 @@ class SshJob(core.Job[R], Generic[R]):
         first, _, rest = message.partition("\n")
         lines = [f"{words}: {first}." if first else f"{words}."]
         lines += [rest.rstrip()] if rest else []
-        for log in (self.paths.stderr, self.paths.stdout):
-            if log.exists():
-                lines.append(f"What it printed: {log}")
+        if self.paths.stderr.exists():
+            lines.append(f"What it printed: {self.paths.stderr} and {self.paths.stdout}")
         return "\n".join(lines)
 
     # ---- following
