@@ -4,6 +4,7 @@ import json
 import os
 import pickle
 import subprocess
+import time
 from pathlib import Path
 
 import cloudpickle
@@ -335,7 +336,7 @@ def test_what_sbatch_refuses_is_a_precheck_in_its_words(bench, settings, job_cla
     backend = bench.start(bench.backend(**settings))
     event = bench.run(backend, job_class=job_class)
     assert event.error_class == "precheck"
-    assert event.message.startswith("does not take this sweep's jobs: sbatch: ")
+    assert event.message.startswith("does not take this sweep's jobs: sbatch: error: ")
     assert said in event.message
     backend.close(10.0)
 
@@ -356,7 +357,7 @@ def test_a_controller_out_of_reach_loses_attempts_but_not_the_platform(bench, mo
         moved = bench.run(backend)
         assert isinstance(moved, Moved)
         assert moved.condition is Condition.SUSPECT
-        assert moved.why == f"has a SLURM that does not answer: sbatch: {UNREACHABLE}"
+        assert moved.why == f"has a SLURM that does not answer: {UNREACHABLE}"
         assert bench.next().error_class == "lost"
     while (event := bench.next()).condition is not Condition.AVAILABLE:
         assert event.condition is Condition.SUSPECT
@@ -364,14 +365,17 @@ def test_a_controller_out_of_reach_loses_attempts_but_not_the_platform(bench, mo
     backend.close(10.0)
 
 
-def test_a_new_coordinator_ends_what_a_dead_one_left_in_the_queue(bench):
+def test_what_could_not_be_ended_is_ended_when_the_sweep_starts_again(bench, monkeypatch, unreachable):
     first = bench.start(bench.backend())
     first.submit(0, bench.message("do=wait"), SMALL)
     orphan = bench.waiting(1)
-    first._current.clear()
-    first._submitted.clear()  # as if it had been killed: it forgets, SLURM does not
-    first.close(0.0)
-    assert bench.queued() != []
+    with monkeypatch.context() as patch:
+        patch.setenv("PATH", f"{unreachable}{os.pathsep}{os.environ['PATH']}")
+        began = time.monotonic()
+        first.close(20.0)
+        assert time.monotonic() - began < 10  # it does not wait for who is not there
+    assert psutil.pid_exists(orphan)
+    bench.events = Events()
     second = bench.start(bench.backend())
     slurm.wait_for("the orphan's end", bench.folder, lambda: not psutil.pid_exists(orphan))
     assert bench.value(second)["x"] == 1

@@ -201,7 +201,7 @@ class SlurmBackend:
             try:
                 jobs = self._submit_array(group)
             except Exception as error:
-                self._refused([submission.attempt for submission in group], str(error).strip() or type(error).__name__)
+                self._refused([submission.attempt for submission in group], error)
                 continue
             for submission, job in zip(group, jobs, strict=True):
                 submission.attempt.job = job
@@ -251,15 +251,17 @@ class SlurmBackend:
         calls = [_slurm_job.Call(self._payload, one.message, path) for one in group]
         return [job.job_id for job in executor.map_array(_slurm_job.run, calls)]
 
-    def _refused(self, attempts: list[_Attempt], said: str) -> None:
+    def _refused(self, attempts: list[_Attempt], error: Exception) -> None:
         """SLURM did not take these: it is out of reach for now, or will never take them."""
-        if any(sign in said for sign in _UNAVAILABLE):
-            self._silent(f"sbatch: {said}")
-            for attempt in attempts:
-                self._died(attempt, "lost", f"SLURM took no job: {said}")
-            return
+        said = "; ".join(str(error).split("\n")) or type(error).__name__
+        silent = isinstance(error, SlurmSilentError) or any(sign in said for sign in _UNAVAILABLE)
+        if silent:
+            self._silent(said)
         for attempt in attempts:
-            self._died(attempt, "precheck", f"does not take this sweep's jobs: sbatch: {said}")
+            if silent:
+                self._died(attempt, "lost", f"SLURM took no job: {said}")
+            else:
+                self._died(attempt, "precheck", f"does not take this sweep's jobs: {said}")
 
     def _died(self, attempt: _Attempt, error_class: ErrorClass, said: str, run_s: float | None = None) -> None:
         self._end(attempt, Died(self._platform.name, attempt.place, error_class, said, run_s))
@@ -346,11 +348,11 @@ class SlurmBackend:
             self._died(attempt, error_class, said, end.run_s)
 
     def _log(self, job: str) -> str:
-        text = b""
-        for end in ("out", "err"):
-            with suppress(OSError):
-                text += (self._folder / f"{job}_0_log.{end}").read_bytes()[-_TAIL:]
-        return text.decode(errors="replace")
+        """The last of what went wrong in a job outside its task; what the task prints is in the attempt's folder."""
+        try:
+            return (self._folder / f"{job}_0_log.err").read_bytes()[-_TAIL:].decode(errors="replace")
+        except OSError:
+            return ""
 
     def _drop(self, attempts: Iterable[_Attempt]) -> None:
         """End the jobs of attempts that nobody waits for."""
@@ -364,15 +366,17 @@ class SlurmBackend:
             _slurm_queue.cancel(jobs)
 
     def _leave(self) -> None:
-        """End every job of ours, and see it gone."""
+        """End every job of ours, and see it gone; what SLURM does not hear now, the sweep's next start says again."""
         give_up = time.monotonic() + self._grace_s
         self._drop([*self._submitted, *self._unwanted])
         while self._leaving:
             self._ask()
-            if not self._leaving or time.monotonic() >= give_up:
-                break
+            if self._silent_since is not None or not self._leaving:
+                return
+            if time.monotonic() >= give_up:
+                self._scancel(self._leaving)
+                return
             time.sleep(_LEFT_S)
-        self._scancel(self._leaving)
 
 
 def _paced(bounds: tuple[float, float], quiet_s: float) -> float:
