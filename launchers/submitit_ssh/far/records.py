@@ -398,7 +398,7 @@ class Records:
             return
         # What a death cut in two is no id any more, and must not be joined by the next.
         kept = [line for line in lines if specs.is_id(line)][-_SPENT_KEPT:]
-        if kept != lines[:-1]:
+        if lines != [*kept, ""]:
             write(self._spent_path, "".join(f"{line}\n" for line in kept))
         self._spent = set(kept)
 
