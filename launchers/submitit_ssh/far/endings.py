@@ -9,7 +9,7 @@ from collections.abc import Callable, Collection
 from pathlib import Path
 
 from . import processes, resources
-from .forker import NO_FILES, NO_RESULT
+from .forker import AGAIN, NO_FILES, NO_RESULT
 from .loop import Loop
 from .records import Job, Records, Run
 
@@ -49,6 +49,19 @@ def cause(job: Job, records: Records, code: int | None, number: int | None) -> t
     if code is not None:
         return "killed", f"its process ended with code {code} and left no result"
     return "killed", "its process ended while nobody watched it, and left no result"
+
+
+def asks_again(job: Job, records: Records) -> bool:
+    """Whether a job whose process is gone has asked to be queued once more; then it is as if it had not run."""
+    run = job.run
+    asked = processes.read(str(records.folder(job.id) / AGAIN)).split()
+    # By the process that has ended now, not by an earlier one.
+    if run is None or job.ending is not None or asked != [b"%d" % run.pid, b"%d" % run.start_time]:
+        return False
+    kill_rest(job)
+    (records.folder(job.id) / "run.json").unlink()
+    job.state, job.run, job.slot, job.gpu, job.below = "queued", None, None, [], []
+    return True
 
 
 def strike(job: Job, number: int) -> None:

@@ -26,6 +26,8 @@ NOT_MINE = 75
 NO_FILES = 76
 # A job's process that could not keep what the job returned.
 NO_RESULT = 77
+# In the folder of a job whose `run` has returned None: the process which asks that the job be queued once more.
+AGAIN = "again"
 _REHEARSALS = 20
 # What a job gets as a process finds it that somebody has started by hand.
 _DEFAULTS: dict[signal.Signals, Any] = {
@@ -226,6 +228,9 @@ def _run(module: Any, header: dict[str, Any]) -> int:
         os.environ["CUDA_VISIBLE_DEVICES"] = ",".join(map(str, header["gpus"]))
     try:
         text = module.run(task["argument"], out)
+        if text is None:
+            records.write(f"{folder}/{AGAIN}", f"{os.getpid()} {start_time(os.getpid())}\n")
+            return 0
         json.loads(text)
     except BaseException as error:  # also exit: the entry is to return
         _put_failure(folder, "killed", f"the job's entry raised {explain(error)}")

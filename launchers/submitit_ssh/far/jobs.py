@@ -296,8 +296,12 @@ class Jobs:
         with contextlib.suppress(OSError, ValueError, KeyError):
             kept, _ = self.records.read_result(job.id)
             run_s, ended = kept["run_s"], kept["ended"]
-        error_class, message = endings.cause(job, self.records, code, number)
-        self._end(job, End(error_class, message, code, number, ended, run_s))
+        self._let_go(job)
+        if endings.asks_again(job, self.records):
+            self.queue[job.id] = job
+            self.records.put_order(list(self.queue))
+            return
+        self._end(job, End(*endings.cause(job, self.records, code, number), code, number, ended, run_s))
 
     def _is_mine(self, job: Job) -> bool:
         """Whether a process that ended as if somebody else had its job was the job's own; goes on with the other."""
