@@ -1,16 +1,17 @@
 """Keeps the jobs of one owner on a far machine: what was asked is said until it is answered, what ends is told once."""
 
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
 
 from .errors import FarError
-from .far.frames import PROTOCOL, encode
+from .far.frames import PROTOCOL
 from .line import Condition, Line, Settings
 from .outputs import Outputs
+from .requests import Requests
 from .staging import Staged
 from .uploads import Uploads
 
@@ -70,14 +71,6 @@ class _Job:
     answered: "Future[str]" = field(default_factory=Future)
 
 
-@dataclass(eq=False)
-class _Request:
-    """A request that is said again until it is answered."""
-
-    header: dict[str, Any]
-    future: "Future[dict[str, Any]]"
-
-
 class Machine:
     """A far machine, as one owner of jobs sees it. Its methods may be called from any thread, and none blocks.
 
@@ -109,9 +102,8 @@ class Machine:
         self._line = Line(settings, self)
         self._jobs: dict[str, _Job] = {}
         self._unsent: dict[str, None] = {}
-        self._requests: list[_Request] = []
-        self._asked: dict[int, Callable[[dict[str, Any], bytes], None]] = {}
-        self._uploads = Uploads(self._line, self._framed)
+        self._requests = Requests(self._line)
+        self._uploads = Uploads(self._line, self._requests.framed)
         self._why = ""
         self._up_waiters: list[Future[str]] = []
 
@@ -222,14 +214,10 @@ class Machine:
         def ask() -> None:
             for identifier in ids:
                 self._unsent.pop(identifier, None)
-            self._request({"op": "recall", "ids": ids}, future)
+            self._requests.add({"op": "recall", "ids": ids}, future)
 
         self._line.post(ask)
         return future
-
-    def forget(self, identifier: str) -> None:
-        """Hear no more of a job."""
-        self._line.post(lambda: self._drop(identifier))
 
     def cancel(self, identifiers: Sequence[str], grace_s: float = 3.0) -> "Future[dict[str, Any]]":
         """End jobs, their whole process groups; kept until it can be delivered."""
@@ -239,7 +227,7 @@ class Machine:
         def ask() -> None:
             for identifier in ids:
                 self._unsent.pop(identifier, None)
-            self._request({"op": "cancel", "ids": ids, "grace_s": grace_s}, future)
+            self._requests.add({"op": "cancel", "ids": ids, "grace_s": grace_s}, future)
 
         self._line.post(ask)
         return future
@@ -252,7 +240,7 @@ class Machine:
         def ask() -> None:
             for identifier in ids:
                 self._drop(identifier)
-            self._request({"op": "settle", "ids": ids}, future)
+            self._requests.add({"op": "settle", "ids": ids}, future)
 
         self._line.post(ask)
         return future
@@ -268,7 +256,7 @@ class Machine:
             The answer; raw bytes of it under "payload".
         """
         future: Future[dict[str, Any]] = Future()
-        self._line.post(lambda: self._request({"op": op, **fields}, future))
+        self._line.post(lambda: self._requests.add({"op": op, **fields}, future))
         return future
 
     def stage(self, objects: Iterable[Staged]) -> "Future[None]":
@@ -299,10 +287,8 @@ class Machine:
         self.root, self.host = str(answer["root"]), str(answer.get("host"))
         # The answer was stamped when it was sent: what came before it, a start of the supervisor maybe, does not count.
         self.clock_offset_s = float(answer["time"]) - now + (self._line.round_trip_s or 0.0) / 2
-        self._asked.clear()
         # What was asked before comes first: a job that is to end must not start before that is heard.
-        for request in self._requests:
-            self._ask(request)
+        self._requests.restart()
         self._adopt([identifier for identifier, job in self._jobs.items() if job.known])
         self._unsent = dict.fromkeys(identifier for identifier, job in self._jobs.items() if not job.known)
         self._uploads.restart()
@@ -326,15 +312,13 @@ class Machine:
             for identifier in batch:
                 del self._unsent[identifier]
             header = {"op": "submit", "jobs": [self._jobs[identifier].spec for identifier in batch]}
-            return self._framed(header, self._submitted)
+            return self._requests.framed(header, self._submitted)
         return self._uploads.chunk()
 
     def heard(self, header: dict[str, Any], payload: bytes) -> None:
         """See Ears."""
         if "re" in header:
-            answered = self._asked.pop(header["re"], None)
-            if answered is not None:
-                answered(header, payload)
+            self._requests.answered(header, payload)
             return
         op, job = header["op"], self._jobs.get(header.get("id", ""))
         if job is None:
@@ -377,35 +361,6 @@ class Machine:
         if job is not None:
             job.outputs.close()
 
-    def _request(self, header: dict[str, Any], future: "Future[dict[str, Any]]") -> None:
-        request = _Request(header, future)
-        self._requests.append(request)
-        if self._line.live:
-            self._ask(request)
-
-    def _ask(self, request: _Request) -> None:
-        self._line.send(
-            self._numbered(request.header, lambda answer, payload: self._answered(request, answer, payload))
-        )
-
-    def _answered(self, request: _Request, answer: dict[str, Any], payload: bytes) -> None:
-        self._requests.remove(request)
-        if request.future.set_running_or_notify_cancel():
-            if answer.get("op") == "error":
-                request.future.set_exception(FarError(str(answer.get("message"))))
-            else:
-                request.future.set_result({**answer, "payload": payload} if payload else answer)
-
-    def _numbered(self, header: Mapping[str, Any], answered: Callable[[dict[str, Any], bytes], None]) -> dict[str, Any]:
-        n = self._line.number()
-        self._asked[n] = answered
-        return {**header, "n": n}
-
-    def _framed(
-        self, header: Mapping[str, Any], answered: Callable[[dict[str, Any], bytes], None], payload: bytes = b""
-    ) -> bytes:
-        return encode(self._numbered(header, answered), payload)
-
     def _submitted(self, answer: dict[str, Any], _: bytes) -> None:
         for identifier in answer.get("accepted", ()):
             if identifier in self._jobs:
@@ -428,7 +383,7 @@ class Machine:
         if not identifiers:
             return
         offsets = {identifier: self._jobs[identifier].outputs.offsets() for identifier in identifiers}
-        self._line.send(self._numbered({"op": "adopt", "jobs": offsets}, self._adopted))
+        self._line.send(self._requests.numbered({"op": "adopt", "jobs": offsets}, self._adopted))
 
     def _adopted(self, answer: dict[str, Any], _: bytes) -> None:
         for identifier, state in answer.get("states", {}).items():

@@ -8,13 +8,13 @@ from typing import Any
 
 from .errors import FarError
 from .line import Line
+from .requests import Answered
 from .staging import Staged
 
 # Bytes of one piece, and pieces that may be under way without an answer.
 _PIECE = 1 << 18
 _WINDOW = 16
 
-Answered = Callable[[dict[str, Any], bytes], None]
 Framed = Callable[[Mapping[str, Any], Answered, bytes], bytes]
 
 
