@@ -36,12 +36,14 @@ LAYERS = {
         ["_dispatcher", "_simulator", "_classes"],
         ["_joblib", "_platforms", "_live", "_source"],
         ["_scheduler", "_backend"],
+        ["_stragglers"],
         ["_attempts", "_outlook", "_placement"],
         ["_board"],
         ["_policy", "_occupancy", "_retry", "_assignment"],
         ["_admission", "_durations", "_condition"],
         ["_worker"],
-        ["_compose", "_grid", "_files", "_values", "_returns", "_records", "_job_log", "_references", "_code"],
+        ["_compose", "_grid", "_files", "_values", "_returns", "_job_log", "_references", "_code", "_platform_log"],
+        ["_records"],
         ["config"],
         ["_errors", "_hydra_versions", "_columns"],
     ],
@@ -72,7 +74,7 @@ CONFIG = {"hydra", "omegaconf"}
 # The policy is the same under a virtual clock: it reads neither clock, nor file, nor process.
 PURE = [
     *("_policy", "_admission", "_occupancy", "_retry", "_scheduler", "_simulator"),
-    *("_assignment", "_attempts", "_board", "_condition", "_outlook", "_placement"),
+    *("_assignment", "_attempts", "_board", "_condition", "_outlook", "_placement", "_stragglers"),
 ]
 IMPURE = {"datetime", "io", "multiprocessing", "os", "pathlib", "shutil", "socket", "subprocess", "threading", "time"}
 

@@ -36,6 +36,7 @@ class Life:
         number: of its last attempt.
         failures: those that count, by platform.
         live: its live attempts, by platform.
+        restarted: whether it was started beside an attempt that was slow.
         moving: what was assigned under the condition that the job can be withdrawn from where it waits.
     """
 
@@ -43,6 +44,7 @@ class Life:
     number: int = 0
     failures: dict[str, int] = field(default_factory=dict)
     live: dict[str, Attempt] = field(default_factory=dict)
+    restarted: bool = False
     moving: tuple[Assignment, Attempt] | None = None
 
 
@@ -92,6 +94,15 @@ class Attempts:
         life.moving = (assignment, attempt)
         self._settle(life)
         return assignment
+
+    def restart(
+        self, life: Life, job_class: JobClass, slow: str, platform: str, decision: Decision, now: float
+    ) -> Assignment:
+        """Start a job beside its attempt on a slow platform."""
+        life.restarted = True
+        life.number += 1
+        attempt = self.enter(life, platform, life.number, job_class, now)
+        return Assignment(life.job, platform, attempt.slot, attempt.number, decision, copy_of=slow)
 
     def enter(
         self, life: Life, platform: str, number: int, job_class: JobClass, now: float, running: bool = False

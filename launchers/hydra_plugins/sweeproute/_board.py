@@ -1,10 +1,12 @@
 """Keeps the snapshot of the platforms that decisions are made on."""
 
+import statistics
 from collections.abc import Iterable, Mapping, Sized
 
-from ._admission import JobClass, PlatformState, RoutingError
+from ._admission import JobClass, PlatformState, RoutingError, speed
 from ._assignment import Job
 from ._condition import KEEPS_JOBS, Condition
+from ._durations import Durations
 from ._occupancy import Occupancy
 from ._policy import Home, Policy
 
@@ -25,11 +27,13 @@ class Board:
         open: platforms where another job could start at once.
     """
 
-    def __init__(self, policy: Policy, platforms: Iterable[PlatformState]) -> None:
+    def __init__(self, policy: Policy, platforms: Iterable[PlatformState], durations: Durations) -> None:
         self.places: dict[str, Occupancy[Job]] = {spec.name: Occupancy(spec) for spec in platforms}
         self.states = {name: place.state(None) for name, place in self.places.items()}
         self.open = {name for name, place in self.places.items() if place.open()}
         self._policy = policy
+        self._durations = durations
+        self._version = self._durations.version
         self._stale = set(self.places)
         self._homes: dict[JobClass, Home] = {}
 
@@ -57,12 +61,43 @@ class Board:
         """A class's home, found once until availability changes; of a class that fits nowhere, none."""
         home = self._homes.get(job_class)
         if home is None:
+            self._estimate(job_class)
             try:
                 home = self._policy.home(job_class, self.states)
             except RoutingError as error:
                 home = Home(None, "queued", str(error))
             self._homes[job_class] = home
         return home
+
+    def learn(self) -> bool:
+        """Estimate anew where more is known of durations.
+
+        Returns:
+            Whether it is.
+        """
+        if self._version == self._durations.version:
+            return False
+        self._version = self._durations.version
+        self._homes.clear()
+        for place in self.places.values():
+            for job_class in list(place.expected):
+                del place.expected[job_class]
+        for job_class in {running.job_class for place in self.places.values() for running in place.running.values()}:
+            self._estimate(job_class)
+        for place in self.places.values():
+            place.expect()
+        self._stale.update(self.places)
+        return True
+
+    def _estimate(self, job_class: JobClass) -> None:
+        """Expect what was measured, scaled by the speeds of the platforms where it was measured on others alone."""
+        model = job_class.model_type or None
+        typical = {name: self._durations.typical_s(model, name) for name in self.places}
+        works = [s * speed(job_class, self.places[name].spec) for name, s in typical.items() if s is not None]
+        work = statistics.median(works) if works else job_class.minutes * 60.0
+        for name, place in self.places.items():
+            measured = typical[name]
+            place.expected[job_class] = work / speed(job_class, place.spec) if measured is None else measured
 
     def expected_on(self, platform: str, job_class: JobClass) -> str | None:
         """Where a job in a platform's own queue is expected to run: there, or at its class's home when that is gone."""

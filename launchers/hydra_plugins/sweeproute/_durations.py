@@ -1,7 +1,8 @@
 """Expects how long a point of a sweep will run, from those that have finished."""
 
 import math
-from collections import defaultdict, deque
+import statistics
+from collections import Counter, defaultdict, deque
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
@@ -15,6 +16,8 @@ KEPT = 2000
 PASSES = 5
 # Imagined observations of "no effect" behind every effect: a value seen once moves half of the way.
 PRIOR = 1.0
+# How many of the last jobs tell what is typical, and how far expectations reach.
+RECENT = 64
 
 
 @dataclass(frozen=True)
@@ -58,8 +61,10 @@ class Durations:
     def __init__(self, records: Iterable[Mapping[str, Any]] = ()) -> None:
         self._known: dict[frozenset[str], dict[tuple[str | None, str | None], float]] = {}
         self._effects: dict[frozenset[str], _Additive] = defaultdict(_Additive)
-        for record in records:
-            self._observe(record)
+        self._last_s: dict[tuple[str | None, str], deque[float]] = defaultdict(lambda: deque(maxlen=RECENT))
+        for seen in map(_read, records):
+            if seen is not None:
+                self._observe(seen)
         self.version = 0
 
     def learn(self, record: Mapping[str, Any]) -> None:
@@ -68,8 +73,14 @@ class Durations:
         Args:
             record: as a line of history.jsonl.
         """
-        effects = self._observe(record)
-        if effects is not None and effects.due():
+        seen = _read(record)
+        if seen is None:
+            return
+        said = self.expected(seen.overrides, seen.model, seen.platform)
+        effects = self._observe(seen)
+        if said is not None:
+            effects.errors.append(math.log(seen.seconds / said))
+        if effects.due(seen.platform):
             effects.fit()
             self.version += 1
 
@@ -98,37 +109,78 @@ class Durations:
             return seconds * math.exp(effects.of("@platform", platform) - effects.of("@platform", where))
         return effects.expected_s(_features(overrides, model, platform))
 
-    def _observe(self, record: Mapping[str, Any]) -> "_Additive | None":
-        try:
-            if record["outcome"] != "FINISHED":
-                return None
-            overrides, seconds = tuple(record["overrides"]), max(float(record["seconds"]), 1e-3)
-            model, platform = record["model"], record["platform"]
-        except (KeyError, TypeError, ValueError):
-            return None  # a line of another version, or one that was mended by hand
-        known = self._known.setdefault(frozenset(overrides), {})
-        known.pop((model, platform), None)  # the newest stands last
-        known[model, platform] = seconds
-        effects = self._effects[_axes(overrides)]
-        effects.observe(_features(overrides, model, platform), math.log(seconds))
+    def spread(self, overrides: Sequence[str]) -> float:
+        """How far jobs end from what was expected of them.
+
+        Args:
+            overrides: a point's overrides.
+
+        Returns:
+            Standard deviation of the log of seconds over expected seconds, among the last points with the same axes
+            and one imagined point that took e times as long.
+        """
+        effects = self._effects.get(_axes(overrides))
+        errors = effects.errors if effects is not None else ()
+        return math.sqrt((1.0 + sum(error**2 for error in errors)) / (1 + len(errors)))
+
+    def typical_s(self, model: str | None, platform: str) -> float | None:
+        """Median of the seconds that a model's last jobs took on a platform, None where none has finished there."""
+        last_s = self._last_s.get((model, platform))
+        return statistics.median(last_s) if last_s else None
+
+    def _observe(self, seen: "_Seen") -> "_Additive":
+        known = self._known.setdefault(frozenset(seen.overrides), {})
+        known.pop((seen.model, seen.platform), None)  # the newest stands last
+        known[seen.model, seen.platform] = seen.seconds
+        self._last_s[seen.model, seen.platform].append(seen.seconds)
+        effects = self._effects[_axes(seen.overrides)]
+        effects.observe(seen)
         return effects
+
+
+@dataclass(frozen=True, slots=True)
+class _Seen:
+    """A job that has finished."""
+
+    overrides: tuple[str, ...]
+    model: str | None
+    platform: str
+    seconds: float
+
+
+def _read(record: Mapping[str, Any]) -> _Seen | None:
+    """What a line of the history tells, None where it tells nothing of durations."""
+    try:
+        if record["outcome"] != "FINISHED":
+            return None
+        seconds = max(float(record["seconds"]), 1e-3)
+        return _Seen(tuple(record["overrides"]), record["model"], record["platform"], seconds)
+    except (KeyError, TypeError, ValueError):
+        return None  # a line of another version, or one that was mended by hand
 
 
 class _Additive:
     """Log seconds as a mean and one effect for each value of each axis, shrunk towards none."""
 
     def __init__(self) -> None:
+        self.errors: deque[float] = deque(maxlen=RECENT)  # log of seconds over expected seconds
         self._seen: deque[tuple[Features, float]] = deque(maxlen=KEPT)
         self._new = 0
+        self._on: Counter[str] = Counter()  # observations by platform
+        self._new_on: Counter[str] = Counter()
         self._mean = 0.0
         self._effects: dict[tuple[str, str], float] = {}
 
-    def observe(self, features: Features, log_s: float) -> None:
-        self._seen.append((features, log_s))
+    def observe(self, seen: _Seen) -> None:
+        self._seen.append((_features(seen.overrides, seen.model, seen.platform), math.log(seen.seconds)))
         self._new += 1
+        self._on[seen.platform] += 1
+        self._new_on[seen.platform] += 1
 
-    def due(self) -> bool:
-        return self._new > (len(self._seen) - self._new) // 2
+    def due(self, platform: str) -> bool:
+        """Whether observations have grown by half since the last fit, all of them or those on one platform."""
+        new_on = self._new_on[platform]
+        return self._new > (len(self._seen) - self._new) // 2 or new_on > (self._on[platform] - new_on) // 2
 
     def expected_s(self, features: Features) -> float:
         return math.exp(self._mean + sum(self._effects.get(feature, 0.0) for feature in features))
@@ -163,6 +215,7 @@ class _Additive:
                     left[row] += old - new
                 self._effects[feature] = new
         self._new = 0
+        self._new_on.clear()
 
 
 class LongestFirst(Generic[Item]):
@@ -253,17 +306,30 @@ class LongestFirst(Generic[Item]):
         self._items = ordered
 
 
-def remaining_s(expected_s: float, elapsed_s: float) -> float:
+def remaining_s(expected_s: float, elapsed_s: float, spread: float = 0.0) -> float:
     """Expected seconds that a running job still needs.
 
     Args:
-        expected_s: what the whole job was expected to take.
+        expected_s: what the whole job was expected to take, as likely less as more.
         elapsed_s: how long it has run.
+        spread: see Durations.spread.
 
     Returns:
-        Seconds; a job that is late is expected to need as long again as it is late.
+        Seconds: the mean of what is left of a lognormal duration, given that it exceeds the elapsed time (N. L.
+        Johnson, S. Kotz, N. Balakrishnan: Continuous univariate distributions 1, 1994, chapter 14). A job that is late
+        is expected to need at least as long again as it is late, since it may hang.
     """
-    return abs(expected_s - elapsed_s)
+    if spread == 0.0:
+        return abs(expected_s - elapsed_s)
+    late_s = max(0.0, elapsed_s - expected_s)
+    mean_s = expected_s * math.exp(spread**2 / 2)
+    if elapsed_s <= 0.0:
+        return mean_s
+    z = math.log(elapsed_s / expected_s) / spread
+    survives = math.erfc(z / math.sqrt(2.0))
+    if survives == 0.0:
+        return late_s
+    return max(late_s, mean_s * math.erfc((z - spread) / math.sqrt(2.0)) / survives - elapsed_s)
 
 
 def time_left(loads: Iterable[Load]) -> float | None:

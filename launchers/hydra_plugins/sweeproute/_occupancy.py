@@ -60,6 +60,7 @@ class Occupancy(Generic[Job]):
         why: why it takes nothing, as a clause that follows its name; empty when it does.
         running: by slot; a platform with a queue of its own may run more than its slots.
         queued: jobs in its own queue.
+        expected: seconds of a job by class, as far as they are estimated.
         done: jobs that finished here.
         failed: jobs that failed here for good.
     """
@@ -75,7 +76,7 @@ class Occupancy(Generic[Job]):
         self.done = 0
         self.failed = 0
         self._free = list(range(spec.slots))
-        self._expected_s: dict[JobClass, float] = {}
+        self.expected: dict[JobClass, float] = {}
         self._alone = False
         self._reserved_gb = 0.0
         self._reserved_gpu_gb = 0.0
@@ -138,10 +139,13 @@ class Occupancy(Generic[Job]):
 
     def expected_s(self, job_class: JobClass) -> float:
         """Estimated seconds of a job of this class here."""
-        seconds = self._expected_s.get(job_class)
-        if seconds is None:
-            seconds = self._expected_s[job_class] = expected_s(job_class, self.spec)
-        return seconds
+        known = self.expected.get(job_class)
+        return expected_s(job_class, self.spec) if known is None else known
+
+    def expect(self) -> None:
+        """Take new estimates into account for what runs."""
+        for running in self.running.values():
+            running.expected_s = self.expected_s(running.job_class)
 
     def left_s(self, now: float) -> float:
         """Expected seconds of work in what runs."""
@@ -168,6 +172,7 @@ class Occupancy(Generic[Job]):
             free_at=free_at,
             silent=self.condition is Condition.SUSPECT,
             ahead=spec.ahead,
+            expected_s=self.expected,
         )
 
     def _reserve(self) -> None:

@@ -8,12 +8,13 @@ from ._assignment import Assignment, Job, Source
 from ._attempts import Attempts
 from ._board import Board
 from ._condition import Condition
-from ._durations import Load
+from ._durations import Durations, Load
 from ._occupancy import Counts
 from ._outlook import counts, loads
 from ._placement import Placed, Placement
 from ._policy import Decision, Policy
 from ._retry import Backoff, Outcome, RetryQueue, RetryRules, Verdict
+from ._stragglers import Stragglers
 
 
 class Scheduler:
@@ -39,17 +40,22 @@ class Scheduler:
         source: Source,
         *,
         rng: Random,
+        durations: Durations | None = None,
+        restart_slow: bool = True,
         max_attempts: int = 3,
         backoff: Backoff | None = None,
         retry_user_errors: bool = False,
     ) -> None:
         self._policy = policy
         self._source = source
-        self._board = Board(policy, platforms)
+        durations = durations or Durations()
+        self._board = Board(policy, platforms, durations)
         self._placement = Placement(policy, self._board)
         self._retry_rules = RetryRules(rng, max_attempts, backoff or Backoff(), retry_user_errors)
         self._retries = RetryQueue[Job]()
         self._attempts = Attempts(self._board, self._placement.gained)
+        self._stragglers = Stragglers(self._board, self._attempts, durations)
+        self._restart_slow = restart_slow and policy.overflow != "never"
 
     def assign(self, now: float) -> list[Assignment]:
         """Fill every free slot that can be filled.
@@ -60,6 +66,8 @@ class Scheduler:
         Returns:
             What to start, in the order of decision. One with `recall` holds its slot until `recalled` is called.
         """
+        if self._board.learn():
+            self._placement.review(now)
         self._placement.review_old(now)
         assignments = []
         while self._board.open:
@@ -69,9 +77,13 @@ class Scheduler:
                 waiting = {**dict.fromkeys(due, 1), **waiting}  # tried again before its equals
             self._board.refresh(waiting, self._attempts.movable, now)
             placed = self._placement.next(waiting, self._attempts.movable, now)
-            if placed is None:
+            if placed is not None:
+                assignments.append(self._begin(placed, now))
+                continue
+            again = None if waiting else self._restart(now)
+            if again is None:
                 break
-            assignments.append(self._begin(placed, now))
+            assignments.append(again)
         return assignments
 
     def sends(self, now: float, limit: int) -> list[Assignment]:
@@ -241,7 +253,7 @@ class Scheduler:
 
     def next_wakeup(self, now: float) -> float | None:
         """When `assign` is worth calling again although nothing has happened; None for not before an event."""
-        times = (self._retries.next_at(now), self._placement.review_at())
+        times = (self._retries.next_at(now), self._placement.review_at(), self._stragglers.review_at(now))
         return min((at for at in times if at is not None), default=None)
 
     def done(self) -> bool:
@@ -301,6 +313,15 @@ class Scheduler:
         for _, job_class in self._retries:
             waiting[job_class] = waiting.get(job_class, 0) + 1
         return waiting
+
+    def _restart(self, now: float) -> Assignment | None:
+        """Start the worst of the slow jobs again where it is expected to finish first."""
+        found = self._stragglers.worst(now) if self._restart_slow else None
+        if found is None:
+            return None
+        reason = f"restarted on {found.fast}, which is expected to finish first"
+        decision = Decision("scheduled", found.fast, reason)
+        return self._attempts.restart(found.life, found.job_class, found.slow, found.fast, decision, now)
 
     def _begin(self, placed: Placed, now: float) -> Assignment:
         job_class, platform, decision = placed.job_class, placed.platform, placed.decision

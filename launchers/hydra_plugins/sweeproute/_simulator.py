@@ -4,6 +4,7 @@ import heapq
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from random import Random
+from typing import Any
 
 from ._admission import JobClass, PlatformState
 from ._durations import Durations, LongestFirst
@@ -56,12 +57,18 @@ class JobList:
 
 @dataclass(frozen=True, slots=True)
 class Stretch:
-    """An attempt in the simulated past; seconds from the start of the sweep."""
+    """An attempt in the simulated past; seconds from the start of the sweep.
+
+    Attributes:
+        assignment: what the scheduler said.
+        started, ended: seconds.
+        outcome: how it ended; None when another attempt at the job was first.
+    """
 
     assignment: Assignment
     started: float
     ended: float
-    outcome: Outcome
+    outcome: Outcome | None
 
 
 @dataclass(frozen=True)
@@ -69,7 +76,7 @@ class Simulation:
     """What happened.
 
     Attributes:
-        stretches: every attempt, in the order of their ends.
+        stretches: every attempt that ran, in the order of their ends.
         slots: slots of all platforms.
         bound_s: lower bound on the makespan, see `makespan_bound`.
     """
@@ -85,9 +92,75 @@ class Simulation:
 
     @property
     def idle_share(self) -> float:
-        """Share of the slots' time until the last end in which nothing ran, 0 to 1."""
-        busy = sum(stretch.ended - stretch.started for stretch in self.stretches)
+        """Share of the slots' time until the last end in which nothing ran whose outcome counts, 0 to 1."""
+        busy = sum(stretch.ended - stretch.started for stretch in self.stretches if stretch.outcome is not None)
         return 1.0 - busy / (self.makespan_s * self.slots) if self.stretches else 0.0
+
+
+class _Machines:
+    """The simulated machines: what runs on them until when, what waits in their own queues."""
+
+    def __init__(self, scheduler: Scheduler, platforms: Sequence[PlatformState], run_s: Callable[[Job, str], float]):
+        self.stretches: list[Stretch] = []
+        self._scheduler = scheduler
+        self._run_s = run_s
+        self._slots = {state.name: state.slots for state in platforms}
+        self._queues: dict[str, dict[int, Assignment]] = {state.name: {} for state in platforms if state.ahead}
+        self._running: dict[tuple[str, int], tuple[Assignment, float]] = {}  # by platform and job: what, since when
+        self._ends: list[tuple[float, int, Assignment]] = []
+        self._begun = 0
+
+    def take(self, assignment: Assignment, now: float) -> None:
+        """Take a job, from the queue in which it waits if that is where it is."""
+        num, recall = assignment.job.num, assignment.recall
+        if recall is not None:
+            waits = self._queues[recall].pop(num, None) is not None
+            if self._scheduler.recalled(assignment, waits, now) is None:
+                return
+        if assignment.platform in self._queues:
+            self._queues[assignment.platform][num] = assignment
+        else:
+            self._begin(assignment, now)
+
+    def start_queued(self, now: float) -> None:
+        """Let machines with a queue of their own start what they have room for."""
+        for platform, queue in self._queues.items():
+            running = sum(where == platform for where, _ in self._running)
+            for num in list(queue)[: self._slots[platform] - running]:
+                self._scheduler.started(queue[num].job, platform, now)
+                self._begin(queue.pop(num), now)
+
+    def next_end(self) -> float | None:
+        """When the next attempt ends."""
+        while self._ends:
+            at, _, assignment = self._ends[0]
+            if self._running.get((assignment.platform, assignment.job.num), (None,))[0] is assignment:
+                return at
+            heapq.heappop(self._ends)  # it was cancelled
+        return None
+
+    def end_next(self, outcome: Callable[[Assignment], Outcome]) -> Stretch:
+        """End the attempt whose turn it is, and those at the same job that are to end with it."""
+        now, _, assignment = heapq.heappop(self._ends)
+        job, platform = assignment.job, assignment.platform
+        _, began = self._running.pop((platform, job.num))
+        ended = outcome(assignment)
+        stretch = Stretch(assignment, began, now, ended)
+        self.stretches.append(stretch)
+        verdict = self._scheduler.finished(job, platform, assignment.slot, ended, now)
+        for other, _ in verdict.also:
+            if (other, job.num) in self._running:
+                cancelled, began = self._running.pop((other, job.num))
+                self.stretches.append(Stretch(cancelled, began, now, None))
+            else:
+                del self._queues[other][job.num]
+        return stretch
+
+    def _begin(self, assignment: Assignment, now: float) -> None:
+        self._running[assignment.platform, assignment.job.num] = (assignment, now)
+        self._begun += 1
+        end = now + self._run_s(assignment.job, assignment.platform)
+        heapq.heappush(self._ends, (end, self._begun, assignment))
 
 
 def simulate(
@@ -96,7 +169,10 @@ def simulate(
     policy: Policy,
     *,
     speed: Mapping[str, float] | None = None,
+    run_s: Callable[[Job, str], float] | None = None,
     durations: Durations | None = None,
+    learn: bool = False,
+    restart_slow: bool = True,
     outcome: Callable[[Assignment], Outcome] = lambda _: FINISHED,
 ) -> Simulation:
     """Run a sweep to its end under a virtual clock.
@@ -106,7 +182,10 @@ def simulate(
         platforms: as the policy sees them at the start.
         policy: decides where.
         speed: how fast each platform really is, by name; 1 where it is absent.
-        durations: what the source knows of them; nothing is learned on the way.
+        run_s: seconds of a job on a platform; its length over the platform's speed when None.
+        durations: what is known of them at the start.
+        learn: whether more is learned from each job that finishes.
+        restart_slow: see Scheduler.
         outcome: how an attempt ends.
 
     Returns:
@@ -117,25 +196,27 @@ def simulate(
     """
     seconds = {job.num: (job, length) for job, length in jobs}
     speeds = {state.name: (speed or {}).get(state.name, 1.0) for state in platforms}
+    durations = durations or Durations()
     source = JobList([job for job, _ in seconds.values()], durations)
-    scheduler = Scheduler(policy, platforms, source, rng=Random(0))
+    scheduler = Scheduler(policy, platforms, source, rng=Random(0), durations=durations, restart_slow=restart_slow)
+
+    def by_speed(job: Job, platform: str) -> float:
+        return seconds[job.num][1] / speeds[platform]
+
+    machines = _Machines(scheduler, platforms, run_s or by_speed)
     now = 0.0
-    running: list[tuple[float, int, Assignment, float]] = []  # end, tie-break, what, start
-    stretches: list[Stretch] = []
-    started = 0
     while True:
-        for assignment in scheduler.assign(now):
-            length = seconds[assignment.job.num][1] / speeds[assignment.platform]
-            heapq.heappush(running, (now + length, started, assignment, now))
-            started += 1
+        for assignment in [*scheduler.assign(now), *scheduler.sends(now, len(seconds))]:
+            machines.take(assignment, now)
+        machines.start_queued(now)
         if scheduler.done():
             break
-        wakeup = scheduler.next_wakeup(now)
-        if running and (wakeup is None or running[0][0] <= wakeup):
-            now, _, assignment, began = heapq.heappop(running)
-            ended = outcome(assignment)
-            stretches.append(Stretch(assignment, began, now, ended))
-            scheduler.finished(assignment.job, assignment.platform, assignment.slot, ended, now)
+        wakeup, end = scheduler.next_wakeup(now), machines.next_end()
+        if end is not None and (wakeup is None or end <= wakeup):
+            now = end
+            stretch = machines.end_next(outcome)
+            if learn:
+                durations.learn(_record(stretch))
         elif wakeup is not None and wakeup > now:
             now = wakeup
         else:
@@ -143,7 +224,19 @@ def simulate(
             raise SimulationStuckError(f"Jobs wait that no platform takes: {why or 'nothing says why'}.")
     fastest_first = [speeds[state.name] for state in platforms for _ in range(state.slots)]
     bound_s = makespan_bound([length for _, length in seconds.values()], fastest_first)
-    return Simulation(tuple(stretches), len(fastest_first), bound_s)
+    return Simulation(tuple(machines.stretches), len(fastest_first), bound_s)
+
+
+def _record(stretch: Stretch) -> dict[str, Any]:
+    """An attempt that has ended, as a line of history.jsonl."""
+    job = stretch.assignment.job
+    return {
+        "model": job.job_class.model_type,
+        "platform": stretch.assignment.platform,
+        "overrides": job.overrides,
+        "seconds": stretch.ended - stretch.started,
+        "outcome": stretch.outcome.status if stretch.outcome else None,
+    }
 
 
 def makespan_bound(seconds: Iterable[float], speeds: Iterable[float]) -> float:
