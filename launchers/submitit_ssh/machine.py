@@ -107,8 +107,6 @@ class Machine:
         self._why = ""
         self._up_waiters: list[Future[str]] = []
 
-    # ---- what callers ask
-
     def open(self) -> None:
         """Start to connect, and return at once."""
         self._line.start()
@@ -218,6 +216,10 @@ class Machine:
 
         self._line.post(ask)
         return future
+
+    def forget(self, identifier: str) -> None:
+        """Hear no more of a job."""
+        self._line.post(lambda: self._drop(identifier))
 
     def cancel(self, identifiers: Sequence[str], grace_s: float = 3.0) -> "Future[dict[str, Any]]":
         """End jobs, their whole process groups; kept until it can be delivered."""
@@ -330,8 +332,6 @@ class Machine:
             job.outputs.write(header["path"], header["offset"], payload, bool(header["last"]))
         elif op == "ended" and not job.ended:
             self._ended(job, header)
-
-    # ---- the rest
 
     def _here(self, there: Any) -> float:
         """A time of the far clock by this machine's."""
