@@ -173,6 +173,8 @@ class Line:
             if key.fd == self._woken:
                 with contextlib.suppress(BlockingIOError):
                     os.read(self._woken, 4096)
+            elif self._process is None:
+                break  # what was ready before has ended the channel
             elif key.data == "stdout":
                 self._read()
             elif key.data == "stderr":
