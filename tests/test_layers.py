@@ -12,7 +12,12 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[1]
-SIDES = {"sweeproute": ROOT / "src", "hydra_plugins.sweeproute": ROOT / "launchers"}
+SIDES = {
+    "sweeproute": ROOT / "src",
+    "hydra_plugins.sweeproute": ROOT / "launchers",
+    "submitit_ssh": ROOT / "launchers",
+    "submitit_ssh.far": ROOT / "launchers",
+}
 
 # From top to bottom: a module imports from its own line and from those below. A folder stands for all of its modules.
 LAYERS = {
@@ -23,7 +28,10 @@ LAYERS = {
         ["tracking*", "replay", "registry", "store*", "runs*", "mlflow_limits"],
         ["evaluation", "errors"],
         ["data", "estimators"],
-        ["validation", "scores", "betting", "checkpoint", "fingerprint", "sweep_folder", "progress"],
+        ["targets", "performance"],
+        ["history"],
+        ["progress"],
+        ["validation", "scores", "betting", "checkpoint", "fingerprint", "sweep_folder"],
         ["journal", "pointers", "selection"],
         ["config"],
     ],
@@ -31,23 +39,54 @@ LAYERS = {
         ["sweeper"],
         ["_search"],
         ["launcher"],
-        ["_route", "_plan*", "_estimates"],
+        ["_route", "_plan*", "_estimates", "_check"],
         ["_jobs"],
         ["_dispatcher", "_simulator", "_classes"],
-        ["_joblib", "_platforms", "_live", "_source"],
+        ["_book", "_conditions", "_alarm", "_errand"],
+        ["_joblib", "_ssh", "_slurm", "_platforms", "_live", "_source"],
         ["_scheduler", "_backend"],
         ["_stragglers"],
         ["_attempts", "_outlook", "_placement"],
         ["_board"],
-        ["_policy", "_occupancy", "_retry", "_assignment"],
+        ["_policy", "_occupancy", "_retry", "_assignment", "_slurm_queue"],
         ["_admission", "_durations", "_condition"],
+        ["_far", "_far_check", "_far_setup", "_slurm_job"],
         ["_worker"],
         ["_compose", "_grid", "_files", "_values", "_returns", "_job_log", "_references", "_code", "_platform_log"],
+        ["_pending", "_reservation", "_threads", "_reach"],
         ["_records"],
         ["config"],
         ["_errors", "_hydra_versions", "_columns"],
     ],
+    # It would stand as a package of its own: it knows neither Hydra nor the rest of this project.
+    "submitit_ssh": [
+        ["executor"],
+        ["job"],
+        ["connections"],
+        ["job_files"],
+        ["machine"],
+        ["uploads"],
+        ["requests"],
+        ["line"],
+        ["ssh", "staging", "outputs", "parameters", "far_submitit"],
+        ["boot", "project_files", "environment"],
+        ["content_cache"],
+        ["errors"],
+        ["far"],
+    ],
+    # What is sent to the far machine: the standard library alone.
+    "submitit_ssh.far": [
+        ["relay", "supervisor"],
+        ["requests"],
+        ["jobs"],
+        ["connection", "parents", "admission", "endings", "limits", "slots"],
+        ["forker", "gpus", "store"],
+        ["records", "resources"],
+        ["frames", "loop", "processes", "specs"],
+    ],
 }
+# Packages that give, from their name alone, what stands on top of them.
+FRONT_DOORS = {"submitit_ssh"}
 # The only modules that know both sides: the command line's.
 SEE_BOTH = ["sweeproute.__main__", "sweeproute.commands.*"]
 # Who alone may import a library, by room of src/sweeproute; nothing in launchers may import any of these.
@@ -87,16 +126,17 @@ def modules(package: str) -> dict[str, Path]:
     """Dotted name to file of every module of one side."""
     root = SIDES[package]
     files = sorted((root / package.replace(".", "/")).rglob("*.py"))
-    return {".".join(file.relative_to(root).with_suffix("").parts).removesuffix(".__init__"): file for file in files}
+    found = {".".join(file.relative_to(root).with_suffix("").parts).removesuffix(".__init__"): file for file in files}
+    inner = [other for other in SIDES if other.startswith(f"{package}.")]
+    return {name: file for name, file in found.items() if not any(name.startswith(f"{other}.") for other in inner)}
 
 
 @functools.cache
 def imports(name: str) -> frozenset[str]:
     """Dotted names of all that a module imports, at any depth of its code."""
-    package = next(package for package in SIDES if name == package or name.startswith(f"{package}."))
-    file = modules(package)[name]
+    file = next(modules(package)[name] for package in SIDES if name in modules(package))
     parents = name.split(".") if file.name == "__init__.py" else name.split(".")[:-1]
-    everything = {**modules("sweeproute"), **modules("hydra_plugins.sweeproute")}
+    everything = {name: file for package in SIDES for name, file in modules(package).items()}
     found: set[str] = set()
     for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
         if isinstance(node, ast.Import):
@@ -120,9 +160,9 @@ def matches(name: str, patterns: list[str]) -> bool:
 
 
 def layer(package: str, name: str) -> int:
-    """How far below the top a module stands; the package itself is under all others."""
+    """How far below the top a module stands; a package itself is under all others, unless it is a front door."""
     if name == package:
-        return len(LAYERS[package])
+        return -1 if package in FRONT_DOORS else len(LAYERS[package])
     for depth, line in enumerate(LAYERS[package]):
         if matches(room(package, name), line):
             return depth
@@ -162,16 +202,33 @@ def test_the_order_of_imports_names_only_what_exists(package: str) -> None:
     assert not gone, f"take {gone} out of LAYERS in {__file__}"
 
 
-def test_the_two_sides_do_not_import_each_other() -> None:
+# Who may not know whom.
+STRANGERS = [
+    ("sweeproute", "hydra_plugins"),
+    ("sweeproute", "submitit_ssh"),
+    ("hydra_plugins.sweeproute", "sweeproute"),
+    ("submitit_ssh", "sweeproute"),
+    ("submitit_ssh", "hydra_plugins"),
+    ("submitit_ssh", "hydra"),
+    ("submitit_ssh", "omegaconf"),
+]
+
+
+@pytest.mark.parametrize(("package", "other"), STRANGERS)
+def test_two_sides_do_not_know_each_other(package: str, other: str) -> None:
     crossing = [
         f"{name} imports {found}"
-        for package, other in (("sweeproute", "hydra_plugins.sweeproute"), ("hydra_plugins.sweeproute", "sweeproute"))
         for name in modules(package)
         if not matches(name, SEE_BOTH)
         for found in imports(name)
         if found == other or found.startswith(f"{other}.")
     ]
     assert not crossing, "\n".join(crossing)
+
+
+def test_what_is_sent_to_a_far_machine_needs_the_standard_library_alone() -> None:
+    needed = {name: libraries(name) for name in modules("submitit_ssh.far")}
+    assert not any(needed.values()), needed
 
 
 @pytest.mark.parametrize("library", ONLY_IN)

@@ -86,7 +86,8 @@ class Book:
             return Outcome("FAILED", event.error_class, event.message)
         answer = event.answer
         if event.started is not None:
-            launch["started_at"], launch["ended_at"] = event.started, event.ended
+            launch |= {"started_at": event.started, "ended_at": event.ended}
+            launch["queue_s"] = max(0.0, event.started - launch["queued_at"])
         launch |= {"run_s": answer["run_s"], "identity": answer.get("identity") or launch["identity"]}
         if answer["status"] == "COMPLETED":
             launch |= {"state": "FINISHED", "value": answer["value"], "unfit": answer["unfit"]}

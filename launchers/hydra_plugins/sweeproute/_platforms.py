@@ -13,6 +13,7 @@ from ._admission import PlatformState
 from ._backend import Platform
 from ._errors import SettingsError, nearest_first
 from ._policy import Overflow, Policy, Rule
+from ._slurm_queue import SlurmSettings, check, why_not
 from .config import PlatformConf, RoutedLauncherConf, SpecsConf
 
 if TYPE_CHECKING:
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
 
 # What the policy reads of a job beside the fields that rules match on, with the type of each.
 ADMISSION = {"priority": int, "memory_gb": float, "gpu_memory_gb": float, "minutes": float}
-BACKENDS = ("joblib", "ssh")
+BACKENDS = ("joblib", "ssh", "slurm")
 
 
 @dataclass(frozen=True)
@@ -128,6 +129,9 @@ def read(conf: RoutedLauncherConf, master: DictConfig) -> Registry:
             if slots > cores:
                 notes.append(f"{name} has {cores} cores here: {cores} of its {slots} slots are used.")
                 slots = cores
+        elif entry.backend == "slurm":
+            if why := _slurm_obstacle(entry, f"{where}.{name}"):
+                unavailable[name] = why
         elif entry.host is None:
             unavailable[name] = f"has no host configured (set {where}.{name}.host)"
         device = "cuda" if entry.specs.gpu else "cpu"
@@ -138,6 +142,22 @@ def read(conf: RoutedLauncherConf, master: DictConfig) -> Registry:
     policy = Policy(rules, default, "no rule matches", cast(Overflow, conf.overflow))
     policy.check(names)
     return Registry(platforms, entries, unavailable, policy, tuple(notes))
+
+
+def slurm_settings(entry: PlatformConf) -> SlurmSettings:
+    """What a platform's entry says to SLURM."""
+    return SlurmSettings(entry.partition, entry.timeout_min, tuple(entry.setup), entry.slurm)
+
+
+def _slurm_obstacle(entry: PlatformConf, where: str) -> str:
+    """Why a cluster cannot be used from here, as a clause; empty where it can."""
+    if entry.python is not None:
+        raise SettingsError(
+            f"{where}.python is {entry.python!r}. Jobs on SLURM run with the Python that runs this; take it out."
+        )
+    settings = slurm_settings(entry)
+    check(settings, where)
+    return why_not(settings, where)
 
 
 def _entries(conf: RoutedLauncherConf, where: str) -> dict[str, PlatformConf]:

@@ -30,7 +30,8 @@ class PlatformConf:
     best_for: list[str] = field(default_factory=list)
     # Slots: jobs that run at the same time.
     max_concurrent_jobs: int = 1
-    # joblib (this machine) or ssh; null is joblib for the first platform of the registry, ssh for the others.
+    # joblib (this machine), ssh or slurm (from a login node); null is joblib for the registry's first platform, ssh for
+    # the others.
     backend: str | None = None
     # What ssh is given, as in user@box; null for this machine, or for a machine not there yet.
     host: str | None = None
@@ -40,6 +41,14 @@ class PlatformConf:
     python: str | None = None
     # Folder on the far machine for all that is kept there; null is ~/.sweeproute.
     root: str | None = None
+    # Of SLURM: the partition, null for the cluster's default.
+    partition: str | None = None
+    # Minutes that a job may take; null is what the partition allows, a day at most.
+    timeout_min: int | None = None
+    # Shell lines that run before a job's Python, as in "module load cuda".
+    setup: list[str] = field(default_factory=list)
+    # More parameters of submitit's SLURM executor, by its names: account, qos, gres, additional_parameters.
+    slurm: dict[str, Any] = field(default_factory=dict)
     # How many times faster than normal, by model type; used until durations are measured.
     speed: dict[str, float] = field(default_factory=dict)
     # Overrides that a job gets there; of the keys named in `hydra.launcher.sets` alone.
