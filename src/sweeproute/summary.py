@@ -1,13 +1,15 @@
 """Says at the end of a command what came out of it, from the job folders alone."""
 
 import shlex
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from sweeproute import history
 from sweeproute.errors import nearest_first
 from sweeproute.selection import DirectionError, maximize
 from sweeproute.store import masked
 from sweeproute.sweep_folder import Outcome, SweepFolder, best, command_script, sweep_record
+from sweeproute.targets import short, targets
 
 # Failed jobs that are listed one by one.
 _SHOWN = 10
@@ -41,6 +43,7 @@ def lines(root: Path, *, uri: str, experiment: str, argv: Sequence[str], metric:
     metric = str((record or {}).get("metric") or metric)
     text = [_counts(record, outcomes), *_best_lines(outcomes, metric, (record or {}).get("direction"), command)]
     text += _failures(outcomes)
+    text += _targets(root, record)
     following = [_look(uri)]
     if record is not None:
         if any(outcome.state == "FINISHED" and metric in outcome.metrics for outcome in outcomes):
@@ -117,6 +120,14 @@ def _failures(outcomes: list[Outcome]) -> list[str]:
     if len(failed) > _SHOWN:
         text.append(f"  and {len(failed) - _SHOWN} more")
     return ["Failed:", *text] if text else []
+
+
+def _targets(root: Path, record: Mapping[str, object] | None) -> list[str]:
+    """What the sweep has reached of the targets, where it came to its end and its platforms were noted."""
+    if (record or {}).get("state") not in ("FINISHED", "FAILED"):
+        return []
+    sweep = history.sweep(root)
+    return [f"Targets: {short(targets([sweep], sweep.attempts))}"] if sweep is not None and sweep.sessions else []
 
 
 def _metrics(outcome: Outcome, first: str) -> str:

@@ -29,6 +29,7 @@ from ._errors import SettingsError
 from ._hydra_versions import allowed_targets
 from ._jobs import Jobs
 from ._live import View, open_view
+from ._platform_log import PlatformLog
 from ._platforms import local_settings, read
 from ._policy import Decision
 from ._records import SweepFolder, cache_dir, read_history
@@ -98,6 +99,11 @@ class Route:
             self._debug(points)
             return
         events = Events()
+        log = PlatformLog(self._sweep.ours)
+        usable = {
+            name: one.slots for name, one in self._registry.platforms.items() if name not in self._registry.unavailable
+        }
+        log.begins(usable, filter(self._registry.local, usable))
         backends = self._start(events, points)
         try:
             durations = Durations(read_history())
@@ -122,6 +128,7 @@ class Route:
         finally:
             for backend in backends.values():
                 backend.close(GRACE_S)
+            log.ends()
 
     def _start(self, events: Events, points: Points) -> dict[str, Backend]:
         """Start the backend of each platform that is there: its processes come up while the jobs are sorted."""
