@@ -30,7 +30,7 @@ from ._hydra_versions import allowed_targets
 from ._jobs import Jobs
 from ._live import View, open_view
 from ._platform_log import PlatformLog
-from ._platforms import local_settings, read
+from ._platforms import local_settings, read, slurm_settings
 from ._policy import Decision
 from ._records import SweepFolder, cache_dir, read_history
 from ._returns import RoutedReturn
@@ -158,6 +158,10 @@ class Route:
             owner = f"{self._sweep.record['id']}@{socket.gethostname()}"
             place = Place(reach, entry.python, tuple(self._settings.files), cache_dir() / "staging", owner)
             return SshBackend(platform, place, events)
+        if entry.backend == "slurm":
+            from ._slurm import SlurmBackend
+
+            return SlurmBackend(platform, slurm_settings(entry), events)
         from ._joblib import JoblibBackend
 
         return JoblibBackend(platform, local_settings(self._settings), events)
