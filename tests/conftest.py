@@ -8,6 +8,7 @@ import pytest
 from hydra.core.plugins import Plugins
 
 import slurm
+import workstation as machines
 
 # Hydra 1.4 loads its plugins once in a process, 1.3 anew at each look: loaded inside a test whose singletons are put
 # back at its end, they would be missing from the next.
@@ -31,3 +32,17 @@ def cluster() -> Iterator[Path]:
     slurm.or_skip()
     with slurm.one_node() as folder:
         yield folder
+
+
+@pytest.fixture(scope="session")
+def _workstation() -> Iterator[machines.Workstation]:
+    machines.or_skip()
+    with machines.Workstation.start() as box:
+        yield box
+
+
+@pytest.fixture
+def workstation(_workstation: machines.Workstation) -> Iterator[machines.Workstation]:
+    """Another machine behind a line; each test finds it up, without faults, nothing running and the home as new."""
+    yield _workstation
+    _workstation.restore()
