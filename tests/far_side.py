@@ -85,8 +85,11 @@ class Near:
 
     def write(self, data: bytes) -> None:
         assert self.process.stdin is not None
-        self.process.stdin.write(data)
-        self.process.stdin.flush()
+        try:
+            self.process.stdin.write(data)
+            self.process.stdin.flush()
+        except BrokenPipeError:
+            raise Gone from None
 
     def hello(self) -> dict[str, Any]:
         return self.ask("hello", owner=self.owner, protocol=1)

@@ -6,7 +6,8 @@ from typing import Any
 import pytest
 
 from submitit_ssh.far.admission import Machine, Verdict, admit
-from submitit_ssh.far.records import Job, Run
+from submitit_ssh.far.job_folder import Run
+from submitit_ssh.far.records import Job
 from submitit_ssh.far.resources import Gpu
 
 NOW = 1000.0
@@ -15,7 +16,7 @@ NOW = 1000.0
 def job(age_s: float | None = None, gpu: Sequence[int] = (), pid: int = 7, **fields: Any) -> Job:
     """A job; with an age it runs, on these GPUs."""
     wanted: dict[str, Any] = {"memory_gb": 1.0, "gpu_memory_gb": 0.0, "gpus": 0, "alone": False, **fields}
-    one = Job("0" * 32, "", "", "", [], **wanted, timeout_s=None, memory_limit_gb=None, queued_at=0, number=0)
+    one = Job("0" * 32, "", "", **wanted)
     if age_s is not None:
         one.run, one.gpu = Run(pid, 1, "", 0, list(gpu), 0.0, NOW - age_s), list(gpu)
     return one

@@ -11,7 +11,8 @@ import pytest
 
 from far_side import FarSide
 from submitit_ssh.far import processes, specs
-from submitit_ssh.far.records import End, Job, Records, Run, claim, put_result, reordered, write
+from submitit_ssh.far.job_folder import End, Run, claim, put_result, read_result, read_run, write
+from submitit_ssh.far.records import Job, Records, reordered
 
 
 @pytest.fixture
@@ -56,7 +57,7 @@ def test_an_order_is_kept_and_jobs_that_come_later_stay_behind(records: Records)
 @pytest.mark.parametrize("seed", range(10))
 def test_a_new_order_moves_only_what_it_names(seed: int) -> None:
     chance = random.Random(seed)
-    jobs = [Job(f"{n}", "", "", "", [], 0, 0, 0, False, None, None, 0, n) for n in range(20)]
+    jobs = [Job(f"{n}", "", "", number=n) for n in range(20)]
     named = [*chance.sample([job.id for job in jobs], 8), "unknown"]
     found = [job.id for job in reordered(jobs, named)]
     assert sorted(found) == sorted(job.id for job in jobs)
@@ -80,17 +81,17 @@ def test_of_all_who_claim_a_job_one_gets_it(records: Records) -> None:
     os.close(go)
     wins = {pid: os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) for pid in children}
     assert sum(wins.values()) == len(jobs)
-    owners = [records.read_run(job.id) for job in jobs]
+    owners = [read_run(records.folder(job.id)) for job in jobs]
     assert all(owner is not None and owner.pid in wins for owner in owners)
     assert all(len(list(records.folder(job.id).iterdir())) == 3 for job in jobs)  # spec.json, run.json, out
 
 
 def test_a_job_is_withdrawn_or_runs_and_never_both(records: Records) -> None:
     one, two = add(records, 2)
-    assert records.withdraw(one, run_of(os.getpid()))
+    assert records.withdraw(one)
     assert not claim(records.folder(one.id), run_of(1))
     assert claim(records.folder(two.id), run_of(1))
-    assert not records.withdraw(two, run_of(os.getpid()))
+    assert not records.withdraw(two)
     records.spend([one.id])
     assert not claim(records.folder(one.id), run_of(1))
 
@@ -111,7 +112,7 @@ def test_states_are_told_from_files(records: Records) -> None:
     assert [found[job.id].run is None for job in jobs] == [True] + [False] * 6
     assert found[ended.id].state == "ended"
     assert found[ended.id].end == ended.end
-    assert records.read_result(result.id) == ({"run_s": 2.0, "ended": 3.0}, [1])
+    assert read_result(records.folder(result.id)) == ({"run_s": 2.0, "ended": 3.0}, [1])
 
 
 def test_what_was_half_done_is_removed_and_what_another_version_kept_is_not(records: Records) -> None:

@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 
 from far_side import PATIENCE_S, Fifo, kill, wait_gone
-from submitit_ssh.far import processes, records
+from submitit_ssh.far import job_folder, processes
 from submitit_ssh.far.forker import NOT_MINE, cuda_touched, explain
 from submitit_ssh.far.frames import Decoder, encode
 
@@ -144,7 +144,7 @@ def test_a_job_that_somebody_else_has_does_not_run(supervisor: Supervisor, first
     if first == "a recall":
         job.rename(supervisor.folder / "gone")
     else:
-        assert records.claim(job, records.Run(1, 1, "", 0, [], 0.0, 0.0))
+        assert job_folder.claim(job, job_folder.Run(1, 1, "", 0, [], 0.0, 0.0))
     supervisor.start(job)
     assert supervisor.says()["op"] == "started"
     assert supervisor.says()["code"] == NOT_MINE

@@ -81,7 +81,7 @@ LAYERS = {
         ["jobs"],
         ["connection", "parents", "admission", "endings", "limits", "slots"],
         ["forker", "gpus", "store"],
-        ["records", "resources"],
+        ["job_folder", "records", "resources"],
         ["frames", "loop", "processes", "specs"],
     ],
 }

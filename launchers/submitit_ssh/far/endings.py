@@ -10,8 +10,9 @@ from pathlib import Path
 
 from . import processes, resources
 from .forker import AGAIN, NO_FILES, NO_RESULT
+from .job_folder import Run, has_result, read_failure
 from .loop import Loop
-from .records import Job, Records, Run
+from .records import Job, Records
 
 # Seconds between looks at a process, on a kernel that has no descriptors of processes.
 _POLL_S = 0.5
@@ -29,11 +30,12 @@ def cause(job: Job, records: Records, code: int | None, number: int | None) -> t
     Returns:
         The class, None where it ended by itself and left a result, and the message.
     """
+    folder = records.folder(job.id)
     if job.ending is not None:
         return job.ending[0], job.ending[1]
-    if records.has_result(job.id):
+    if has_result(folder):
         return None, ""
-    failure = records.read_failure(job.id)
+    failure = read_failure(folder)
     if failure:
         return failure["class"], failure["message"]
     assert job.run is not None
@@ -77,7 +79,7 @@ def strike(job: Job, number: int) -> None:
 def kill_rest(job: Job) -> None:
     """Kill what a job whose process is gone has left, in its group and outside of it."""
     processes.kill(job.below)
-    if job.run is None or job.run.boot_id != processes.boot_id():
+    if job.run is None or job.run.pid <= 0 or job.run.boot_id != processes.boot_id():
         return
     left = [pid for pid, identifier in processes.marked() if identifier == job.id]
     if processes.start_time(job.run.pid) is None:  # else its number, and the group's, is another's by now

@@ -17,7 +17,7 @@ import traceback
 from pathlib import Path
 from typing import Any
 
-from . import records
+from . import job_folder
 from .frames import Decoder, encode
 from .processes import JOB_VARIABLE, boot_id, open_files, read, start_time
 
@@ -207,9 +207,9 @@ def _run(module: Any, header: dict[str, Any]) -> int:
     folder, began = header["folder"], time.monotonic()
     out = f"{folder}/out"
     try:
-        if not records.claim(folder, _this_run(header["slot"], header["gpus"], began)):
+        if not job_folder.claim(folder, _this_run(header["slot"], header["gpus"], began)):
             return NOT_MINE
-        task = records.read_task(folder)
+        task = job_folder.read_task(folder)
         console = os.open(f"{out}/console.log", os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
         os.dup2(console, 1)
         os.dup2(console, 2)
@@ -219,7 +219,7 @@ def _run(module: Any, header: dict[str, Any]) -> int:
             target.parent.mkdir(parents=True, exist_ok=True)
             shutil.copyfile(Path(header["store"]) / sha, target)
     except OSError as error:
-        _put_failure(folder, "precheck", f"the job's files cannot be made: {explain(error)}")
+        job_folder.put_failure(folder, "precheck", f"the job's files cannot be made: {explain(error)}")
         return NO_FILES
     os.environ[JOB_VARIABLE] = header["id"]
     if header["gpus"]:
@@ -229,24 +229,24 @@ def _run(module: Any, header: dict[str, Any]) -> int:
     try:
         text = module.run(task["argument"], out)
         if text is None:
-            records.write(f"{folder}/{AGAIN}", f"{os.getpid()} {start_time(os.getpid())}\n")
+            job_folder.write(f"{folder}/{AGAIN}", f"{os.getpid()} {start_time(os.getpid())}\n")
             return 0
         json.loads(text)
     except BaseException as error:  # also exit: the entry is to return
-        _put_failure(folder, "killed", f"the job's entry raised {explain(error)}")
+        job_folder.put_failure(folder, "killed", f"the job's entry raised {explain(error)}")
         traceback.print_exc()
         return 1
     try:
-        records.put_result(folder, text, time.monotonic() - began, time.time())
+        job_folder.put_result(folder, text, time.monotonic() - began, time.time())
     except OSError as error:
-        _put_failure(folder, "precheck", f"the job's result cannot be kept: {explain(error)}")
+        job_folder.put_failure(folder, "precheck", f"the job's result cannot be kept: {explain(error)}")
         return NO_RESULT
     return 0
 
 
-def _this_run(slot: int, gpus: list[int], began: float) -> records.Run:
+def _this_run(slot: int, gpus: list[int], began: float) -> job_folder.Run:
     pid = os.getpid()
-    return records.Run(pid, start_time(pid) or 0, boot_id(), slot, gpus, time.time(), began)
+    return job_folder.Run(pid, start_time(pid) or 0, boot_id(), slot, gpus, time.time(), began)
 
 
 def _rehearse(folder: Path) -> None:
@@ -257,13 +257,7 @@ def _rehearse(folder: Path) -> None:
         (folder / "spec.json").write_text('{}\n{"argument": null, "inputs": {}}\n', encoding="utf-8")
         for _ in range(_REHEARSALS):
             (folder / "run.json").unlink(missing_ok=True)
-            records.claim(folder, _this_run(0, [], time.monotonic()))
-            json.loads(json.dumps(records.read_task(folder)))
-            records.put_result(folder, "null", 0.0, time.time())
+            job_folder.claim(folder, _this_run(0, [], time.monotonic()))
+            json.loads(json.dumps(job_folder.read_task(folder)))
+            job_folder.put_result(folder, "null", 0.0, time.time())
         shutil.rmtree(folder, ignore_errors=True)
-
-
-def _put_failure(folder: str, error_class: str, message: str) -> None:
-    # On a full disk the exit code alone must do.
-    with contextlib.suppress(OSError):
-        records.write(f"{folder}/failure.json", json.dumps({"class": error_class, "message": message}) + "\n")

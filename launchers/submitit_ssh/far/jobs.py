@@ -14,10 +14,11 @@ from . import endings, processes, resources
 from .admission import Machine, Verdict, admit
 from .forker import NOT_MINE
 from .gpus import Gpus
+from .job_folder import End, Run, read_result, read_run
 from .limits import over_memory
 from .loop import Loop, Timer
 from .parents import Parent, Parents
-from .records import End, Job, Records, Run, reordered
+from .records import Job, Records, reordered
 from .slots import Slots
 
 # Seconds from SIGTERM to SIGKILL where nobody says.
@@ -201,7 +202,7 @@ class Jobs:
             return ""
         verdict = self._admit(job)
         if verdict.never:
-            self._end(job, End("precheck", verdict.never, None, None, time.time(), 0.0))
+            self._refuse(job, "precheck", verdict.never)
             return ""
         if verdict.waits:
             return verdict.waits
@@ -270,14 +271,15 @@ class Jobs:
         self._by_pid[run.pid] = job
         if job.timeout_s is not None:
             left = run.began + job.timeout_s - time.monotonic()
-            self._limits[job.id] = self._loop.after(max(0.0, left), lambda: self._time_out(job))
+            too_long = f"it ran longer than its {job.timeout_s:g} s"
+            self._limits[job.id] = self._loop.after(left, lambda: self._kill(job, "time_limit", too_long, GRACE_S))
         self._told(job)
         if job.ending is not None:
             self._kill(job, *job.ending)
 
     def _take_up(self, job: Job) -> None:
         """Go on with a job that somebody else has started, or say how it ended."""
-        job.run = self.records.read_run(job.id)
+        job.run = read_run(self.records.folder(job.id))
         assert job.run is not None
         if endings.when_gone(self._loop, job.run, lambda: self._ended(job, None, None)):
             self._running(job, job.run)
@@ -294,7 +296,7 @@ class Jobs:
         if run.boot_id != processes.boot_id():
             run_s = 0.0  # that clock began anew
         with contextlib.suppress(OSError, ValueError, KeyError):
-            kept, _ = self.records.read_result(job.id)
+            kept, _ = read_result(self.records.folder(job.id))
             run_s, ended = kept["run_s"], kept["ended"]
         self._let_go(job)
         if endings.asks_again(job, self.records):
@@ -305,7 +307,7 @@ class Jobs:
 
     def _is_mine(self, job: Job) -> bool:
         """Whether a process that ended as if somebody else had its job was the job's own; goes on with the other."""
-        run, tried = self.records.read_run(job.id), job.run
+        run, tried = read_run(self.records.folder(job.id)), job.run
         if run is not None and tried is not None and run.pid == tried.pid:
             return True
         self._let_go(job)
@@ -338,17 +340,20 @@ class Jobs:
 
     def _withdraw(self, job: Job) -> bool:
         """Keep a queued job from ever starting; where a process has claimed it for another supervisor, it runs."""
-        mine = Run(os.getpid(), processes.start_time(os.getpid()) or 0, processes.boot_id(), 0, [], 0.0, 0.0)
-        if self.records.withdraw(job, mine):
-            self.queue.pop(job.id)
+        self.queue.pop(job.id, None)
+        if self.records.withdraw(job):
             self.all.pop(job.id)
             return True
-        self.queue.pop(job.id)
         self._take_up(job)
         return False
 
-    def _time_out(self, job: Job) -> None:
-        self._kill(job, "time_limit", f"it ran longer than its {job.timeout_s:g} s", GRACE_S)
+    def _refuse(self, job: Job, error_class: str, message: str) -> None:
+        """End a job that has not started, unless a process has claimed it meanwhile."""
+        self.queue.pop(job.id, None)
+        if self.records.withdraw(job):
+            self._end(job, End(error_class, message, None, None, time.time(), 0.0))
+        else:
+            self._take_up(job)
 
     def _kill(self, job: Job, error_class: str, message: str, grace_s: float) -> None:
         """End a job's processes: politely first, then for certain."""
@@ -362,39 +367,33 @@ class Jobs:
     def _parent_ended(self, parent: Parent, code: int | None, number: int | None) -> None:
         if parent.state == "loading":
             how = f"ended with code {code}" if number is None else f"was ended by signal {number}"
-            tail = ""
-            with contextlib.suppress(OSError):
-                tail = self._parents.log(parent.key).read_text(encoding="utf-8", errors="replace")[-4000:]
-            self._fail(parent.key, f"its environment cannot be loaded: the process that loads it {how}\n{tail}")
+            said = self._parents.printed(parent.key)
+            self._fail(parent.key, f"its environment cannot be loaded: the process that loads it {how}\n{said}")
         if parent.state == "ready" and parent.jobs:
             self._say(f"the parent of environment {parent.key} has died with {len(parent.jobs)} jobs, which go on")
         for identifier in parent.jobs if parent.state == "ready" else ():
             job = self.all.get(identifier)
             if job is None or job.state not in ("starting", "running"):
                 continue
-            run = job.run or self.records.read_run(identifier)
-            if run is None:
+            if job.run is None and read_run(self.records.folder(identifier)) is None:
                 self._again(job, "its parent died each time before it had started")
-                continue
-            if job.run is None:
-                self._running(job, run)
-            if not processes.is_child(run.pid):
-                self._ended(job, None, None)  # reaped by its parent, which died before it could say so
+            elif job.run is None or not processes.is_child(job.run.pid):
+                self._take_up(job)  # also where its parent had reaped it, and died before it could say so
 
     def _again(self, job: Job, message: str) -> None:
         """Put a job that has not started at the head of the queue again, a few times."""
         job.tries += 1
         self._let_go(job)
-        if job.tries >= _TRIES:
-            self._end(job, End("killed", message, None, None, time.time(), 0.0))
-        elif job.ending is not None or job.unwanted:
-            self._end(job, End("cancelled", "it was cancelled", None, None, time.time(), 0.0))
+        job.state = "queued"
+        if job.ending is not None:
+            self._refuse(job, job.ending[0], job.ending[1])
+        elif job.tries >= _TRIES:
+            self._refuse(job, "killed", message)
         else:
-            job.state = "queued"
             self.queue[job.id] = job
             self.queue.move_to_end(job.id, last=False)
 
     def _fail(self, key: str, message: str) -> None:
         """End all jobs that wait for an environment which cannot be."""
         for job in [job for job in self.queue.values() if job.environment == key]:
-            self._end(job, End("precheck", message, None, None, time.time(), 0.0))
+            self._refuse(job, "precheck", message)

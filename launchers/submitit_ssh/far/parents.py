@@ -120,9 +120,12 @@ class Parents:
         parent.channel.close()
         return self.by_pid.pop(pid)
 
-    def log(self, key: str) -> Path:
-        """What a parent printed while it loaded an environment."""
-        return self._records.environments / f"{key}.log"
+    def printed(self, key: str) -> str:
+        """The last of what a parent printed while it loaded an environment."""
+        try:
+            return self._log(key).read_text(encoding="utf-8", errors="replace")[-4000:]
+        except OSError:
+            return ""
 
     def retire(self) -> None:
         """End parents that have had nothing to do for long, and the longest idle of too many."""
@@ -138,6 +141,9 @@ class Parents:
         with contextlib.suppress(ProcessLookupError):
             os.kill(parent.pid, signal.SIGKILL)
 
+    def _log(self, key: str) -> Path:
+        return self._records.environments / f"{key}.log"
+
     def _spawn(self, key: str) -> None:
         described = self._records.environments / f"{key}.json"
         environment = json.loads(described.read_text(encoding="utf-8"))
@@ -150,7 +156,7 @@ class Parents:
         descriptor = theirs.fileno()
         arguments = [self._code, str(descriptor), str(described)]
         try:
-            with theirs, self.log(key).open("wb") as log:
+            with theirs, self._log(key).open("wb") as log:
                 process = subprocess.Popen(
                     [str(python), "-u", "-c", _PROGRAM.format(__package__), *arguments],
                     stdin=subprocess.DEVNULL,

@@ -6,60 +6,17 @@ import contextlib
 import dataclasses
 import hashlib
 import json
-import os
 import shutil
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from . import specs
+from .job_folder import End, Run, claim, has_result, read_run, write
 from .processes import alive, boot_id
 
 # Ids that are remembered after their jobs are gone; trimmed when a supervisor starts.
 _SPENT_KEPT = 100_000
-# Bytes of a result that fit a frame.
-RESULT_LIMIT = 3 << 20
-
-
-@dataclass
-class Run:
-    """Who runs a job, as the job's own process has written it before any user code.
-
-    Attributes:
-        pid, start_time, boot_id: The process, for certain.
-        slot: Number of the slot whose lock it holds.
-        gpus: Indexes of the GPUs it may see.
-        started: Seconds since the epoch.
-        began: The same moment on the monotonic clock.
-    """
-
-    pid: int
-    start_time: int
-    boot_id: str
-    slot: int
-    gpus: list[int]
-    started: float
-    began: float
-
-
-@dataclass
-class End:
-    """How a job has ended, its process being gone.
-
-    Attributes:
-        error_class: None where the process ended by itself and left a result.
-        message: What is known of another end.
-        code, signal: What the process ended with, where somebody could tell.
-        ended: Seconds since the epoch.
-        run_s: Seconds that it ran.
-    """
-
-    error_class: str | None
-    message: str
-    code: int | None
-    signal: int | None
-    ended: float
-    run_s: float
 
 
 @dataclass
@@ -68,18 +25,19 @@ class Job:
 
     id: str
     owner: str
-    label: str
     environment: str
-    live: list[str]
-    memory_gb: float
-    gpu_memory_gb: float
-    gpus: int
-    alone: bool
-    timeout_s: float | None
-    memory_limit_gb: float | None
-    queued_at: float
+    # What is below may be missing in what another version has kept.
+    label: str = ""
+    live: list[str] = field(default_factory=list)
+    memory_gb: float = 0.0
+    gpu_memory_gb: float = 0.0
+    gpus: int = 0
+    alone: bool = False
+    timeout_s: float | None = None
+    memory_limit_gb: float | None = None
+    queued_at: float = 0.0
     # Order of arrival.
-    number: int
+    number: int = 0
     # queued, starting (handed to a parent), running or ended.
     state: str = "queued"
     run: Run | None = None
@@ -97,8 +55,8 @@ class Job:
     unwanted: bool = False
     # Measured last, in GB.
     memory_used_gb: float = 0.0
-    # When it was measured, on the monotonic clock.
-    measured: float = 0.0
+    # When it may be measured again, on the monotonic clock.
+    measure_at: float = 0.0
     # Kills of the machine's memory killer when it started.
     kills_before: int = 0
 
@@ -112,88 +70,6 @@ class Job:
         """What its record keeps."""
         kept = [one.name for one in dataclasses.fields(self)]
         return {name: getattr(self, name) for name in kept[: kept.index("state")]}
-
-
-def write(path: str | Path, text: str) -> None:
-    """Write a file beside, and rename it: whoever reads it reads all of it."""
-    beside = f"{path}.{os.getpid()}~"
-    try:
-        _put(beside, text)
-        os.rename(beside, path)  # noqa: PTH104 -- each job's process does this, and pathlib is most of its time
-    except OSError:
-        with contextlib.suppress(OSError):
-            Path(beside).unlink()
-        raise
-
-
-def claim(folder: str | Path, run: Run) -> bool:
-    """Make a job one's own, for good; of all who try, one succeeds.
-
-    Args:
-        folder: The job's.
-        run: Who runs it.
-
-    Returns:
-        Whether it is; not where somebody was first, or where the job has been taken back.
-    """
-    beside = f"{folder}/run.json.{os.getpid()}~"
-    try:
-        _put(beside, json.dumps(vars(run)) + "\n")
-        os.link(beside, f"{folder}/run.json")
-    except (FileExistsError, FileNotFoundError):
-        return False
-    finally:
-        with contextlib.suppress(OSError):
-            os.unlink(beside)  # noqa: PTH108 -- as above
-    return True
-
-
-def read_task(folder: str | Path) -> dict[str, Any]:
-    """What a job is to do: its argument and its inputs.
-
-    Raises:
-        OSError: It cannot be read.
-    """
-    task: dict[str, Any] = json.loads(_get(f"{folder}/spec.json").partition(b"\n")[2])
-    return task
-
-
-def put_result(folder: str | Path, text: str, run_s: float, ended: float) -> None:
-    """Leave what a job returned; it counts once its process is gone.
-
-    Args:
-        folder: The job's.
-        text: JSON.
-        run_s: Seconds that it ran.
-        ended: Seconds since the epoch.
-
-    Raises:
-        OSError: There is no room.
-    """
-    write(f"{folder}/result.json", json.dumps({"run_s": run_s, "ended": ended}) + "\n" + text + "\n")
-
-
-def _put(path: str, text: str) -> None:
-    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
-    try:
-        data = text.encode()
-        while data:
-            data = data[os.write(descriptor, data) :]
-    finally:
-        os.close(descriptor)
-
-
-def _get(path: str) -> bytes:
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        data = b""
-        while True:
-            more = os.read(descriptor, 1 << 20)
-            if not more:
-                return data
-            data += more
-    finally:
-        os.close(descriptor)
 
 
 class Records:
@@ -210,6 +86,7 @@ class Records:
         self.trash = root / "trash"
         self._spent_path = root / "settled.log"
         self._spent: set[str] = set()
+        self._unsaved: list[str] = []
         self._number = 0
         self._last_environment: tuple[dict[str, Any], str] = ({}, "")
 
@@ -276,20 +153,24 @@ class Records:
             raise
         return job
 
-    def withdraw(self, job: Job, run: Run) -> bool:
+    def withdraw(self, job: Job) -> bool:
         """Keep a queued job from ever starting; False where its process was first, and it runs."""
+        nobody = Run(0, 0, boot_id(), 0, [], 0.0, 0.0)
         try:
-            return claim(self.folder(job.id), run) or self.read_run(job.id) is None
-        except OSError:  # a full disk: that its folder is renamed away must do
-            return self.read_run(job.id) is None
+            return claim(self.folder(job.id), nobody) or read_run(self.folder(job.id)) is None
+        except OSError:  # a full disk: that its folder goes must do
+            return read_run(self.folder(job.id)) is None
 
     def spend(self, identifiers: list[str]) -> None:
         """Remember ids whose jobs need no more, and delete their folders."""
         new = [identifier for identifier in identifiers if identifier not in self._spent]
         self._spent.update(new)
-        # On a full disk they are remembered as long as this process lives.
-        with contextlib.suppress(OSError), self._spent_path.open("a", encoding="utf-8") as stream:
-            stream.write("".join(f"{identifier}\n" for identifier in new))
+        self._unsaved += new
+        # On a full disk they are written with the next.
+        with contextlib.suppress(OSError):
+            with self._spent_path.open("a", encoding="utf-8") as stream:
+                stream.write("".join(f"{identifier}\n" for identifier in self._unsaved))
+            self._unsaved.clear()
         for identifier in identifiers:
             gone = self.trash / identifier
             with contextlib.suppress(OSError):
@@ -306,52 +187,14 @@ class Records:
             with contextlib.suppress(OSError):  # a full disk: it is told from the other files
                 write(self.folder(job.id) / "end.json", json.dumps(vars(job.end)) + "\n")
 
-    def read_run(self, identifier: str) -> Run | None:
-        """Who runs a job, or ran it; None where nobody has claimed it."""
-        try:
-            return Run(**json.loads((self.folder(identifier) / "run.json").read_text(encoding="utf-8")))
-        except FileNotFoundError:
-            return None
-        except (OSError, ValueError, TypeError):
-            # A power cut may leave an empty file: somebody has run it, on an earlier boot.
-            return Run(0, 0, "", 0, [], 0.0, 0.0)
-
-    def has_result(self, identifier: str) -> bool:
-        """Whether a job has left what it returned."""
-        return (self.folder(identifier) / "result.json").exists()
-
-    def read_result(self, identifier: str) -> tuple[dict[str, Any], Any]:
-        """When a job's `run` ended and how long it took, and what it returned.
-
-        Raises:
-            OSError, ValueError: There is none, or none that can be sent; the message says which.
-        """
-        path = self.folder(identifier) / "result.json"
-        size = path.stat().st_size
-        if size > RESULT_LIMIT:
-            raise ValueError(
-                f"what the job returned takes {size / 1e6:.1f} MB as JSON, and {RESULT_LIMIT / 1e6:.1f} MB can be "
-                "sent: write it to a file in the output folder"
-            )
-        first, _, rest = path.read_text(encoding="utf-8").partition("\n")
-        return json.loads(first), json.loads(rest)
-
-    def read_failure(self, identifier: str) -> dict[str, Any]:
-        """What a job's process has said of its own failure: class and message; empty where it said nothing."""
-        try:
-            found = json.loads((self.folder(identifier) / "failure.json").read_text(encoding="utf-8"))
-            return {"class": str(found["class"]), "message": str(found["message"])}
-        except (OSError, ValueError, KeyError, TypeError):
-            return {}
-
     def state_of(self, job: Job) -> str:
         """Tell from its files whether a job is queued, running, or ended and how: "result", "lost" or "killed"."""
-        run = self.read_run(job.id)
+        run = read_run(self.folder(job.id))
         if run is None:
             return "queued"
         if alive(run.pid, run.start_time, run.boot_id):
             return "running"
-        if self.has_result(job.id):
+        if has_result(self.folder(job.id)):
             return "result"
         return "killed" if run.boot_id == boot_id() else "lost"
 
@@ -367,10 +210,12 @@ class Records:
         except (OSError, ValueError, TypeError):
             shutil.rmtree(folder, ignore_errors=True)  # a power cut took it: the near side knows it, and is told so
             return None
-        job.run = self.read_run(job.id)
+        job.run = read_run(folder)
         with contextlib.suppress(OSError, ValueError, TypeError):
             job.end = End(**json.loads((folder / "end.json").read_text(encoding="utf-8")))
             job.state = "ended"
+            if job.run is not None and job.run.pid == 0:
+                job.run = None  # it was withdrawn
         return job
 
     def _keep_environment(self, environment: dict[str, Any]) -> str:

@@ -8,7 +8,7 @@ import os
 from collections.abc import Iterable
 from pathlib import Path
 
-from .records import write
+from .job_folder import write
 
 
 class Slots:

@@ -21,9 +21,10 @@ from . import processes
 from .connection import Connection, growth, whole
 from .forker import exit_of
 from .frames import PROTOCOL, FrameError, encode
+from .job_folder import has_result, read_result, write
 from .jobs import Jobs
 from .loop import READ, WRITE, Loop, Timer
-from .records import Job, Records, write
+from .records import Job, Records
 from .requests import Requests
 from .store import Store
 
@@ -297,9 +298,9 @@ class Supervisor:
         end = job.end
         assert end is not None
         error_class, message, result = end.error_class, end.message, None
-        if self._records.has_result(job.id):
+        if has_result(self._records.folder(job.id)):
             try:
-                result = self._records.read_result(job.id)[1]
+                result = read_result(self._records.folder(job.id))[1]
             except (OSError, ValueError) as error:
                 error_class, message = error_class or "outputs", message or str(error)
         yield encode(
