@@ -19,6 +19,7 @@ from ._conditions import Conditions
 from ._durations import Durations, time_left
 from ._errors import headline
 from ._live import REFRESH_S, SweepState, View
+from ._platform_log import PlatformLog
 from ._retry import Outcome
 from ._scheduler import Scheduler
 from ._source import Points
@@ -73,6 +74,7 @@ class Dispatcher:
         durations: What is known of how long jobs run.
         conditions: Follows the platforms' machines.
         view: Shows the sweep to the person.
+        log: Notes how the platforms fare.
     """
 
     def __init__(
@@ -86,6 +88,7 @@ class Dispatcher:
         durations: Durations,
         conditions: Conditions,
         view: View,
+        log: PlatformLog,
     ) -> None:
         self._scheduler = scheduler
         self._backends = backends
@@ -97,6 +100,7 @@ class Dispatcher:
         self._durations = durations
         self._conditions = conditions
         self._view = view
+        self._log = log
         self._live: dict[Key, Attempt] = {}
         self._recalls: dict[Key, Assignment | None] = {}
         self._fresh: set[Key] = set()
@@ -184,6 +188,8 @@ class Dispatcher:
             free_gb = backend.memory_free_gb()
             if free_gb is not None and name not in self._queues:
                 self._scheduler.set_memory(name, free_gb)
+        for name, queued in self._queues.items():
+            self._log.load(name, queued.load(), sum(key[0] == name and one.begun for key, one in self._live.items()))
         for event in self._conditions.look(now):
             self._moved(event)
         for platform in self._conditions.lost(now):
@@ -210,6 +216,7 @@ class Dispatcher:
             return
         was_away = self._conditions.was_away(event.platform)
         self._scheduler.set_condition(event.platform, condition, event.why, now)
+        self._log.condition(event.platform, condition, event.why)
         self._conditions.told(event.platform, condition, event.why, self._scheduler.counts()[event.platform])
         if was_away and event.platform in self._queues:
             self._take_back_copied(event.platform)

@@ -113,6 +113,8 @@ class Route:
                 self._registry.states(),
                 points,
                 rng=random.Random(0),
+                durations=durations,
+                restart_slow=self._settings.restart_slow,
                 max_attempts=self._settings.max_attempts,
                 retry_user_errors=self._settings.retry_user_errors,
             )
@@ -122,9 +124,9 @@ class Route:
             away = self._away(points)
             conditions = self._conditions(view)
             book = Book(self._sweep, durations, points, self._return)
-            Dispatcher(scheduler, backends, events, self._jobs.prepare, book, points, durations, conditions, view).run(
-                away
-            )
+            Dispatcher(
+                scheduler, backends, events, self._jobs.prepare, book, points, durations, conditions, view, log
+            ).run(away)
         finally:
             for backend in backends.values():
                 backend.close(GRACE_S)

@@ -79,6 +79,9 @@ class RoutedLauncherConf:
     default_platform: str | None = None
     # never, when_faster or always: whether a job goes elsewhere when its platform is full.
     overflow: str = "when_faster"
+    # Whether a job that runs slowly is started again on a free slot where it is expected to end first; the first result
+    # counts.
+    restart_slow: bool = True
     # Attempts at a job whose machine or worker failed.
     max_attempts: int = 3
     # Whether a job whose task raised is tried again, too.
@@ -103,6 +106,8 @@ class RoutedLauncherConf:
     debug: bool = False
     # Say what would run where, write plan.json into the sweep's folder, and run nothing.
     dry_run: bool = False
+    # Path of a plan.json: its jobs run, each where it is planned, elsewhere only while that platform is not there.
+    plan: str | None = None
     # When the sweep has to have ended, as in 2026-11-25T18:00 or 2026-11-25 (the end of that day): a plan warns of it.
     deadline: str | None = None
     # The local backend's, of hydra-joblib-launcher's own class: n_jobs (-1: the platform's slots), temp_folder.
