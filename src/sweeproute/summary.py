@@ -127,7 +127,7 @@ def _targets(root: Path, record: Mapping[str, object] | None) -> list[str]:
     if (record or {}).get("state") not in ("FINISHED", "FAILED"):
         return []
     sweep = history.sweep(root)
-    return [f"Targets: {short(targets([sweep], sweep.attempts))}"] if sweep is not None and sweep.sessions else []
+    return [f"Targets {short(targets([sweep], sweep.attempts))}"] if sweep is not None and sweep.sessions else []
 
 
 def _metrics(outcome: Outcome, first: str) -> str:

@@ -49,11 +49,12 @@ def targets(sweeps: Sequence[Sweep], attempts: Sequence[Attempt]) -> list[Target
 
 
 def short(found: Sequence[Target]) -> str:
-    """All of them on one line."""
-    return ", ".join(
-        f"{target.name} {target.value}" + ("" if target.value == NOT_MEASURED else f" ({target.aim}: {target.verdict})")
-        for target in found
-    )
+    """All of them on one line: those met, those missed with their aim, those not measured."""
+    met = [f"{target.name} {target.value}" for target in found if target.verdict == "met"]
+    missed = [f"{target.name} {target.value} ({target.aim})" for target in found if target.verdict == "missed"]
+    unknown = [target.name for target in found if target.verdict == NOT_MEASURED]
+    parts = {"met": met, "missed": missed, NOT_MEASURED: unknown}
+    return "; ".join(f"{verdict}: {', '.join(names)}" for verdict, names in parts.items() if names)
 
 
 def _target(name: str, aim: str, value: float | None, form: str, reached: Callable[[float], bool]) -> Target:

@@ -2,9 +2,11 @@
 
 import itertools
 import os
+import shlex
+import shutil
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from hydra.core.utils import JobReturn, JobStatus
 from hydra.types import HydraContext
@@ -22,6 +24,9 @@ from ._returns import RoutedReturn
 from ._route import returned, sweep_record
 from ._source import Points
 from .config import SearchSweeperConf
+
+if TYPE_CHECKING:
+    from ._planned import Planned
 
 SAMPLERS = ("grid",)
 RESUME = ("false", "true", "keep", "rerun")
@@ -114,15 +119,20 @@ class Search:
         if plans:
             self._plan(dict(enumerate(listed)), folder)
             return []
+        planned = self._planned(listed, folder) if self._streams else None
         metric = settings.metric
         direction = settings.direction or _DIRECTIONS.get(str(metric))
         record = sweep_record(
             self._config, settings.id, name=settings.name, note=settings.note, metric=metric, direction=direction
         )
         try:
-            with SweepFolder.open(folder, record | {"total": len(listed)}, keep=self._resumed) as sweep:
+            with SweepFolder.open(
+                folder, record | {"total": len(planned.points if planned else listed)}, keep=self._resumed
+            ) as sweep:
                 OmegaConf.save(self._config, sweep.folder / "multirun.yaml")
-                batches = self._stream(listed, sweep) if self._streams else self._launch(listed, sweep)
+                if planned and not self._resumed:
+                    shutil.copyfile(planned.path, sweep.folder / planned.path.name)
+                batches = self._stream(listed, sweep, planned) if self._streams else self._launch(listed, sweep)
         except KeyboardInterrupt:
             tell_end(self._context.callbacks, self._config)
             raise SystemExit(130) from None
@@ -148,10 +158,29 @@ class Search:
         path = _plan_file.write(plan, self._composer, launcher.identity, folder)
         for line in _plan_text.lines(plan, launcher.fields.get("minutes")):
             print(line)
-        print(f"Plan: {os.path.relpath(path)}", flush=True)
+        print(f"Next: sweeproute run {shlex.quote(os.path.relpath(path))}", flush=True)
 
-    def _stream(self, listed: list[tuple[str, ...]], sweep: SweepFolder) -> list[Sequence[JobReturn]]:
-        numbered = self._number(listed, sweep)
+    def _planned(self, listed: Sequence[tuple[str, ...]], folder: Path) -> "Planned | None":
+        """The plan that is to be run, None without one; the launcher then sends its jobs where they are planned."""
+        launcher = self._launcher.settings
+        if launcher.plan is None:
+            return None
+        # lazy import: a sweep without a plan needs none of it
+        from . import _planned
+        from ._platforms import read
+
+        kept = folder / Path(launcher.plan).name
+        planned = _planned.read(kept if self._resumed and kept.exists() else Path(launcher.plan))
+        planned.check(listed, read(launcher, self._config).platforms)
+        if not self._resumed:  # what has changed since is told when finished jobs are kept
+            planned.check_identity(self._composer, launcher.identity)
+        self._launcher.settings = planned.settings(launcher)
+        return planned
+
+    def _stream(
+        self, listed: list[tuple[str, ...]], sweep: SweepFolder, planned: "Planned | None"
+    ) -> list[Sequence[JobReturn]]:
+        numbered = dict(planned.points) if planned else self._number(listed, sweep)
         done = {}
         for number, overrides in numbered.items():
             launch = sweep.launches.get(number)
@@ -161,7 +190,7 @@ class Search:
             done = self._to_keep(done, numbered, sweep)
         batches: list[Sequence[JobReturn]] = []
         for batch in self._batches(list(numbered)):
-            points = Points({number: numbered[number] for number in batch})
+            points = Points({number: numbered[number] for number in batch}, planned.fields() if planned else None)
             points.returns |= {number: done[number] for number in batch if number in done}
             self._launcher.stream(points, sweep, self._composer)
             batches.append([points.returns[number] for number in batch])

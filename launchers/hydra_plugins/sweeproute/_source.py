@@ -1,7 +1,9 @@
 """Holds the points of a sweep that wait, by class, and the returns of those that have run."""
 
 from collections.abc import Callable, Hashable, Mapping
+from dataclasses import replace
 from functools import partial
+from typing import Any
 
 from hydra.core.utils import JobReturn
 
@@ -17,14 +19,18 @@ class Points:
 
     Args:
         overrides: Each job's overrides, by job number.
+        fields: What rules match on beside what is read of a job's config, by job number.
 
     Attributes:
         overrides: As given.
         returns: The return of each job that has ended, by job number.
     """
 
-    def __init__(self, overrides: Mapping[int, tuple[str, ...]]) -> None:
+    def __init__(
+        self, overrides: Mapping[int, tuple[str, ...]], fields: Mapping[int, Mapping[str, Any]] | None = None
+    ) -> None:
         self.overrides = dict(overrides)
+        self._fields = fields or {}
         self.returns: dict[int, JobReturn] = {}
         self._queues: dict[JobClass, LongestFirst[int]] = {}
         self._classes: dict[int, JobClass] = {}
@@ -50,9 +56,11 @@ class Points:
         for number, overrides in self.overrides.items():
             if number in self.returns:
                 continue
-            key = stratum(overrides)
+            more = tuple(self._fields.get(number, {}).items())
+            key = (stratum(overrides), more)
             if key not in classes:
-                classes[key] = job_class(number, overrides)
+                found = job_class(number, overrides)
+                classes[key] = replace(found, fields=(*found.fields, *more)) if more else found
             of_class = self._classes[number] = classes[key]
             if of_class not in self._queues:
                 model = dict(of_class.fields).get("model_type")
