@@ -24,7 +24,7 @@ LAYERS = {
     "sweeproute": [
         ["__main__"],
         ["commands"],
-        ["experiment", "prediction", "callbacks", "summary"],
+        ["experiment", "prediction", "callbacks", "summary", "handoff"],
         ["tracking*", "replay", "registry", "store*", "runs*", "mlflow_limits"],
         ["evaluation", "errors"],
         ["data", "estimators"],
@@ -53,7 +53,7 @@ LAYERS = {
         ["_far", "_far_check", "_far_setup", "_slurm_job"],
         ["_worker"],
         ["_compose", "_grid", "_files", "_values", "_returns", "_job_log", "_references", "_code", "_platform_log"],
-        ["_pending", "_reservation", "_threads", "_reach"],
+        ["_pending", "_reservation", "_threads", "_reach", "_notify"],
         ["_records"],
         ["config"],
         ["_errors", "_hydra_versions", "_columns"],

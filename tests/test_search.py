@@ -124,6 +124,24 @@ def test_a_dry_run_leaves_a_sweep_that_has_begun_alone(sweep_of):
         sweep_of(Streaming(dry_run=True), "x=1,2", resumed=True)
 
 
+@pytest.mark.parametrize(("fails", "event"), [((), "finished"), (("x=2",), "failed")])
+def test_a_command_of_the_persons_is_told_how_a_sweep_ended(sweep_of, tmp_path, fails, event):
+    script = "import os, sys; open(sys.argv[1], 'a').write(os.environ['SWEEP_EVENT'] + os.environ['SWEEP_DONE'])"
+    command = [sys.executable, "-c", script, str(tmp_path / "told")]
+    try:
+        sweep_of(Streaming(notify=command, fails=fails), "x=1,2")
+    except JobsFailedError:
+        assert fails
+    assert (tmp_path / "told").read_text() == f"{event}{2 - len(fails)}"
+
+
+def test_a_command_that_is_none_is_refused_before_anything_runs(sweep_of):
+    launcher = Streaming(notify={"a": 1})
+    with pytest.raises(SettingsError, match=r"hydra.launcher.notify is \{'a': 1\}. It takes a command"):
+        sweep_of(launcher, "x=1,2")
+    assert not launcher.ran
+
+
 def test_returns_come_in_the_order_asked_for_whatever_ran_first(sweep_of):
     launcher = Streaming()
     assert values(sweep_of(launcher, "x=range(5)")) == [[0, 1, 2, 3, 4]]

@@ -19,6 +19,7 @@ from ._compose import Composer, as_written
 from ._errors import JobsFailedError, SettingsError, SweepError, headline, nearest_first
 from ._grid import points as grid_points
 from ._hydra_versions import tell_end
+from ._notify import facts_of, notify, words
 from ._records import OURS, SweepFolder, append_line, newest_unfinished
 from ._returns import RoutedReturn
 from ._route import returned, sweep_record
@@ -104,9 +105,25 @@ class Search:
         # Asked by what it can do: Hydra's scan runs a plugin's module again, and then its class is another.
         self._streams = hasattr(launcher, "stream")
         self._composer = Composer(context.config_loader, config)
+        self._sweep: SweepFolder | None = None
 
     def run(self, arguments: Sequence[str], folder: Path) -> list[Sequence[JobReturn]]:
         """Run every point; see SearchSweeper.sweep."""
+        command = self._launcher.settings.notify if self._streams else None
+        words(command)  # refused now rather than at the end
+        try:
+            batches = self._run(arguments, folder)
+        except SettingsError:
+            raise  # before any job, and before the person's eyes
+        except Exception as error:
+            if self._sweep is not None:
+                notify(command, "failed", facts_of(self._sweep) | {"error": headline(str(error))})
+            raise
+        if self._sweep is not None:
+            notify(command, "finished", facts_of(self._sweep))
+        return batches
+
+    def _run(self, arguments: Sequence[str], folder: Path) -> list[Sequence[JobReturn]]:
         settings = self._settings
         plans = self._streams and self._launcher.settings.dry_run
         if plans and (folder / OURS / "sweep.json").exists():
@@ -129,6 +146,7 @@ class Search:
             with SweepFolder.open(
                 folder, record | {"total": len(planned.points if planned else listed)}, keep=self._resumed
             ) as sweep:
+                self._sweep = sweep
                 OmegaConf.save(self._config, sweep.folder / "multirun.yaml")
                 if planned and not self._resumed:
                     shutil.copyfile(planned.path, sweep.folder / planned.path.name)

@@ -106,6 +106,9 @@ class RoutedLauncherConf:
     debug: bool = False
     # Say what would run where, write plan.json into the sweep's folder, and run nothing.
     dry_run: bool = False
+    # A command, as a string or a list, that runs when a sweep finishes, fails or loses a platform: the facts are in its
+    # environment (SWEEP_EVENT and others) and, as JSON, on its input. No shell reads it.
+    notify: Any = None
     # Path of a plan.json: its jobs run, each where it is planned, elsewhere only while that platform is not there.
     plan: str | None = None
     # When the sweep has to have ended, as in 2026-11-25T18:00 or 2026-11-25 (the end of that day): a plan warns of it.
