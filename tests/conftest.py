@@ -8,7 +8,11 @@ import pytest
 from hydra.core.plugins import Plugins
 
 import slurm
-import workstation as machines
+from loopback import Loopback
+from loopback import missing as missing_loopback
+from sshd import skip_for
+from workstation import Workstation
+from workstation import missing as missing_workstation
 
 # Hydra 1.4 loads its plugins once in a process, 1.3 anew at each look: loaded inside a test whose singletons are put
 # back at its end, they would be missing from the next.
@@ -34,15 +38,17 @@ def cluster() -> Iterator[Path]:
         yield folder
 
 
-@pytest.fixture(scope="session")
-def _workstation() -> Iterator[machines.Workstation]:
-    machines.or_skip()
-    with machines.Workstation.start() as box:
+@pytest.fixture
+def workstation() -> Iterator[Workstation]:
+    """A machine of this test's own behind a line that can fail; where there can be none, the test is skipped."""
+    skip_for(missing_workstation())
+    with Workstation.start() as box:
         yield box
 
 
 @pytest.fixture
-def workstation(_workstation: machines.Workstation) -> Iterator[machines.Workstation]:
-    """Another machine behind a line; each test finds it up, without faults, nothing running and the home as new."""
-    yield _workstation
-    _workstation.restore()
+def loopback() -> Iterator[Loopback]:
+    """An sshd of this test's own on this machine; where there can be none, the test is skipped."""
+    skip_for(missing_loopback())
+    with Loopback.start() as box:
+        yield box
