@@ -43,6 +43,7 @@ class Followed:
         adopted: Whether an earlier process submitted it.
         started: Whether it has started.
         cancelled: Whether it is to end.
+        sent: Whether it may be on its way to the machine.
         connection: To its machine, once it is followed.
         heard: Whether its machine has said what it knew of an older job.
         lock: Held by whoever begins to follow it.
@@ -57,9 +58,10 @@ class Followed:
         self.adopted = False
         self.started = False
         self.cancelled = False
+        self.sent = False
         self.connection: Connection | None = None
         self.heard = False
-        self.lock = threading.Lock()
+        self.lock = threading.RLock()
 
     def finish(self, outcome: Mapping[str, Any]) -> None:
         """Let it be over; what is said first holds."""
@@ -83,6 +85,7 @@ class Connection:
         self.settings = settings
         self.machine = Machine(settings, f"submitit {uuid.uuid4().hex}", self)
         self.why = ""
+        self.closed = False
         self._jobs: dict[str, Followed] = {}
         self._staged: dict[str, float] = {}
         self._cancels: list[Future[dict[str, Any]]] = []
@@ -133,7 +136,13 @@ class Connection:
         Returns:
             Done when the machine has heard of it.
         """
-        job.cancelled = True
+        with job.lock:
+            job.cancelled = True
+            if not job.sent and not job.adopted:
+                self._finish(job, _ended("cancelled", "it was cancelled before it had left"))
+                nothing: Future[dict[str, Any]] = Future()
+                nothing.set_result({})
+                return nothing
 
         def told(done: "Future[dict[str, Any]]") -> None:
             # Of one that has started, its machine tells the end.
@@ -147,6 +156,7 @@ class Connection:
 
     def close(self) -> None:
         """Hand over what waits to be handed over, and hang up."""
+        self.closed = True
         left = self._drain()
         wait(self._cancels, timeout=_CANCEL_S if self.reachable else 0.0)
         self.machine.close()
@@ -200,8 +210,11 @@ class Connection:
         error = staged.exception()
         if error is not None:
             self._finish(job, _ended("precheck", f"it cannot be given what it needs: {error}".removesuffix(".")))
-        elif not job.cancelled:
-            _pass_on(self.machine.submit(spec, job.files.outputs), job.answered)
+            return
+        with job.lock:
+            if not job.cancelled:
+                job.sent = True
+                _pass_on(self.machine.submit(spec, job.files.outputs), job.answered)
 
     def _stage(self, objects: Sequence[Staged]) -> "Future[None]":
         now = time.monotonic()
@@ -301,10 +314,11 @@ def _after_fork() -> None:
     _connections.clear()
 
 
-def _close_all() -> None:
-    for connection in list(_connections.values()):
-        connection.close()
+def close() -> None:
+    """Close every connection of this process; its jobs go on, and whoever asks for one connects again."""
+    while _connections:
+        _connections.popitem()[1].close()
 
 
 os.register_at_fork(after_in_child=_after_fork)
-atexit.register(_close_all)
+atexit.register(close)

@@ -107,7 +107,7 @@ class SshExecutor(core.Executor):
                 "job_id": job.job_id,
                 "submission": None if own else base64.b64encode(pickled).decode(),
                 "project": project,
-                "stderr_to_stdout": bool(self.parameters.get("stderr_to_stdout")),
+                "logs": followed.files.live[:1] * 2 if self.parameters.get("stderr_to_stdout") else followed.files.live,
                 "warn_s": self._warn_s(),
             }
             spec = {

@@ -8,6 +8,7 @@ import importlib
 import json
 import numbers
 import os
+import pickle
 import signal
 import sys
 import threading
@@ -20,6 +21,8 @@ from typing import Any
 # Bytes of JSON that a value may have, and of a traceback that is sent.
 _VALUE_LIMIT = 2_900_000
 _TRACE_LIMIT = 100_000
+# Where a job's process prints at first.
+_CONSOLE = "console.log"
 
 
 class MismatchError(RuntimeError):
@@ -72,8 +75,8 @@ def run(argument: dict[str, Any], folder: str) -> str | None:
 
     Args:
         argument: job_id, submission (base64 of its pickle; None where it is a file in the folder), project (folder
-            whose files the job finds beside its own; or None), stderr_to_stdout, warn_s (seconds until the job is told
-            that its time is nearly over; or None).
+            whose files the job finds beside its own; or None), logs (names of those of the two streams), warn_s
+            (seconds until the job is told that its time is nearly over; or None).
         folder: The job's output folder here: its working directory.
 
     Returns:
@@ -83,34 +86,35 @@ def run(argument: dict[str, Any], folder: str) -> str | None:
     began = time.monotonic()
     early: list[int] = []
     # Told to stop before the submission is there to be kept.
-    number = _preemption()
-    signal.signal(number, lambda *_: early.append(number))
-
-    from submitit.core.utils import DelayedSubmission
-
-    from .environment import Requeued
-
-    env = _enter(argument, Path(folder))
+    signal.signal(_preemption(), lambda number, _: early.append(number))
+    _enter(argument, folder)
+    kept = f"{folder}/{argument['job_id']}_submitted.pkl"  # under submitit's own name
     links = _link(argument["project"], folder)
     try:
-        delayed = DelayedSubmission.load(_submission(argument, env))
-        _follow_signals(env, delayed, began, argument["warn_s"])
+        delayed = _submission(argument, kept, f"{folder}/{first_name(argument['job_id'])}")
+        _follow_signals(delayed, began, argument["warn_s"])
         if early:
-            os.kill(os.getpid(), number)
+            os.kill(os.getpid(), early[0])
         value = delayed.result()
-        signal.signal(number, signal.SIG_IGN)
+        signal.signal(_preemption(), signal.SIG_IGN)
         outcome = _outcome(value)
-    except Requeued:
-        return None
-    except BaseException:  # also exit
-        signal.signal(number, signal.SIG_IGN)
+    except BaseException as error:  # also exit
+        signal.signal(_preemption(), signal.SIG_IGN)
+        if _is_requeued(error):
+            return None
         outcome = json.dumps({"outcome": "error", "trace": traceback.format_exc()[-_TRACE_LIMIT:]})
     finally:
         for link in links:
             with contextlib.suppress(OSError):
-                link.unlink()
-    env.paths.submitted_pickle.unlink(missing_ok=True)
+                os.unlink(link)  # noqa: PTH108  (pathlib is most of what such small calls take)
+    with contextlib.suppress(FileNotFoundError):
+        os.unlink(kept)  # noqa: PTH108
     return outcome
+
+
+def first_name(job_id: str) -> str:
+    """Name in the output folder of a submission that comes as a file."""
+    return f"{job_id}_first.pkl"
 
 
 def _preemption() -> int:
@@ -119,88 +123,94 @@ def _preemption() -> int:
     return int(JobEnvironment._usr_sig())
 
 
-def _enter(argument: dict[str, Any], folder: Path) -> Any:
+def _is_requeued(error: BaseException) -> bool:
+    from .environment import Requeued
+
+    return isinstance(error, Requeued)
+
+
+def _enter(argument: dict[str, Any], folder: str) -> None:
     """Make this process the job that it is to be: its variables, its working directory, where it prints."""
     from .environment import SshJobEnvironment
 
-    values = {"job_id": argument["job_id"], "num_tasks": "1", "num_nodes": "1"}
-    os.environ.update({name: values.get(key, "0") for key, name in SshJobEnvironment._env.items()})
-    os.environ.update({"SUBMITIT_EXECUTOR": SshJobEnvironment.name(), "SUBMITIT_FOLDER": str(folder)})
     os.chdir(folder)
-    env = SshJobEnvironment()
-    paths = (env.paths.stdout, env.paths.stdout if argument["stderr_to_stdout"] else env.paths.stderr)
-    for descriptor, path in zip((1, 2), paths):  # noqa: B905  (its `strict` is of Python 3.10)
-        log = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
-        os.dup2(log, descriptor)
-        os.close(log)
-    # Where its process would have printed.
-    console = folder / "console.log"
-    if console.exists() and not console.stat().st_size:
-        console.unlink()
-    return env
+    values = {"job_id": argument["job_id"], "num_tasks": "1", "num_nodes": "1"}
+    for key, name in SshJobEnvironment._env.items():
+        os.environ[name] = values.get(key, "0")
+    os.environ["SUBMITIT_EXECUTOR"] = SshJobEnvironment.name()
+    os.environ["SUBMITIT_FOLDER"] = folder
+    out, err = argument["logs"]
+    if os.path.exists(out):  # noqa: PTH110  (a job that goes on goes on printing)
+        _print_to(out, 1)
+        os.unlink(_CONSOLE)  # noqa: PTH108
+    else:
+        os.rename(_CONSOLE, out)  # noqa: PTH104  (where both streams go already)
+    _print_to(err, 2)
 
 
-def _link(project: str | None, folder: str) -> list[Path]:
+def _print_to(name: str, descriptor: int) -> None:
+    log = os.open(name, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
+    os.dup2(log, descriptor)
+    os.close(log)
+
+
+def _link(project: str | None, folder: str) -> list[str]:
     """Let a job find the project's files under their names, in a working directory that is its own.
 
     Returns:
         The links that were made.
     """
-    links: list[Path] = []
+    links = []
     if project is not None:
-        for entry in os.scandir(Path(project).expanduser()):
-            link = Path(folder, entry.name)
+        for entry in os.scandir(os.path.expanduser(project)):  # noqa: PTH111
             with contextlib.suppress(FileExistsError):
-                link.symlink_to(entry.path)
-                links.append(link)
+                os.symlink(entry.path, f"{folder}/{entry.name}")  # noqa: PTH211
+                links.append(f"{folder}/{entry.name}")
     return links
 
 
-def _submission(argument: dict[str, Any], env: Any) -> Path:
-    """Where the submission lies: the one of a checkpoint, or else the first."""
-    path: Path = env.paths.submitted_pickle
-    first = first_name(argument["job_id"])
-    if argument["submission"] is not None:
-        if not path.exists():
-            path.write_bytes(base64.b64decode(argument["submission"]))
-    elif path.exists():
-        Path(first).unlink()
-    else:
-        Path(first).rename(path)
-    return path
+def _submission(argument: dict[str, Any], kept: str, first: str) -> Any:
+    """The submission: the one that was kept, or else the first."""
+    from submitit.core.utils import DelayedSubmission
+
+    again = os.path.exists(kept)  # noqa: PTH110
+    if argument["submission"] is not None and not again:
+        return pickle.loads(base64.b64decode(argument["submission"]))  # noqa: S301  (from whoever started this job)
+    if not again:
+        os.rename(first, kept)  # noqa: PTH104
+    elif argument["submission"] is None:
+        os.unlink(first)  # noqa: PTH108
+    return DelayedSubmission.load(kept)
 
 
-def first_name(job_id: str) -> str:
-    """Name in the output folder of a submission that comes as a file."""
-    return f"{job_id}_first.pkl"
-
-
-def _follow_signals(env: Any, delayed: Any, began: float, warn_s: float | None) -> None:
+def _follow_signals(delayed: Any, began: float, warn_s: float | None) -> None:
     """Keep a submission, and queue it again, when it is preempted or its time is nearly over."""
-    from submitit.core.job_environment import SignalHandler
-
-    class Handler(SignalHandler):
-        """submitit's own, by a clock that a change of the time does not change."""
-
-        def has_timed_out(self) -> bool:
-            """See SignalHandler."""
-            return warn_s is not None and time.monotonic() - began >= warn_s
-
-        def _exit(self) -> None:
-            """Unlike a signal that is to be survived, a job that was not queued again has raised before."""
-
-    handler = Handler(env, env.paths, delayed)
 
     def told(number: int, frame: FrameType | None) -> None:
         # Once: what is kept then must not be disturbed.
         signal.signal(number, signal.SIG_IGN)
-        handler.checkpoint_and_try_requeue(number, frame)
+        timed_out = warn_s is not None and time.monotonic() - began >= warn_s
+        _handler(delayed, timed_out).checkpoint_and_try_requeue(number, frame)
 
     signal.signal(_preemption(), told)
     if warn_s is not None:
         timer = threading.Timer(max(0.0, began + warn_s - time.monotonic()), os.kill, (os.getpid(), _preemption()))
         timer.daemon = True
         timer.start()
+
+
+def _handler(delayed: Any, timed_out: bool) -> Any:
+    from submitit.core.job_environment import JobEnvironment, SignalHandler
+
+    class Handler(SignalHandler):
+        """submitit's own, which does not know what time it is."""
+
+        def has_timed_out(self) -> bool:
+            """See SignalHandler."""
+            return timed_out
+
+    env = JobEnvironment()
+    return Handler(env, env.paths, delayed)
 
 
 def _outcome(value: Any) -> str:

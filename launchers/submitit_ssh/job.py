@@ -73,7 +73,7 @@ def attach(job: Followed) -> Connection | None:
         if job.over.is_set():
             return None
         outcome = job.files.read_result()
-        if job.connection is not None:
+        if job.connection is not None and not job.connection.closed:
             if outcome is not None:  # another process follows it too
                 job.connection.leave(job, outcome)
                 return None
