@@ -1,72 +1,34 @@
-"""Diagnoses a far machine, and prepares it: whatever could keep jobs from running there, with the next step."""
+"""Diagnoses a far machine: whatever could keep jobs from running there, each with the next step."""
 
 import re
+import subprocess
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
-from importlib.metadata import distribution, version
-from pathlib import Path
-from typing import Any
 
-from submitit_ssh.errors import FarError
+from submitit_ssh.errors import FarError, SubmititSshError
+from submitit_ssh.ssh import Settings
 
+from . import _findings
 from ._errand import Errand
-from ._errors import SettingsError
 from ._far import versions
 from ._far_check import FITS, ON_GPU
-from ._records import cache_dir
+from ._far_setup import PLACES
+from ._findings import Finding
+from ._reach import reach_of
 from .config import PlatformConf
 
-# GB of disk below which a sweep's outputs soon find no room, and seconds that the clocks may differ without a word.
-_DISK_GB = 5.0
-_SKEW_S = 60.0
+_ENTRY = "hydra_plugins.sweeproute._far_check"
+# The oldest Python that the supervisor runs under.
+_OLDEST = (3, 9)
+_ASK_S = 20.0
 
 
-@dataclass(frozen=True)
-class Finding:
-    """One thing that was looked at.
-
-    Attributes:
-        what: Its name.
-        ok: Whether it is as it should be.
-        said: What was found.
-        step: What the person can do; empty where nothing has to be done.
-    """
-
-    what: str
-    ok: bool
-    said: str
-    step: str = ""
-
-
-def reach_of(name: str, entry: PlatformConf) -> Any:
-    """How a platform of the registry is reached.
-
-    Args:
-        name: The platform.
-        entry: Its entry in the registry.
-
-    Returns:
-        The settings of its machine.
-
-    Raises:
-        SettingsError: It has no host.
-    """
-    from submitit_ssh.ssh import Settings
-
-    if entry.host is None:
-        raise SettingsError(
-            f"{name} has no host. Say what ssh is given, here or in the registry: "
-            f"registry.platforms.{name}.host=me@box."
-        )
-    return Settings(entry.host, entry.ssh_config, root=entry.root)
-
-
-def check(name: str, entry: PlatformConf) -> Iterator[Finding]:
+def check(name: str, entry: PlatformConf, notes: Callable[[str], None]) -> Iterator[Finding]:
     """Look at a far machine, each thing in its turn; what depends on one that failed is not looked at.
 
     Args:
         name: The platform.
         entry: Its entry in the registry.
+        notes: Called with what the person waits for, in a sentence.
 
     Yields:
         Findings, as they are made.
@@ -74,154 +36,119 @@ def check(name: str, entry: PlatformConf) -> Iterator[Finding]:
     Raises:
         SettingsError: It has no host.
     """
-    errand = Errand(reach_of(name, entry), cache_dir() / "staging")
+    reach = reach_of(name, entry)
+    errand = Errand(name, reach, notes)
     try:
         errand.open()
-    except FarError as error:
-        yield Finding("reach", False, str(error), f"When `ssh {entry.host}` works without a question, check again.")
+    except SubmititSshError as error:
+        yield _unreached(name, reach, str(error))
         return
     try:
-        yield from _inside(name, entry, errand)
+        machine = errand.machine
+        load = errand.load()
+        took = f" in {1000 * machine.round_trip_s:.0f} ms" if machine.round_trip_s is not None else ""
+        yield Finding("reach", True, f"{machine.host} answers{took}; everything is kept in {errand.root}")
+        yield from _findings.resources(name, entry, load, machine.clock_offset_s)
+        if load["paused"]:
+            step = f"`sweeproute pause {name} --end` ends that; then check again."
+            yield Finding("queue", False, "paused: nothing starts there, this check's jobs neither", step)
+            return
+        yield from look_inside(name, entry, errand)
+    except FarError as error:
+        yield Finding("supervisor", False, f"{name} {error}", f"{errand.root}/supervisor.log may say more.")
     finally:
         errand.close()
 
 
-def setup(
-    name: str, entry: PlatformConf, said: Callable[[str], None], python: str | None = None, pip: tuple[str, ...] = ()
-) -> str:
-    """Make the Python environment of a far machine, or use one that is there; done again it changes nothing.
+def look_inside(name: str, entry: PlatformConf, errand: Errand) -> Iterator[Finding]:
+    """Look at the GPUs and the environment of the jobs, with jobs there.
 
     Args:
         name: The platform.
         entry: Its entry in the registry.
-        said: Called with what is printed there, as it comes.
-        python: A Python or an environment there to use.
-        pip: More arguments for pip.
+        errand: A connection that is open.
 
-    Returns:
-        What was done, in a sentence.
+    Yields:
+        Findings, as they are made.
 
     Raises:
-        SettingsError: It has no host, or the environment could not be made.
+        FarError: It cannot be asked.
     """
-    argument = {
-        "minor": versions()["python"],
-        "python": python,
-        "constraints": _constraints(),
-        "requirements": _requirements(),
-        "pip": list(pip),
-    }
-    try:
-        with Errand(reach_of(name, entry), cache_dir() / "staging") as errand:
-            argument["root"] = errand.root
-            made = errand.run("hydra_plugins.sweeproute._far_setup", argument, "python3", said)
-    except FarError as error:
-        raise SettingsError(f"{name}: {error}") from error
-    if made["problem"]:
-        raise SettingsError(f"{name} {made['problem']}.")
-    return f"{name} {'has' if made['done'] else 'had'} its environment: {made['python']}"
-
-
-def _inside(name: str, entry: PlatformConf, errand: Errand) -> Iterator[Finding]:
-    """What is looked at once the machine has answered."""
-    machine = errand.machine
-    took = f" in {1000 * machine.round_trip_s:.0f} ms" if machine.round_trip_s else ""
-    yield Finding("reach", True, f"{machine.host} answers{took}; all is kept in {errand.root}")
-    try:
-        load = errand.load()
-    except FarError as error:
-        yield Finding("supervisor", False, str(error), f"{errand.root}/supervisor.log may say more.")
+    python = jobs_python(entry, errand)
+    supervisors = errand.machine.settings.python
+    there = errand.run(_ENTRY, {"look": "machine", "python": python}, supervisors)
+    if entry.specs.gpu or there["nvidia_smi"]:
+        yield from _findings.gpus(entry, there)
+    for conda in there["conda"]:
+        yield _findings.conda(name, conda)
+    setup = f"`sweeproute setup {name}`"
+    if not there["python"]:
+        step = f"{setup} makes an environment." if entry.python is None else "Correct it in the registry."
+        yield Finding("python", False, f"there is none at {python}", step)
         return
-    yield from _resources(load, entry, machine.clock_offset_s)
+    packages = sorted({*versions(), *FITS, *_findings.libraries()} - {"python"})
+    try:
+        found = errand.run(_ENTRY, {"look": "python", "packages": packages}, python)
+    except FarError as error:
+        yield Finding("python", False, f"{python}: {error}", f"{setup} makes an environment.")
+        return
+    yield from _findings.python(name, entry, found)
     with_gpu = bool(entry.specs.gpu)
-    packages = sorted({*versions(), *FITS, "mlflow", "pandas", "numpy"} - {"python"})
-    argument = {"packages": packages, "device": "cuda" if with_gpu else "cpu"}
+    for library in FITS:
+        if found["versions"].get(library) is None:
+            continue  # said already
+        device = "cuda" if with_gpu and library in ON_GPU else "cpu"
+        gpus = 1 if device == "cuda" and there["gpus"] else 0
+        argument = {"look": "fit", "library": library, "device": device}
+        try:
+            problem = str(errand.run(_ENTRY, argument, python, gpus=gpus))
+        except FarError as error:
+            problem = str(error)
+        yield _findings.fitted(name, library, found["versions"][library], device, problem, there)
+
+
+def jobs_python(entry: PlatformConf, errand: Errand) -> str:
+    """The Python that runs a platform's jobs."""
+    return entry.python or f"{errand.root}/env/bin/python"
+
+
+def _unreached(name: str, reach: Settings, error: str) -> Finding:
+    """Why there is no connection: what ssh, or the far side, has said, and its cure."""
+    said, _, cure = error.removeprefix(f"{reach.host} ").rstrip(".").partition(". ")
+    step = f"{cure}." if cure else ""
+    if "host key" in said:
+        return Finding("host key", False, said, step)
+    if "refuses the login" in said:
+        return Finding("login", False, said, step)
+    if "Python" in said:
+        return Finding("python", False, said, _name_python(name, reach))
+    if "ssh configuration" in said:
+        return Finding("ssh configuration", False, said, "Correct it, then check again.")
+    config = f"-F {reach.ssh_config} " if reach.ssh_config else ""
+    return Finding("reach", False, said, step or f"When `ssh {config}{reach.host} true` works, check again.")
+
+
+def _name_python(name: str, reach: Settings) -> str:
+    """What to do about a Python that is missing, or too old, where a shell that nobody types into looks for it."""
+    places = " ".join(f'"$HOME"{place[1:]}' if place.startswith("~") else place for place in PLACES)
+    # In single quotes any login shell hands it to sh: no quote, backslash, exclamation mark or newline is in it.
+    script = (
+        f"for d in {places}; do for p in $d/python3 $d/python3.[0-9] $d/python3.[0-9][0-9]; do if [ -x $p ]; "
+        f'then $p -c "import sys; print(sys.executable, sys.version_info[0], sys.version_info[1])"; fi; done; done'
+    )
+    command = [*reach.command(_ASK_S)[:-1], f"exec sh -c '{script}'"]
     try:
-        python = entry.python or f"{errand.root}/env/bin/python"
-        found = errand.run("hydra_plugins.sweeproute._far_check", argument, python)
-    except FarError as error:
-        yield Finding("python", False, str(error), f"`sweeproute setup {name}` makes an environment.")
-        return
-    yield from _python(name, found, with_gpu)
-
-
-def _resources(load: Any, entry: PlatformConf, skew_s: float) -> Iterator[Finding]:
-    free, total = load["memory_free_gb"], load["memory_gb"]
-    stated = entry.specs.memory_gb
-    short = stated is not None and total < 0.8 * stated
-    step = f"The registry says {stated:g} GB: correct specs.memory_gb." if short else ""
-    yield Finding("memory", not short, f"{free:.1f} of {total:.1f} GB free, {load['cores']} cores", step)
-    disk = load["disk_free_gb"]
-    step = "" if disk >= _DISK_GB else "Make room, or name another folder as the platform's root."
-    yield Finding("disk", disk >= _DISK_GB, f"{disk:.1f} GB free", step)
-    step = "" if abs(skew_s) < _SKEW_S else "Results are right all the same: times are shifted. An ntp client ends it."
-    yield Finding("clock", True, f"{skew_s:+.1f} s against this machine", step)
-    if not entry.specs.gpu:
-        return
-    if not load["gpus"]:
-        step = (
-            "Is the driver loaded? `nvidia-smi` has to work there; where the machine has no GPU, say specs.gpu=false."
-        )
-        yield Finding("gpu", False, "nvidia-smi names none", step)
-    for gpu in load["gpus"]:
-        others = f", {gpu['others_gb']:.1f} GB of it by others" if gpu.get("others_gb") else ""
-        used = gpu["memory_gb"] - gpu["memory_free_gb"]
-        said = f"{gpu['name']}: {used:.1f} of {gpu['memory_gb']:.1f} GB used{others}, {gpu['utilisation']:.0f} % busy"
-        yield Finding("gpu", True, said)
-
-
-def _python(name: str, found: Any, with_gpu: bool) -> Iterator[Finding]:
-    yield Finding("python", True, f"{found['python']} at {found['executable']}")
-    there = {"python": ".".join(found["python"].split(".")[:2]), **found["versions"]}
-    for package, here in versions().items():
-        has = there.get(package)
-        step = (
-            "" if has == here else f"`sweeproute setup {name}` makes an environment with the versions of this machine."
-        )
-        said = str(has or "missing") if has == here else f"{has or 'missing'} there, {here} here"
-        yield Finding(package, has == here, said, step)
-    for package in FITS:
-        has = there.get(package)
-        if has is None:
-            yield Finding(package, False, "missing", f"`sweeproute setup {name}` installs it.")
-            continue
-        device = "cuda" if with_gpu and package in ON_GPU else "cpu"
-        problem = found["fits"][package]
-        said = f"{has}{_differs(package, has)}; a tiny model on {device}: {problem or 'fitted'}"
-        step = (
-            f"Install a build that the driver can run: sweeproute setup {name} --pip '{package}==VERSION'."
-            if problem
-            else ""
-        )
-        yield Finding(package, not problem, said, step)
-
-
-def _differs(package: str, there: str) -> str:
-    try:
-        here = version(package)
-    except ModuleNotFoundError:
-        return ""
-    # A local label, as in 2.6.0+cpu, names the build, and that may differ.
-    return "" if here.split("+")[0] == there.split("+")[0] else f" ({here} here: results may differ)"
-
-
-def _requirements() -> str:
-    """What this project needs, as pip reads it; the project itself is brought along by each sweep."""
-    wanted = distribution("sweeproute").requires or []
-    return "\n".join(text for text in wanted if "extra ==" not in text) + "\n"
-
-
-def _constraints() -> str:
-    """The versions that this machine has, so that the two agree; which build of one is the other machine's choice."""
-    pins = []
-    for text in distribution("sweeproute").requires or []:
-        package = re.match(r"[\w.-]+", text)
-        if package:
-            try:
-                pins.append(f"{package.group()}=={version(package.group()).split('+')[0]}")
-            except ModuleNotFoundError:
-                continue
-    shared = Path("constraints.txt")
-    if shared.is_file():
-        return shared.read_text(encoding="utf-8")
-    return "\n".join(pins) + "\n"
+        said = subprocess.run(
+            command, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=_ASK_S, check=False
+        ).stdout
+    except (OSError, subprocess.TimeoutExpired):
+        said = ""
+    found = [(match[1], int(match[2]), int(match[3])) for match in re.finditer(r"^(\S+) (\d+) (\d+)$", said, re.M)]
+    fit = [path for path, *minor in found if tuple(minor) >= _OLDEST]
+    same = [path for path, *minor in found if ".".join(map(str, minor)) == versions()["python"]]
+    if fit:
+        return f"There is one off that path; name it: registry.platforms.{name}.python={(same or fit)[0]}"
+    return (
+        f"Install Python {versions()['python']} there, as here; where it is off that path, name it: "
+        f"registry.platforms.{name}.python=PATH"
+    )

@@ -1,4 +1,4 @@
-"""Runs one job on a far machine and waits for it: what a command asks, rather than a sweep."""
+"""Runs jobs on a far machine for a command that waits for each, rather than for a sweep."""
 
 import queue
 import tempfile
@@ -15,32 +15,47 @@ from submitit_ssh.machine import Ended, Machine
 from submitit_ssh.ssh import Settings
 from submitit_ssh.staging import Code
 
-from ._ssh import PACKAGES
+from ._errors import headline
+from ._pending import PendingCancels
+from ._records import cache_dir
 from ._worker import CONSOLE
 
-# Seconds between two looks at what the job has printed.
-_LOOK_S = 0.2
+# What the far side needs of this project for an errand: never the person's own code.
+_PACKAGES = ("hydra_plugins.sweeproute", "submitit_ssh")
+# Seconds between two looks at what the job has printed, and until a job that has not started is worth a word.
+_LOOK_S = 0.1
+_PATIENCE_S = 1.5
+# Seconds that a command waits at its end for a machine that does not answer.
+_FORGET_S = 5.0
+_LOADING = "its environment is being loaded"
 
 
 class Errand:
     """A connection to a far machine for the length of one command; a context manager.
 
     Args:
-        reach: How the machine is reached.
-        cache: Folder on this machine for what staging remembers.
+        platform: The machine's name in the registry.
+        reach: How it is reached.
+        notes: Called with what the person waits for, in a sentence.
         timeout_s: Seconds until a machine that does not answer is given up.
 
     Attributes:
-        machine: The machine, with its load, its clock's offset, its root.
+        machine: The machine, with its clock's offset and its round trip.
+        root: The folder there in which everything is kept.
     """
 
-    def __init__(self, reach: Settings, cache: Path, timeout_s: float = 20.0) -> None:
+    def __init__(
+        self, platform: str, reach: Settings, notes: Callable[[str], None] = lambda _: None, timeout_s: float = 20.0
+    ) -> None:
         self.machine = Machine(reach, f"command {uuid.uuid4().hex}", self)
-        self._cache = cache
-        self._timeout_s = timeout_s
-        self._ends: queue.SimpleQueue[Ended] = queue.SimpleQueue()
-        self._code: Code | None = None
         self.root = ""
+        self._platform = platform
+        self._pending = PendingCancels(platform, reach.host)
+        self._notes = notes
+        self._timeout_s = timeout_s
+        self._heard: queue.SimpleQueue[Ended | str] = queue.SimpleQueue()
+        self._started: set[str] = set()
+        self._code: Code | None = None
 
     def open(self) -> None:
         """Connect.
@@ -67,7 +82,7 @@ class Errand:
         self.close()
 
     def load(self) -> Mapping[str, Any]:
-        """What the machine says of its memory, disk and GPUs; waits for its first word.
+        """What the machine says of its memory, disk and slots; waits for its first word.
 
         Raises:
             FarError: It says nothing.
@@ -79,16 +94,33 @@ class Errand:
             time.sleep(_LOOK_S)
         return load
 
+    def ask(self, op: str, **fields: Any) -> Mapping[str, Any]:
+        """Ask the machine anything; see `Machine.request`.
+
+        Raises:
+            FarError: It has refused, or does not answer.
+        """
+        try:
+            return self.machine.request(op, **fields).result(self._timeout_s)
+        except TimeoutError:
+            raise FarError(f"has not answered within {self._timeout_s:g} s.") from None
+
     def run(
-        self, entry: str, argument: Mapping[str, Any], python: str, said: Callable[[str], None] = lambda _: None
+        self,
+        entry: str,
+        argument: Mapping[str, Any],
+        python: str,
+        said: Callable[[str], None] = lambda _: None,
+        gpus: int = 0,
     ) -> Any:
-        """Run a module's `run` there.
+        """Run a module's `run` there, ahead of all that waits in the machine's queue.
 
         Args:
             entry: Dotted name of the module, of this project.
             argument: What it is given.
             python: The Python that runs it.
             said: Called with what it prints, as it comes.
+            gpus: How many it may use.
 
         Returns:
             What it returned, as data.
@@ -97,49 +129,46 @@ class Errand:
             FarError: It could not be run, or did not end well.
             KeyboardInterrupt: The person stopped it; the job is ended there.
         """
-        self._code = self._code or Code.collect(Path.cwd(), PACKAGES, cache=self._cache)
+        if self._code is None:
+            self._code = Code.collect(None, _PACKAGES, cache=cache_dir() / "staging")
         self.machine.stage([self._code.staged()]).result()
         identifier = uuid.uuid4().hex
-        environment = {
-            "python": python,
-            "path": self._code.sys_path(self.root),
-            "cwd": self.root,
-            "entry": entry,
-            "load": None,
-            "variables": {},
-        }
         spec = {
             "id": identifier,
-            "label": entry,
-            "environment": environment,
+            "label": entry.rpartition(".")[2].removeprefix("_far_"),
+            "environment": {
+                "python": python,
+                "path": self._code.sys_path(self.root),
+                "cwd": self.root,
+                "entry": entry,
+                "load": None,
+                "variables": {},
+            },
             "argument": dict(argument),
             "live": [CONSOLE],
-            "memory_gb": 0.0,
-            "gpu_memory_gb": 0.0,
-            "gpus": 0,
-            "alone": False,
-            "timeout_s": None,
-            "memory_limit_gb": None,
-            "inputs": {},
+            "gpus": gpus,
         }
         with tempfile.TemporaryDirectory() as folder:
             self.machine.submit(spec, Path(folder))
             try:
-                ended = self._follow(Path(folder) / CONSOLE, said)
-            except BaseException:
-                self.machine.cancel([identifier]).result(self._timeout_s)
-                raise
-            self.machine.settle([identifier]).result(self._timeout_s)
+                ended = self._follow(identifier, Path(folder) / CONSOLE, said)
+            finally:
+                # What still runs is ended by this, too.
+                self._forget(identifier)
         if ended.error_class is not None:
-            raise FarError(f"{ended.message or ended.error_class}.")
+            raise FarError(f"{headline(ended.message) or ended.error_class}.")
         return ended.result
 
-    def _follow(self, console: Path, said: Callable[[str], None]) -> Ended:
-        offset = 0
+    def _follow(self, identifier: str, console: Path, said: Callable[[str], None]) -> Ended:
+        offset, last, began, moved = 0, "", time.monotonic(), False
         while True:
             ended = None
             with suppress(queue.Empty):
-                ended = self._ends.get(timeout=_LOOK_S)
+                heard = self._heard.get(timeout=_LOOK_S)
+                if isinstance(heard, str):
+                    self._notes(heard)
+                else:
+                    ended = heard
             with suppress(FileNotFoundError), console.open("rb") as stream:
                 stream.seek(offset)
                 text = stream.read()
@@ -148,18 +177,50 @@ class Errand:
                     said(text.decode(errors="replace"))
             if ended is not None:
                 return ended
+            if identifier not in self._started and time.monotonic() - began > _PATIENCE_S:
+                if not moved:
+                    moved = True
+                    self._move_up(identifier)
+                waits = str((self.machine.load or {}).get("waits") or "")
+                if waits not in ("", last, _LOADING):
+                    last = waits
+                    self._notes(f"Waits, since {waits}. Ctrl-C ends this.")
 
-    # ---- see Listener
+    def _move_up(self, identifier: str) -> None:
+        """Let a job wait for a free slot alone, and not for a night's queue."""
+
+        def answered(future: Any) -> None:
+            if future.cancelled() or future.exception() is not None:
+                return
+            queued = [job["id"] for job in future.result()["jobs"] if job["state"] == "queued"]
+            if identifier in queued[1:]:
+                self.machine.request("order", ids=[identifier, *(one for one in queued if one != identifier)])
+
+        self.machine.request("status").add_done_callback(answered)
+
+    def _forget(self, identifier: str) -> None:
+        """Have a job ended, and forgotten; what cannot be said now is said at the next contact."""
+        try:
+            self.machine.settle([identifier]).result(_FORGET_S)
+        except (TimeoutError, FarError):
+            self._pending.keep([identifier])
+
+    # ---- see Listener; in the machine's thread
 
     def condition(self, condition: Condition, why: str) -> None:
         """See Listener; a command waits for a line that is down."""
+        if self.root and condition in (Condition.DOWN, Condition.REFUSED):
+            self._heard.put(f"{self._platform} {why}. What was begun there goes on; this waits for the line.")
 
-    def started(self, identifier: str, at: float) -> None:
+    def started(self, identifier: str, at: float) -> None:  # noqa: ARG002
         """See Listener."""
+        self._started.add(identifier)
 
     def ended(self, ended: Ended) -> None:
         """See Listener."""
-        self._ends.put(ended)
+        self._heard.put(ended)
 
     def unknown(self, identifier: str) -> None:
         """See Listener."""
+        now = time.time()
+        self._heard.put(Ended(identifier, "lost", "the machine does not know the job any more", None, 0.0, now, now))
