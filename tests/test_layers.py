@@ -24,7 +24,7 @@ LAYERS = {
     "sweeproute": [
         ["__main__"],
         ["commands"],
-        ["experiment", "prediction", "callbacks", "summary", "handoff"],
+        ["experiment", "prediction", "callbacks", "summary", "handoff", "cleaning"],
         ["tracking*", "replay", "registry", "store*", "runs*", "mlflow_limits"],
         ["evaluation", "errors"],
         ["data", "estimators"],
@@ -66,7 +66,7 @@ LAYERS = {
         ["job_files"],
         ["machine"],
         ["uploads"],
-        ["requests"],
+        ["requests", "listener"],
         ["line"],
         ["ssh", "staging", "outputs", "parameters", "far_submitit"],
         ["boot", "project_files", "environment"],

@@ -1,15 +1,17 @@
 """Keeps the jobs of one owner on a far machine: what was asked is said until it is answered, what ends is told once."""
 
+import threading
 import time
 from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 from .errors import FarError
 from .far.frames import PROTOCOL
 from .line import Condition, Line, Settings
+from .listener import Ended, Listener
 from .outputs import Outputs
 from .requests import Requests
 from .staging import Staged
@@ -17,45 +19,8 @@ from .uploads import Uploads
 
 # Specs in one frame.
 _BATCH = 64
-
-
-@dataclass(frozen=True)
-class Ended:
-    """How an attempt at a job ended on a far machine.
-
-    Attributes:
-        id: The job's id there.
-        error_class: None where its process ended by itself and left a result; else killed, out_of_memory, time_limit,
-            cancelled, precheck, lost.
-        message: What is known of such an end.
-        result: What the entry's `run` returned, as data.
-        run_s: Seconds that it ran, by the far machine's monotonic clock.
-        started, ended: Seconds since the epoch, by this machine's clock.
-    """
-
-    id: str
-    error_class: str | None
-    message: str
-    result: Any
-    run_s: float
-    started: float
-    ended: float
-
-
-class Listener(Protocol):
-    """Who is told; called in the machine's thread, and may not block."""
-
-    def condition(self, condition: Condition, why: str) -> None:
-        """The machine's condition has changed; `why` is a clause that follows its name."""
-
-    def started(self, identifier: str, at: float) -> None:
-        """A job has started, at seconds since the epoch by this machine's clock."""
-
-    def ended(self, ended: Ended) -> None:
-        """A job has ended, and its outputs are complete here; said again after a reconnection until it is settled."""
-
-    def unknown(self, identifier: str) -> None:
-        """The far machine does not know a job that was taken for one of its."""
+# Seconds for which answers to what was asked last are waited for.
+_LAST_WORDS_S = 2.0
 
 
 @dataclass
@@ -112,7 +77,11 @@ class Machine:
         self._line.start()
 
     def close(self) -> None:
-        """Say what waits to be said, and hang up; the jobs go on."""
+        """Say what waits to be said, hear that it was heard, and hang up; the jobs go on."""
+        heard = threading.Event()
+        if self._line.condition is Condition.UP:
+            self._line.post(lambda: self._requests.when_all_are_answered(heard.set))
+            heard.wait(_LAST_WORDS_S)
         self._line.close()
 
     @property

@@ -23,7 +23,8 @@ from ._platform_log import PlatformLog
 from ._retry import Outcome
 from ._scheduler import Scheduler
 from ._source import Points
-from ._worker import Message, describe
+from ._values import describe
+from ._worker import Message
 
 # Seconds: how often free memory is read, and the longest that the loop waits without an event.
 _TICK_S = 1.0

@@ -41,7 +41,7 @@ def load(settings: dict[str, Any]) -> None:
     """Make this process ready to be forked for jobs; nothing is unpickled before the versions have been compared.
 
     Args:
-        settings: versions, payload (path), warm (packed: base path, preload, settled overrides), links (see run).
+        settings: versions, payload (path), message (packed: a job of nothing but the base config), links (see run).
 
     Raises:
         MismatchError: The two sides differ in what a pickle depends on.
@@ -61,7 +61,9 @@ def load(settings: dict[str, Any]) -> None:
 
     _link(settings["links"])
     _worker.start(settings["payload"], parent=None)
-    _worker.warm(*_unpacked(settings["warm"]))
+    message = _unpacked(settings["message"])
+    _worker.warm(message.base, message.preload, (*message.settled, *message.far.settled))
+    _worker.rehearse(message)
 
 
 def run(argument: dict[str, Any], folder: str) -> str:

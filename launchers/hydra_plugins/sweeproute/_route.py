@@ -158,7 +158,14 @@ class Route:
             assert entry.host is not None
             reach = Settings(entry.host, entry.ssh_config, root=entry.root)
             owner = f"{self._sweep.record['id']}@{socket.gethostname()}"
-            place = Place(reach, entry.python, tuple(self._settings.files), cache_dir() / "staging", owner)
+            place = Place(
+                reach=reach,
+                python=entry.python,
+                files=tuple(self._settings.files),
+                identity=self._settings.identity,
+                cache=cache_dir() / "staging",
+                owner=owner,
+            )
             return SshBackend(platform, place, events)
         if entry.backend == "slurm":
             from ._slurm import SlurmBackend

@@ -12,19 +12,19 @@ from typing import Any
 
 from hydra.core.override_parser.types import Override
 from omegaconf import DictConfig, OmegaConf
-from submitit_ssh.staging import Code, Staged
-from submitit_ssh.staging import file as staged_file
 
 from submitit_ssh.errors import FarError
 from submitit_ssh.line import Condition as Line
 from submitit_ssh.machine import Ended, Machine
 from submitit_ssh.ssh import Settings
+from submitit_ssh.staging import Code, Staged
+from submitit_ssh.staging import file as staged_file
 
 from . import _far, _worker
 from ._admission import JobClass
 from ._backend import Died, Event, Events, Finished, Moved, Platform, Recalled, Said, Started
 from ._code import origin
-from ._compose import parse
+from ._compose import Point, parse
 from ._condition import Condition
 from ._pending import PendingCancels
 from ._records import CHECKPOINT, LAUNCH
@@ -46,6 +46,7 @@ class Place:
         reach: How its machine is reached.
         python: The Python that runs the jobs; None is the one that `sweeproute setup` made.
         files: Keys of the app's config that name files a job reads.
+        identity: Dotted path of the app's function from a config to its hashes.
         cache: Folder on this machine for what staging remembers.
         owner: Name of the sweep there.
     """
@@ -53,6 +54,7 @@ class Place:
     reach: Settings
     python: str | None
     files: tuple[str, ...]
+    identity: str | None
     cache: Path
     owner: str
 
@@ -269,7 +271,7 @@ class SshBackend:
             try:
                 staged.result()
                 self._folders[base] = self._folders_of(config)
-                made.set_result(self._environment_of(contents[0].sha, tuple(settled), settings, config))
+                made.set_result(self._environment_of(base, contents[0].sha, tuple(settled), settings, config))
             except (FarError, OSError) as error:
                 made.set_exception(error)
 
@@ -284,13 +286,28 @@ class SshBackend:
         return {near: far for near, far in there.items() if far is not None}
 
     def _environment_of(
-        self, sha: str, settled: tuple[Override, ...], files: Mapping[str, tuple[str, str]], config: DictConfig
+        self,
+        base: str,
+        sha: str,
+        settled: tuple[Override, ...],
+        files: Mapping[str, tuple[str, str]],
+        config: DictConfig,
     ) -> dict[str, Any]:
         code, root = self._code, self._root
         assert code is not None
         payload = staged_file(Path(self._payload), self._place.cache)
-        there = f"{root}/store/{sha}"
-        overrides = (*settled, *self._file_overrides(files))
+        # A job of nothing but the base config: what warms a process does for once what every job does.
+        message = _worker.Message(
+            base=f"{root}/store/{sha}",
+            point=Point((), (), ""),
+            settled=settled,
+            number=0,
+            folder="",
+            preload=self._preload,
+            identity=self._place.identity,
+            threads=self._platform.threads,
+            far=_worker.Far(code.cwd(root), self._folders[base], self._file_overrides(files)),
+        )
         copied = [str(name) for name in config.hydra.job.env_copy]
         return {
             "python": self._place.python or f"{root}/env/bin/python",
@@ -300,7 +317,7 @@ class SshBackend:
             "load": {
                 "versions": _far.versions(),
                 "payload": f"{root}/store/{payload.sha}",
-                "warm": _far.packed((there, self._preload, overrides)),
+                "message": _far.packed(message),
                 "links": self._links(files),
             },
             "variables": {

@@ -1,6 +1,7 @@
 """What a job returns, as JSON: the only form in which a result travels."""
 
 import numbers
+import traceback
 from typing import Any
 
 from omegaconf import OmegaConf
@@ -45,3 +46,15 @@ def _plain(value: Any) -> Any:
     if OmegaConf.is_config(value):
         return _plain(OmegaConf.to_container(value, resolve=True))
     raise TypeError(f"an object of type {type(value).__qualname__}")
+
+
+def describe(error: BaseException) -> dict[str, str]:
+    """An error as text: what comes back from a job is data, never an object."""
+    kind = type(error)
+    name = kind.__qualname__ if kind.__module__ == "builtins" else f"{kind.__module__}.{kind.__qualname__}"
+    return {
+        "class": "out_of_memory" if isinstance(error, MemoryError) else "user",
+        "type": name,
+        "message": str(error),
+        "traceback": "".join(traceback.format_exception(error)),
+    }

@@ -5,11 +5,11 @@ import json
 import os
 import pickle
 import sys
+import tempfile
 import threading
 import time
-import traceback
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -29,7 +29,7 @@ from ._hydra_versions import allowing, key_path, log_failure
 from ._job_log import JobLog
 from ._reservation import Reservation, reserved
 from ._threads import held
-from ._values import to_json
+from ._values import describe, to_json
 
 CONSOLE = "console.log"
 
@@ -224,18 +224,6 @@ def _run(message: Message) -> str:
     return text
 
 
-def describe(error: BaseException) -> dict[str, str]:
-    """An error as text: what comes back from a job is data, never an object."""
-    kind = type(error)
-    name = kind.__qualname__ if kind.__module__ == "builtins" else f"{kind.__module__}.{kind.__qualname__}"
-    return {
-        "class": "out_of_memory" if isinstance(error, MemoryError) else "user",
-        "type": name,
-        "message": str(error),
-        "traceback": "".join(traceback.format_exception(error)),
-    }
-
-
 def run_job(message: Message, configure_logging: bool = True) -> tuple[JobReturn, dict[str, str] | None]:
     """Do for one job what Hydra's own `run_job` does, without its copies of the config.
 
@@ -331,6 +319,23 @@ def _relocate(config: DictConfig, far: Far, folder: Path) -> None:
         config.hydra.runtime.cwd = far.cwd
         for source in config.hydra.runtime.config_sources:
             source.path = far.folders.get(source.path, source.path)
+
+
+def rehearse(message: Message) -> None:
+    """Do once all that is done around a job's task, so that whoever is forked off this process finds it done.
+
+    Args:
+        message: The attempt; its task, and whatever else of the app's listens to jobs, is left out.
+    """
+    whole = _process.payload
+    if whole is None or _process.broken is not None:
+        return
+    _process.payload = replace(whole, task_function=lambda _: None, callbacks=Callbacks())
+    try:
+        with tempfile.TemporaryDirectory() as folder, contextlib.suppress(Exception):  # a job will say it itself
+            run_job(replace(message, folder=folder))
+    finally:
+        _process.payload = whole
 
 
 def identity_of(dotted: str, config: DictConfig) -> dict[str, str]:
