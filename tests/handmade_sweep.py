@@ -45,6 +45,14 @@ class HandmadeSweep:
         self.record |= changes
         _write(self.root / ".sweeproute" / "sweep.json", self.record)
 
+    def point(self, state: Path) -> None:
+        """Write the pointer by which it is found, as a coordinator on this machine does, and its lock."""
+        (self.root / ".sweeproute" / "lock").touch()
+        (state / "sweeps").mkdir(parents=True, exist_ok=True)
+        kept = ("id", "name", "argv", "cwd", "python", "started")
+        pointer = {key: self.record[key] for key in kept} | {"folder": str(self.root)}
+        _write(state / "sweeps" / f"{self.id}.json", pointer)
+
     def start(self, job: int, attempt: int = 1, **record: Any) -> Path:
         """List an attempt and write its launch record; the job runs."""
         name = str(job) if attempt == 1 else f"{job}.attempt{attempt}"

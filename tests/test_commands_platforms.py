@@ -38,9 +38,7 @@ def said(capsys):
 
 def started(home, **record) -> HandmadeSweep:
     sweep = HandmadeSweep(home / "sweep", started=100.0, host=socket.gethostname(), **record)
-    (sweep.root / ".sweeproute" / "lock").touch()
-    pointer = {"id": sweep.id, "folder": str(sweep.root), "argv": ["train.py"], "started": 100.0}
-    (home / "state" / "sweeps" / "sweep_a.json").write_text(json.dumps(pointer))
+    sweep.point(home / "state")
     return sweep
 
 

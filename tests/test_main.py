@@ -118,6 +118,8 @@ def test_best_gives_a_shell_the_overrides_that_run_the_trial_again(sweeproute: R
         (("best", "--uri", "sqlite:///nowhere.db"), "There is no tracking store "),
         (("resume", "lats"), "There is no sweep 'lats'; the nearest are "),
         (("sync", "lats"), "There is no sweep 'lats'; the nearest are "),
+        (("status", "lats"), "There is no sweep 'lats'; the nearest are "),
+        (("run", "nowhere.json"), "There is no plan "),
         (("predict", "--sweep", "lats"), "There is no sweep 'lats'; the nearest are "),
         (("predict", "data.path=gmaes.csv"), "data.path=gmaes.csv is no file"),
         (("predict", "data.pth=games.csv"), "There is no key data.pth. Keys of data, nearest match first: path, "),
@@ -231,5 +233,5 @@ finally:
     assert done.returncode == (0 if words else 2)
     assert done.stderr.splitlines()[-1] == "[]"
     if words == ["--help"]:
-        for command in ("best", "resume", "sync", "predict"):
+        for command in ("run", "status", "resume", "best", "predict", "sync", "platforms", "clean"):
             assert f"    {command}" in done.stdout

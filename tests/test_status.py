@@ -1,6 +1,5 @@
 """`sweeproute status`: a sweep, or the newest of them, to a person."""
 
-import json
 import socket
 from argparse import Namespace
 from pathlib import Path
@@ -16,7 +15,6 @@ from sweeproute.pointers import NoSuchSweepError
 @pytest.fixture
 def state(tmp_path, monkeypatch) -> Path:
     monkeypatch.setenv("SWEEPROUTE_STATE", str(tmp_path / "state"))
-    (tmp_path / "state" / "sweeps").mkdir(parents=True)
     return tmp_path / "state"
 
 
@@ -24,9 +22,7 @@ def started(folder: Path, id: str, at: float = 1_700_000_000.0, **record) -> Han
     """A sweep that was started on this machine."""
     settings = {"total": 4, "host": socket.gethostname(), "pid": 4711, "started": at} | record
     sweep = HandmadeSweep(folder.parent / id, id, **settings)
-    (sweep.root / ".sweeproute" / "lock").touch()
-    pointer = {"id": id, "name": record.get("name"), "folder": str(sweep.root), "argv": ["train.py"], "started": at}
-    (folder / "sweeps" / f"{id}.json").write_text(json.dumps(pointer))
+    sweep.point(folder)
     return sweep
 
 

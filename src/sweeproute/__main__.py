@@ -3,7 +3,7 @@
 import argparse
 from collections.abc import Sequence
 
-from sweeproute.commands import best, platforms, predict, resume, run, status, sync
+from sweeproute.commands import best, clean, platforms, predict, resume, run, status, sync
 
 
 def main(argv: Sequence[str] | None = None) -> None:
@@ -23,7 +23,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--version", action=_Version, help="say which version this is")
     commands = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
-    for command in (run, status, resume, best, predict, sync, platforms):
+    for command in (run, status, resume, best, predict, sync, platforms, clean):
         command.add(commands)
     return parser
 

@@ -260,6 +260,37 @@ def registered(model: str, into: Path, uri: str | None = None) -> RegisteredMode
     )
 
 
+def registered_sweeps(uri: str) -> frozenset[str]:
+    """The sweeps with a run from which a version of a registered model was made.
+
+    Args:
+        uri: The tracking store.
+
+    Returns:
+        Their ids.
+
+    Raises:
+        RegistryError: The store cannot be asked.
+    """
+    from mlflow.exceptions import MlflowException
+
+    from sweeproute.runs_api import ApiRuns
+
+    path = sqlite_path(uri)
+    if path is not None and not path.exists():
+        raise RegistryError(f"there is no tracking store {str(path)!r} any more.")
+    client, found, page = ApiRuns(uri).client, set(), None
+    try:
+        while page != "":
+            versions = client.search_model_versions(page_token=page)
+            runs = [client.get_run(version.run_id) for version in versions if version.run_id]
+            found |= {run.data.tags.get("sweeproute.sweep") for run in runs}
+            page = versions.token or ""
+    except MlflowException as error:
+        raise RegistryError(f"{masked(uri)} cannot be asked ({str(error).splitlines()[0]}).") from None
+    return frozenset(sweep for sweep in found if sweep)
+
+
 def _locate(sweep: str | None, uri: str | None) -> tuple[pointers.Pointer | None, str]:
     """The sweep's pointer, if it was started here, and the store that its runs went to."""
     pointer = None
