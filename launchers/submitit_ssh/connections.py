@@ -44,6 +44,7 @@ class Followed:
         started: Whether it has started.
         cancelled: Whether it is to end.
         sent: Whether it may be on its way to the machine.
+        absent: Whether its machine did not know it, while the process that submitted it lives.
         connection: To its machine, once it is followed.
         heard: Whether its machine has said what it knew of an older job.
         lock: Held by whoever begins to follow it.
@@ -59,6 +60,7 @@ class Followed:
         self.started = False
         self.cancelled = False
         self.sent = False
+        self.absent = False
         self.connection: Connection | None = None
         self.heard = False
         self.lock = threading.RLock()
@@ -122,7 +124,8 @@ class Connection:
 
     def adopt(self, job: Followed) -> None:
         """Follow a job that another process submitted."""
-        job.adopted = True
+        job.adopted, job.absent, job.heard = True, False, False
+        job.answered = Future()
         job.connection = self
         self._jobs[job.files.job_id] = job
         _pass_on(self.machine.adopt(job.files.job_id, job.files.outputs, job.files.live), job.answered)
@@ -201,8 +204,15 @@ class Connection:
     def unknown(self, identifier: str) -> None:
         """See Listener."""
         job = self._jobs.get(identifier)
-        if job is not None:
-            self._finish(job, _ended("lost", "its machine does not know it any more"))
+        if job is None:
+            return
+        if job.files.submitter_lives():
+            # It is still to come, or was settled by that process, which has recorded its end then.
+            self._jobs.pop(identifier)
+            self.machine.forget(identifier)
+            job.absent = True
+        else:
+            self._finish(job, _ended("lost", "its machine does not know it any more"), record=False)
 
     # ---- the rest
 
@@ -232,14 +242,14 @@ class Connection:
         staged.add_done_callback(done)
         return staged
 
-    def _finish(self, job: Followed, outcome: Mapping[str, Any]) -> None:
+    def _finish(self, job: Followed, outcome: Mapping[str, Any], record: bool = True) -> None:
         self._jobs.pop(job.files.job_id, None)
         # Another process that follows the job may have heard of its end, and recorded it: then that holds.
         kept = job.files.read_result()
         outcome = kept or outcome
         # Where something of it could not be kept here, it stays over there.
         settled = outcome.get("class") != "outputs"
-        if kept is None:
+        if kept is None and record:
             try:
                 job.files.write_result(outcome)
             except OSError as error:

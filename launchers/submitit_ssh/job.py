@@ -77,14 +77,15 @@ def attach(job: Followed) -> Connection | None:
             if outcome is not None:  # another process follows it too
                 job.connection.leave(job, outcome)
                 return None
+            if job.absent:
+                job.connection.adopt(job)
             return job.connection
         if outcome is not None:
             job.finish(outcome)
             return None
-        machine, cancelled = job.files.read_record()
-        connection = connect(machine)
+        connection = connect(job.files.read_record())
         connection.adopt(job)
-        if cancelled:
+        if job.files.cancel.exists():
             connection.cancel(job)
         return connection
 
@@ -115,7 +116,7 @@ def _hear(job: Followed, connection: Connection) -> None:
         wait([job.answered], timeout=0.1)
     if job.answered.done() and not job.heard:
         job.heard = True
-        if job.answered.result() not in ("queued", "running"):
+        if job.answered.result() == "ended":
             job.over.wait(_OUTPUTS_S)  # the end itself comes behind the outputs
 
 
@@ -206,7 +207,7 @@ class SshJob(core.Job[R], Generic[R]):
             while not asked.done() and connection.reachable and time.monotonic() < deadline:
                 wait([asked], timeout=0.1)
         if not asked.done():
-            job.files.write_record(machine, cancelled=True)
+            job.files.cancel.touch()
         if not check:
             return
         if not asked.done():
@@ -245,7 +246,7 @@ class SshJob(core.Job[R], Generic[R]):
         outcome = self._outcome()
         kind = outcome["outcome"]
         if kind == "ended":
-            host = JobFiles(self.paths).read_record()[0].host
+            host = JobFiles(self.paths).read_record().host
             raise UncompletedJobError(self._epitaph(host, outcome["class"], outcome["message"]))
         return ("error", outcome["trace"]) if kind == "error" else ("success", outcome.get("value"))
 

@@ -3,6 +3,7 @@
 import contextlib
 import json
 import os
+import socket
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -26,6 +27,7 @@ class JobFiles:
     Attributes:
         outputs: Folder of what the job wrote into its own.
         record: Where the job is.
+        cancel: There where the job is to be cancelled at the next contact.
         result: How it ended.
         live: Names in the outputs of what grows while the job runs.
     """
@@ -36,6 +38,7 @@ class JobFiles:
         folder = Path(paths.folder)
         self.outputs = folder / self.job_id
         self.record = folder / f"{self.job_id}_ssh.json"
+        self.cancel = self.record.with_suffix(".cancel")
         self.result = folder / Path(paths.result_pickle).with_suffix(".json").name
         self._logs = (Path(paths.stdout), Path(paths.stderr))
         self.live = [log.name for log in self._logs]
@@ -47,7 +50,16 @@ class JobFiles:
             machine: Where it will run.
         """
         self.outputs.mkdir(parents=True)
-        self.write_record(machine)
+        _write(
+            self.record,
+            {
+                "host": machine.host,
+                "ssh_config": machine.ssh_config,
+                "python": machine.python,
+                "root": machine.root,
+                "process": [socket.gethostname(), os.getpid()],
+            },
+        )
         for log in self._logs:
             log.symlink_to(Path(self.job_id) / log.name)
 
@@ -57,34 +69,15 @@ class JobFiles:
             with contextlib.suppress(OSError):
                 (self.outputs / name).touch()
 
-    def write_record(self, machine: Settings, cancelled: bool = False) -> None:
-        """Keep where the job is.
-
-        Args:
-            machine: How its machine is reached.
-            cancelled: Whether it is to be cancelled at the next contact.
-        """
-        _write(
-            self.record,
-            {
-                "host": machine.host,
-                "ssh_config": machine.ssh_config,
-                "python": machine.python,
-                "root": machine.root,
-                "cancelled": cancelled,
-            },
-        )
-
-    def read_record(self) -> tuple[Settings, bool]:
-        """How the job's machine is reached, and whether it is to be cancelled.
+    def read_record(self) -> Settings:
+        """How the job's machine is reached.
 
         Raises:
             SettingError: There is no such job.
         """
         try:
             kept = json.loads(self.record.read_text(encoding="utf-8"))
-            machine = Settings(kept["host"], kept["ssh_config"], kept["python"], kept["root"])
-            return machine, bool(kept["cancelled"])
+            return Settings(kept["host"], kept["ssh_config"], kept["python"], kept["root"])
         except FileNotFoundError:
             raise SettingError(
                 f"there is no job {self.job_id} of the ssh executor in {self.paths.folder}: give the folder and the id "
@@ -92,6 +85,19 @@ class JobFiles:
             ) from None
         except (ValueError, KeyError, TypeError) as error:
             raise SettingError(f"{self.record} is damaged ({error}): submit the job again.") from None
+
+    def submitter_lives(self) -> bool:
+        """Whether the process that submitted the job runs on this machine, and is another one."""
+        try:
+            node, pid = json.loads(self.record.read_text(encoding="utf-8"))["process"]
+            if node != socket.gethostname() or pid == os.getpid():
+                return False
+            os.kill(pid, 0)
+        except PermissionError:
+            return True
+        except (OSError, ValueError, KeyError, TypeError):
+            return False
+        return True
 
     def write_result(self, outcome: Mapping[str, Any]) -> None:
         """Keep how the job ended, as data."""
