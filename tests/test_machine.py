@@ -290,6 +290,29 @@ def test_a_cancelled_job_ends_with_all_of_its_processes(far, tmp_path):
     assert heard.ends[spec["id"]][0].error_class == "cancelled"
 
 
+def test_what_was_asked_last_is_done_although_the_channel_is_closed_at_once(far):
+    machine, heard = far.machine()
+    specs = [far.spec(str(number)) for number in range(20)]
+    for spec in specs:
+        machine.submit(spec, far.place(spec["label"]))
+    heard.wait(lambda: len(heard.ends) == 20)
+    for spec in specs:
+        machine.settle([spec["id"]])
+    machine.close()
+    assert list((far.shell.root / "jobs").iterdir()) == []
+
+
+def test_a_machine_that_is_down_is_not_waited_for(far):
+    far.shell.cut(True)
+    machine, heard = far.machine()
+    heard.wait(lambda: heard.conditions)
+    told = machine.settle(["f" * 32])
+    before = time.monotonic()
+    machine.close(answers_s=WAIT_S)
+    assert time.monotonic() - before < WAIT_S / 2
+    assert not told.done()
+
+
 def test_a_cancel_that_cannot_be_delivered_waits_for_the_line(far, tmp_path):
     machine, heard = far.machine()
     spec = far.spec("a", until=str(tmp_path / "never"))

@@ -1,5 +1,6 @@
 """Sweeps over two machines: what each runs, what comes back, what becomes of it when a line, a process or a person ends."""
 
+import json
 import os
 import signal
 import subprocess
@@ -87,6 +88,20 @@ def test_jobs_go_on_after_their_coordinator_was_killed_and_are_adopted(app: FarA
     app.sweep("kind=heavy", "x=1,2,3,4,5", "wait=[all]", "hydra.sweeper.resume=true")
     assert app.executions() == dict.fromkeys(range(1, 6), 1)
     assert [(r["state"], r["current"], r["attempt"]) for r in app.launches()] == [("FINISHED", True, 1)] * 5
+    assert app.far_jobs() == []
+
+
+def test_what_was_on_record_when_its_coordinator_was_killed_is_forgotten_over_there(app: FarApp) -> None:
+    process = app.start("kind=heavy", "x=1,2", "wait=[all]")
+    wait_until(lambda: len(app.executions()) == 2, "two jobs to run")
+    process.send_signal(signal.SIGKILL)
+    process.communicate()
+    # As if the end of job 0 had been recorded here, and nobody had told the far side.
+    path = app.folder / "out" / "0" / "launch.json"
+    path.write_text(json.dumps(app.launches(0)[0] | {"state": "KILLED"}))
+    app.go()
+    app.sweep("kind=heavy", "x=1,2", "wait=[all]", "hydra.sweeper.resume=true")
+    assert app.executions() == {1: 2, 2: 1}
     assert app.far_jobs() == []
 
 

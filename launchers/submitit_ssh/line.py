@@ -63,6 +63,9 @@ class Ears(Protocol):
     def feed(self) -> bytes | None:
         """More to send when the channel has room; None where there is nothing."""
 
+    def waits(self) -> bool:
+        """Whether something has been asked that is not answered: a channel is not closed before it is."""
+
 
 class Line:
     """One channel; everything but `post`, `send` and `close` runs in its own thread.
@@ -82,7 +85,8 @@ class Line:
             os.set_blocking(descriptor, False)
         self._selector.register(self._woken, selectors.EVENT_READ)
         self._thread = threading.Thread(target=self._run, daemon=True, name=f"line to {settings.host}")
-        self._closing = False
+        # When to end the channel though something waits for an answer, on the monotonic clock.
+        self._close_by: float | None = None
         self._live = False
         self._process: subprocess.Popen[bytes] | None = None
         self._buffer = bytearray()
@@ -127,25 +131,31 @@ class Line:
         """Whether there is a channel over which frames go now."""
         return self._live
 
-    def close(self, flush_s: float = 1.0) -> None:
-        """Send what waits, and end the channel; what runs on the far side goes on."""
+    def close(self, answers_s: float) -> None:
+        """End the channel once all that was asked is answered; what runs on the far side goes on.
+
+        Args:
+            answers_s: Seconds to wait for answers at most; there is no waiting for a machine that is down.
+        """
         if not self._thread.is_alive():
             return
-        deadline = time.monotonic() + flush_s
 
         def closing() -> None:
-            if self._buffer and self._live and time.monotonic() < deadline:
-                self.post(closing)
-            else:
-                self._closing = True
+            self._close_by = time.monotonic() + answers_s
 
         self.post(closing)
-        self._thread.join(flush_s + 3.0)
+        self._thread.join(answers_s + 3.0)
+
+    def _may_close(self) -> bool:
+        if self._close_by is None:
+            return False
+        away = self.condition in (Condition.DOWN, Condition.REFUSED)
+        return away or not self._ears.waits() or time.monotonic() >= self._close_by
 
     def _run(self) -> None:
         before = time.monotonic()
         try:
-            while not self._closing:
+            while not self._may_close():
                 now = time.monotonic()
                 # A machine that slept must not take its own sleep for the other's silence.
                 self._tick(min(1.0, now - before))
@@ -169,6 +179,8 @@ class Line:
                 self._buffer += more
         self._write()
         timeout = min(self._ping_in_s, PING_S) if self._process is not None else min(self._wait_s, PING_S)
+        if self._close_by is not None:
+            timeout = min(timeout, self._close_by - time.monotonic())
         for key, events in self._selector.select(max(0.0, timeout)):
             if key.fd == self._woken:
                 with contextlib.suppress(BlockingIOError):

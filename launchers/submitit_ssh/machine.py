@@ -1,6 +1,5 @@
 """Keeps the jobs of one owner on a far machine: what was asked is said until it is answered, what ends is told once."""
 
-import threading
 import time
 from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import Future
@@ -76,13 +75,13 @@ class Machine:
         """Start to connect, and return at once."""
         self._line.start()
 
-    def close(self) -> None:
-        """Say what waits to be said, hear that it was heard, and hang up; the jobs go on."""
-        heard = threading.Event()
-        if self._line.condition is Condition.UP:
-            self._line.post(lambda: self._requests.when_all_are_answered(heard.set))
-            heard.wait(_LAST_WORDS_S)
-        self._line.close()
+    def close(self, answers_s: float = _LAST_WORDS_S) -> None:
+        """Hang up once all that was asked is answered; the jobs go on.
+
+        Args:
+            answers_s: Seconds to wait for answers at most.
+        """
+        self._line.close(answers_s)
 
     @property
     def condition_now(self) -> Condition:
@@ -285,6 +284,10 @@ class Machine:
             header = {"op": "submit", "jobs": [self._jobs[identifier].spec for identifier in batch]}
             return self._requests.framed(header, self._submitted)
         return self._uploads.chunk()
+
+    def waits(self) -> bool:
+        """See Ears."""
+        return self._requests.open or not all(job.answered.done() for job in self._jobs.values())
 
     def heard(self, header: dict[str, Any], payload: bytes) -> None:
         """See Ears."""

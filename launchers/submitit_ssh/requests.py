@@ -31,7 +31,6 @@ class Requests:
         self._line = line
         self._open: list[_Request] = []
         self._asked: dict[int, Answered] = {}
-        self._then: Callable[[], None] | None = None
 
     def add(self, header: Mapping[str, Any], future: "Future[dict[str, Any]]") -> None:
         """Ask until there is an answer.
@@ -45,12 +44,10 @@ class Requests:
         if self._line.live:
             self._ask(request)
 
-    def when_all_are_answered(self, then: Callable[[], None]) -> None:
-        """Have something called once, when no request is open."""
-        if self._open:
-            self._then = then
-        else:
-            then()
+    @property
+    def open(self) -> bool:
+        """Whether something has been asked that is asked until it is answered, and is not yet."""
+        return bool(self._open)
 
     def restart(self) -> None:
         """Ask again, in order: what was on the way on the old channel may have been lost."""
@@ -85,8 +82,6 @@ class Requests:
     def _ask(self, request: _Request) -> None:
         def answered(answer: dict[str, Any], payload: bytes) -> None:
             self._open.remove(request)
-            if not self._open and self._then is not None:
-                self._then()
             if not request.future.set_running_or_notify_cancel():
                 return
             if answer.get("op") == "error":

@@ -164,6 +164,9 @@ class QueueBackend(Backend, Protocol):
     def adopt(self, place: int, identifier: str, folder: Path) -> None:
         """Take an attempt on again that an earlier coordinator sent."""
 
+    def settle_rest(self) -> None:
+        """Have everything forgotten that earlier coordinators of this sweep left there, but for what was adopted."""
+
     def recall(self, place: int) -> None:
         """Ask for an attempt back; the answer comes as an event."""
 

@@ -145,6 +145,8 @@ class Dispatcher:
                 continue
             self._scheduler.adopt(one.job, platform, launch["attempt"], attempt.begun, now)
             self._live[key] = attempt
+        for backend in self._queues.values():
+            backend.settle_rest()
 
     def _place_of(self, platform: str, slot: int | None) -> Key:
         """A slot is a place; in a queue each attempt has a number of its own."""

@@ -5,7 +5,7 @@ import re
 import threading
 import uuid
 from collections.abc import Mapping, Sequence
-from concurrent.futures import Future, wait
+from concurrent.futures import Future
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -75,7 +75,8 @@ class SshBackend:
         self._machine = Machine(place.reach, place.owner, self, reserved=(LAUNCH, ".hydra", "multirun.yaml"))
         self._ids: dict[int, str] = {}
         self._places: dict[str, int] = {}
-        self._cancelled: dict[str, Future[dict[str, Any]]] = {}
+        # What is to be forgotten there, until that is answered.
+        self._unsettled: dict[str, Future[dict[str, Any]]] = {}
         self._code: Code | None = None
         self._root = ""
         self._ready = threading.Event()
@@ -134,6 +135,18 @@ class SshBackend:
         self._know(place, identifier)
         self._machine.adopt(identifier, folder, LIVE)
 
+    def settle_rest(self) -> None:
+        """See QueueBackend: what was recorded here, and its coordinator died before it could say so."""
+
+        def told(status: "Future[dict[str, Any]]") -> None:
+            if status.exception() is None:
+                mine = (job["id"] for job in status.result()["jobs"] if job["owner"] == self._place.owner)
+                for identifier in mine:
+                    if identifier not in self._places and identifier not in self._unsettled:
+                        self._settle(identifier)
+
+        self._machine.request("status").add_done_callback(told)
+
     def recall(self, place: int) -> None:
         """See QueueBackend."""
         identifier = self._ids[place]
@@ -149,17 +162,15 @@ class SshBackend:
 
     def cancel(self, place: int) -> None:
         """See Backend."""
-        identifier = self._ids.get(place)
-        if identifier is not None and identifier not in self._cancelled:
-            self._places.pop(identifier, None)
-            # What is settled while it waits or runs is ended there, and forgotten.
-            self._cancelled[identifier] = self._machine.settle([identifier])
+        # What is settled while it waits or runs is ended there, and forgotten.
+        if place in self._ids:
+            self.settle(place)
 
     def settle(self, place: int) -> None:
         """See QueueBackend."""
         identifier = self._ids[place]
         self._forget(place)
-        self._machine.settle([identifier])
+        self._settle(identifier)
 
     def memory_free_gb(self) -> float | None:
         """See Backend."""
@@ -175,10 +186,9 @@ class SshBackend:
         self._machine.request("slots", slots=None, paused=paused)
 
     def close(self, grace_s: float) -> None:
-        """See Backend; what runs there goes on, unless it was cancelled: that is kept until it can be delivered."""
-        wait(self._cancelled.values(), timeout=grace_s)
-        self._pending.keep([name for name, told in self._cancelled.items() if not told.done()])
-        self._machine.close()
+        """See Backend; what runs there goes on. What it could not be told to forget is kept until the next contact."""
+        self._machine.close(grace_s)
+        self._pending.keep(list(self._unsettled))
 
     # ---- what the machine tells, in its thread; see Listener
 
@@ -222,6 +232,10 @@ class SshBackend:
             self._put(Died(self._platform.name, place, "lost", "its machine does not know it any more"))
 
     # ---- the rest
+
+    def _settle(self, identifier: str) -> None:
+        told = self._unsettled[identifier] = self._machine.settle([identifier])
+        told.add_done_callback(lambda _: self._unsettled.pop(identifier))
 
     def _put(self, event: Event) -> None:
         self._events.put(event)
