@@ -1,0 +1,349 @@
+"""Breaks a sweep over a far machine in every way that is known, one after the other.
+
+    python tests/faults.py [--times 20] [--jobs 200] [--only NAME ...]
+
+The far machine is the tests' workstation, which needs Linux and root.
+"""
+
+import argparse
+import os
+import shutil
+import signal
+import statistics
+import sys
+import tempfile
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import workstation
+from disturbed_sweep import DisturbedSweep, Outcome, counts
+from workstation import Workstation
+
+Table = Mapping[tuple[str, ...], Any]
+
+# What an outage of more than 10 s brings with it, by design: it cannot be told from a death.
+BOTH_ENDS = "its queue was worked through from both ends"
+# A file that the suite's own app has no use for, and that takes a while to travel.
+_BALLAST_BYTES = 19 << 20
+
+
+@dataclass(frozen=True)
+class Fault:
+    """Something that happens to a sweep.
+
+    Attributes:
+        name: In a few words.
+        inflict: Starts the sweep, has it happen, and leaves a coordinator that goes on; gets how long it lasts.
+        seconds: How long it lasts.
+        short_s: How long it lasts in the test suite.
+        again: Why a job may be run more than once; empty where none may.
+        says: What the person must read.
+    """
+
+    name: str
+    inflict: Callable[[DisturbedSweep, float], None]
+    seconds: float = 0.0
+    short_s: float = 0.0
+    again: str = ""
+    says: str = ""
+
+
+def _outage(begin: Callable[[Workstation], object], end: Callable[[Workstation], object]) -> Any:
+    """Something that begins when the sweep is under way, and that ends later."""
+
+    def inflict(sweep: DisturbedSweep, seconds: float) -> None:
+        sweep.start()
+        sweep.under_way()
+        sweep.struck()
+        begin(sweep.box)
+        sweep.last(seconds)
+        end(sweep.box)
+        sweep.over()
+
+    return inflict
+
+
+def _death(kill: Callable[[DisturbedSweep], object]) -> Any:
+    """Something that is over at once."""
+
+    def inflict(sweep: DisturbedSweep, _: float) -> None:
+        sweep.start()
+        sweep.under_way()
+        sweep.struck()
+        kill(sweep)
+        sweep.over()
+
+    return inflict
+
+
+def _throughout(begin: Callable[[DisturbedSweep], Sequence[str] | None]) -> Any:
+    """Something that is so from before the beginning to the end."""
+
+    def inflict(sweep: DisturbedSweep, _: float) -> None:
+        sweep.start(*(begin(sweep) or ()))
+
+    return inflict
+
+
+def _kill_sshd(box: Workstation) -> None:
+    box.run("pkill -KILL sshd", user="root")
+
+
+def _kill_ssh(sweep: DisturbedSweep) -> None:
+    for process in sweep.near_processes():
+        if process.name() == "ssh":
+            process.kill()
+
+
+def _kill_supervisor(sweep: DisturbedSweep) -> None:
+    sweep.box.run(f"kill -KILL {sweep.supervisor()}")
+
+
+def _kill_parents(sweep: DisturbedSweep) -> None:
+    sweep.box.run(f"pkill -KILL -P {sweep.supervisor()}")
+
+
+def _kill_worker(sweep: DisturbedSweep, _: float) -> None:
+    number = sweep.jobs // 3
+    sweep.start(f"wait=[{number}]")
+    pid = sweep.await_far_process(number)
+    sweep.struck()
+    sweep.box.run(f"kill -KILL {pid}")
+    sweep.over()
+    sweep.go()
+
+
+def _kill_coordinator(sweep: DisturbedSweep, _: float) -> None:
+    sweep.start()
+    sweep.under_way()
+    sweep.struck()
+    sweep.kill()
+    sweep.over()
+    sweep.resume()
+
+
+def _kill_while_staging(sweep: DisturbedSweep, _: float) -> None:
+    for number in range(3):
+        (sweep.app.folder / f"ballast{number}").write_bytes(os.urandom(_BALLAST_BYTES))
+    sweep.later(lambda: sweep.box.run("rm -rf ~/.sweeproute/trees/*"))
+    sweep.start()
+    sweep.await_word(lambda: any((sweep.far_root / "trees").glob("*~")), "code that is on its way")
+    sweep.struck()
+    sweep.kill()
+    sweep.over()
+    sweep.resume()
+
+
+def _resume_twice(sweep: DisturbedSweep, _: float) -> None:
+    sweep.start()
+    sweep.under_way()
+    first = sweep.coordinator
+    assert first is not None
+    first.send_signal(signal.SIGSTOP)
+    sweep.resume()
+    said = sweep.finish(code=1)
+    assert f"is being run by process {first.pid}" in said, said
+    sweep.coordinator = first
+    first.send_signal(signal.SIGCONT)
+
+
+def _cancel_while_down(sweep: DisturbedSweep, seconds: float) -> None:
+    number = sweep.jobs // 3
+    sweep.start(f"wait=[{number}]")
+    pid = sweep.await_far_process(number)
+    sweep.later(lambda: sweep.box.black_hole(False))
+    sweep.struck()
+    sweep.box.black_hole(True)
+    assert sweep.coordinator is not None
+    sweep.coordinator.send_signal(signal.SIGINT)
+    sweep.finish(code=130)
+    sweep.box.black_hole(False)
+    sweep.over()
+    sweep.resume()
+    sweep.await_word(lambda: not sweep.far_lives(pid), "what was cancelled to end over there")
+    sweep.go()
+
+
+def _close_lid(sweep: DisturbedSweep, seconds: float) -> None:
+    sweep.start()
+    sweep.under_way()
+    stopped = sweep.near_processes()
+    sweep.struck()
+    for process in stopped:
+        process.suspend()
+    sweep.last(seconds)
+    for process in reversed(stopped):
+        process.resume()
+    sweep.over()
+
+
+def _fill(box: Workstation) -> None:
+    box.run("dd if=/dev/zero of=fill bs=64k; dd if=/dev/zero of=fill2 bs=1")
+
+
+def _empty(box: Workstation) -> None:
+    box.run("rm -f fill fill2")
+
+
+def _other_host_key(sweep: DisturbedSweep) -> None:
+    known = sweep.box.ssh_config.with_name("known_hosts")
+    other = sweep.box.ssh_config.with_name("key.pub")  # a key, and not the host's
+    kept = known.read_text()
+    sweep.later(lambda: known.write_text(kept))
+    known.write_text(f"{sweep.box.host} {other.read_text()}")
+
+
+def _no_python(sweep: DisturbedSweep) -> None:
+    sweep.later(lambda: sweep.box.run("mv /usr/bin/python3.away /usr/bin/python3", user="root"))
+    sweep.box.run("mv /usr/bin/python3 /usr/bin/python3.away", user="root")
+
+
+def _lose_packets(sweep: DisturbedSweep) -> None:
+    sweep.later(lambda: sweep.box.loss(0))
+    sweep.box.loss(20)
+
+
+def _slow(sweep: DisturbedSweep) -> Sequence[str]:
+    return [f"hydra.launcher.platforms.box.ssh_config={sweep.box.slow_config(100)}"]
+
+
+def _clock(hours: int) -> Any:
+    """The near side's clock is wrong; what differs between two clocks does not tell whose it is."""
+
+    def begin(sweep: DisturbedSweep) -> None:
+        folder = sweep.folder / "clock"
+        folder.mkdir()
+        shift = f"import time\nright = time.time\ntime.time = lambda: right() + {hours * 3600}\n"
+        (folder / "sitecustomize.py").write_text(shift)
+        sweep.app.environment["PYTHONPATH"] = str(folder)
+
+    return _throughout(begin)
+
+
+FAULTS = [
+    Fault("nothing", _throughout(lambda _: None)),
+    Fault(
+        "near link down", _outage(lambda box: box.near_link(False), lambda box: box.near_link(True)), 15, 5, BOTH_ENDS
+    ),
+    Fault("far link down", _outage(lambda box: box.far_link(False), lambda box: box.far_link(True)), 15, 5, BOTH_ENDS),
+    Fault("black hole for 5 s", _outage(lambda box: box.black_hole(True), lambda box: box.black_hole(False)), 5, 5),
+    Fault(
+        "black hole for 2 min",
+        _outage(lambda box: box.black_hole(True), lambda box: box.black_hole(False)),
+        120,
+        14,
+        BOTH_ENDS,
+        says="has not answered for 10 s",
+    ),
+    Fault("20 % loss", _throughout(_lose_packets), again=BOTH_ENDS),
+    Fault("100 ms round trip", _throughout(_slow)),
+    Fault("sshd killed", _outage(_kill_sshd, Workstation.start_sshd), 4, 2),
+    Fault("ssh killed", _death(_kill_ssh)),
+    Fault("worker killed", _kill_worker, again="it was killed"),
+    Fault("warm parents killed", _death(_kill_parents)),
+    Fault("supervisor killed", _death(_kill_supervisor)),
+    Fault(
+        "power off and on",
+        _outage(Workstation.power_off, Workstation.power_on),
+        20,
+        13,
+        "it was lost with the machine, or " + BOTH_ENDS,
+        says="has not answered for 10 s",
+    ),
+    Fault("coordinator killed", _kill_coordinator),
+    Fault("second resume", _resume_twice),
+    Fault("cancel while down", _cancel_while_down, again="it was cancelled"),
+    Fault("killed while staging", _kill_while_staging),
+    Fault("disk full", _outage(_fill, _empty), 5, 3, "its result could not be kept"),
+    Fault("wrong host key", _throughout(_other_host_key), says="has another host key"),
+    Fault("Python missing", _throughout(_no_python), says="has no Python under the name 'python3'"),
+    Fault("clock an hour ahead", _clock(1)),
+    Fault("clock an hour behind", _clock(-1)),
+    Fault("lid closed", _close_lid, 600, 14),
+]
+
+
+def undisturbed(box: Workstation, jobs: int) -> Table:
+    """The table of a sweep to which nothing happens."""
+    with tempfile.TemporaryDirectory() as folder, counts(box) as at:
+        sweep = DisturbedSweep(box, Path(folder), at, jobs)
+        sweep.start()
+        sweep.finish()
+        return sweep.table()
+
+
+def run(fault: Fault, box: Workstation, expected: Table, jobs: int, seconds: float, folder: Path) -> Outcome:
+    """Have a fault happen to a sweep.
+
+    Args:
+        fault: Which.
+        box: The workstation; whole, before and after.
+        expected: The table of an undisturbed sweep of as many jobs.
+        jobs: How many.
+        seconds: How long the fault lasts.
+        folder: Where the sweep's files are.
+    """
+    with counts(box) as at:
+        sweep = DisturbedSweep(box, folder, at, jobs)
+        try:
+            fault.inflict(sweep, seconds)
+            sweep.finish()
+            sweep.repair()
+            outcome = sweep.outcome(fault.again, expected)
+        except AssertionError as error:
+            outcome = Outcome([str(error)], output=sweep.output)
+        finally:
+            sweep.close()
+    if fault.says not in outcome.output:
+        outcome.problems.append(f"nothing says {fault.says!r}")
+    return outcome
+
+
+def main() -> None:
+    """Print the table."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--times", type=int, default=20)
+    parser.add_argument("--jobs", type=int, default=200)
+    parser.add_argument("--only", nargs="+", metavar="NAME", help="faults whose names hold one of these words")
+    parser.add_argument("--short", action="store_true", help="let each last as long as in the test suite")
+    parser.add_argument("--keep", type=Path, help="keep the folders of sweeps that did not end right in here")
+    asked = parser.parse_args()
+    if workstation.missing():
+        raise SystemExit(workstation.missing())
+    chosen = [fault for fault in FAULTS if not asked.only or any(word in fault.name for word in asked.only)]
+    columns = "{:22} {:>5} {:>5} {:>10}  {:>8} {:>8} {:>8}  {}"
+    print(columns.format("fault", "times", "right", "run again", "next s", "fall s", "all s", "notes"), flush=True)
+    wrong = 0
+    with Workstation.start() as box:
+        expected = undisturbed(box, asked.jobs)
+        for fault in chosen:
+            outcomes = [_once(fault, box, expected, asked) for _ in range(asked.times)]
+            right = sum(not one.problems for one in outcomes)
+            wrong += asked.times - right
+            again = f"{sum(one.again for one in outcomes)} {'allowed' if fault.again else ''}"
+            times = [_median(getattr(one, name) for one in outcomes) for name in ("next_s", "fallback_s", "took_s")]
+            notes = "; ".join(dict.fromkeys(problem for one in outcomes for problem in one.problems))
+            print(columns.format(fault.name, asked.times, right, again, *times, notes or fault.again), flush=True)
+    sys.exit(1 if wrong else 0)
+
+
+def _once(fault: Fault, box: Workstation, expected: Table, asked: argparse.Namespace) -> Outcome:
+    folder = Path(tempfile.mkdtemp(prefix="fault-"))
+    outcome = run(fault, box, expected, asked.jobs, fault.short_s if asked.short else fault.seconds, folder)
+    if outcome.problems and asked.keep:
+        asked.keep.mkdir(parents=True, exist_ok=True)
+        (folder / "output").write_text("\n".join([*outcome.problems, outcome.output]))
+        shutil.copytree(folder, asked.keep / folder.name)
+    shutil.rmtree(folder, ignore_errors=True)
+    return outcome
+
+
+def _median(values: Any) -> str:
+    known = [value for value in values if value is not None]
+    return f"{statistics.median(known):.1f}" if known else "-"
+
+
+if __name__ == "__main__":
+    main()
