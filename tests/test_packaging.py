@@ -70,6 +70,7 @@ def test_a_wheel_holds_every_module_of_both_roots(wheel: Path) -> None:
     assert {name.split("/")[0] for name in inside} == {
         "sweeproute",
         "hydra_plugins",
+        "submitit_ssh",
         f"sweeproute-{version()}.dist-info",
     }
 
@@ -90,6 +91,8 @@ def test_every_entry_point_of_a_wheel_names_something_that_exists(wheel: Path, t
         ("console_scripts", "sweeproute"),
         ("hydra.plugins", "routed"),
         ("hydra.plugins", "search"),
+        ("submitit", "executor"),
+        ("submitit", "job_environment"),
     }
     for point in points:
         point.load()

@@ -1,4 +1,4 @@
-"""submitit's executor for machines of one's own, over SSH: `submitit.AutoExecutor(folder, cluster="ssh")`."""
+"""Submits functions to a machine of one's own over SSH: the executor that submitit finds under the name `ssh`."""
 
 import base64
 import hashlib

@@ -56,7 +56,7 @@ def _import_submitit(support: str) -> None:
     # What submitit shares with others is taken from this environment, where it has that.
     sys.path.remove(support)
     with contextlib.suppress(ImportError):
-        import typing_extensions  # noqa: F401
+        importlib.import_module("typing_extensions")
     # A pickle is read by the very versions that wrote it.
     sys.path.insert(0, support)
     import cloudpickle  # noqa: F401
