@@ -3,7 +3,21 @@
 import argparse
 from collections.abc import Sequence
 
-from sweeproute.commands import best, clean, platforms, predict, resume, run, status, sync
+from sweeproute.commands import (
+    best,
+    cancel,
+    check,
+    clean,
+    logs,
+    pause,
+    platforms,
+    predict,
+    resume,
+    run,
+    setup,
+    status,
+    sync,
+)
 
 
 def main(argv: Sequence[str] | None = None) -> None:
@@ -23,7 +37,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--version", action=_Version, help="say which version this is")
     commands = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
-    for command in (run, status, resume, best, predict, sync, platforms, clean):
+    for command in (run, status, logs, resume, cancel, best, predict, sync, platforms, pause, check, setup, clean):
         command.add(commands)
     return parser
 

@@ -59,7 +59,7 @@ def of_sweep(folder: Path) -> "Registry | None":
     Raises:
         hydra_plugins.sweeproute._errors.SettingsError: This version cannot serve what it says.
     """
-    from omegaconf import OmegaConf
+    from omegaconf import DictConfig, OmegaConf
 
     from hydra_plugins.sweeproute._platforms import read
     from hydra_plugins.sweeproute.config import RoutedLauncherConf
@@ -69,7 +69,11 @@ def of_sweep(folder: Path) -> "Registry | None":
         return None
     composed = OmegaConf.load(kept)
     launcher = OmegaConf.select(composed, "hydra.launcher")
-    if launcher is None or not str(launcher.get("_target_")).endswith("RoutedLauncher"):
+    if (
+        not isinstance(composed, DictConfig)
+        or launcher is None
+        or not str(launcher.get("_target_")).endswith("RoutedLauncher")
+    ):
         return None
     known = RoutedLauncherConf.__dataclass_fields__
     return read(RoutedLauncherConf(**{str(key): launcher[key] for key in launcher if key in known}), composed)

@@ -1,0 +1,210 @@
+"""`sweeproute cancel`: ends a sweep with all that runs of it, wherever, and looks whether anything is left."""
+
+import argparse
+import signal
+import sys
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from sweeproute.commands import Commands
+
+if TYPE_CHECKING:
+    import psutil
+
+    from sweeproute.sweep_folder import Attempt
+
+# Seconds that a coordinator has to stop in order; after the first it is asked by another signal, too: one that was
+# started in the background by a script may not hear of SIGINT.
+_STOPS_S = (15.0, 60.0)
+_OPEN = ("QUEUED", "RUNNING")
+_WHY = "the sweep was cancelled"
+
+
+class CancelError(RuntimeError):
+    """A sweep that cannot be cancelled from here, or not now."""
+
+
+def add(commands: Commands) -> None:
+    """Add the command's words."""
+    cancel = commands.add_parser("cancel", help="end a sweep, with all that runs of it on any machine")
+    cancel.add_argument("sweep", metavar="SWEEP")
+    cancel.set_defaults(run=run)
+
+
+def run(asked: argparse.Namespace) -> None:
+    """Stop the coordinator if one lives, end what is left, and say what was ended."""
+    from filelock import FileLock, Timeout
+
+    from sweeproute import pointers
+    from sweeproute.sweep_folder import own, sweep_record
+
+    pointer = pointers.find(asked.sweep)
+    record = sweep_record(pointer.folder)
+    if record is None or record.get("id") != pointer.id:
+        raise CancelError(f"The folder of sweep {pointer.id}, {pointer.folder}, is not there any more: nothing to end.")
+    stopped = _stop(pointer.id, pointer.folder, record)
+    try:
+        with FileLock(own(pointer.folder, "lock"), timeout=0):
+            left = _end_the_rest(pointer.folder, sweep_record(pointer.folder) or record)
+    except Timeout:
+        raise CancelError(f"Another process is at work in {pointer.folder}. Wait for it, then cancel again.") from None
+    _say_counts(pointer.id, pointer.folder, stopped)
+    if left:
+        sys.exit(1)
+
+
+def coordinator(folder: Path, record: dict[str, Any]) -> "psutil.Process | None":
+    """The process that runs a sweep.
+
+    Args:
+        folder: The sweep's.
+        record: The sweep's record.
+
+    Returns:
+        None where none does.
+
+    Raises:
+        CancelError: It is on another machine, or the record names a process that cannot be it.
+    """
+    import socket
+
+    import psutil
+
+    from sweeproute.progress import is_running
+    from sweeproute.sweep_folder import own
+
+    if not is_running(folder, record):
+        return None
+    pid, host = record.get("pid"), record.get("host")
+    if host not in (None, socket.gethostname()):
+        raise CancelError(f"It is run by process {pid} on {host}: cancel it there, or stop that process.")
+    try:
+        process = psutil.Process(int(str(pid)))
+        # Its number may be another's by now: who wrote the record was there before it, or was started with its words.
+        began, words = process.create_time(), process.cmdline()
+    except (psutil.Error, ValueError):
+        began, words = float("inf"), []
+    script = str((record.get("argv") or [""])[0])
+    if began > own(folder, "sweep.json").stat().st_mtime + 1 and script not in words:
+        raise CancelError(
+            f"Somebody is at work in {folder}, and it is not process {pid}, which the record names; a sync, maybe. "
+            "Wait for it, then cancel again."
+        )
+    return process
+
+
+def _stop(sweep: str, folder: Path, record: dict[str, Any]) -> bool:
+    """Have the coordinator stop in order; whether there was one."""
+    import psutil
+
+    process = coordinator(folder, record)
+    if process is None:
+        return False
+    print(f"Process {process.pid}, which runs {sweep}, is asked to stop.", flush=True)
+    for patience_s, number in zip(_STOPS_S, (signal.SIGINT, signal.SIGTERM), strict=True):
+        try:
+            process.send_signal(number)
+            process.wait(patience_s)
+        except psutil.NoSuchProcess:
+            return True
+        except psutil.TimeoutExpired:
+            continue
+        return True
+    raise CancelError(
+        f"Process {process.pid} has not stopped within {sum(_STOPS_S):.0f} s. `kill -9 {process.pid}` ends it for "
+        f"certain; then `sweeproute cancel {sweep}` ends what it leaves."
+    )
+
+
+def _end_the_rest(folder: Path, record: dict[str, Any]) -> bool:
+    """End what no coordinator ended: jobs on far machines, records of jobs that are gone; whether any may be left."""
+    from hydra_plugins.sweeproute._records import write_json
+    from sweeproute.sweep_folder import SweepFolder, launch_record, own
+
+    attempts = [(attempt, launch_record(attempt.folder)) for attempt in SweepFolder(folder).attempts()]
+    known = [(attempt, launch) for attempt, launch in attempts if launch is not None]
+    owner = f"{record.get('id')}@{record.get('host')}"
+    ids: dict[str, list[str]] = {}
+    for _, launch in known:
+        if launch.get("far"):
+            there = ids.setdefault(str(launch["platform"]), [])
+            there += [str(launch["far"]["id"])] if launch["state"] in _OPEN else []
+    left = [platform for platform, identifiers in ids.items() if not _end_there(folder, platform, owner, identifiers)]
+    left += [] if _end_in_slurm(folder) else ["SLURM"]
+    finished = {launch["job"] for _, launch in known if launch["state"] == "FINISHED"}
+    for attempt, launch in known:
+        if launch["state"] in _OPEN:
+            _record_end(attempt, launch, current=launch["job"] not in finished)
+    if record.get("state") == "RUNNING":
+        write_json(own(folder, "sweep.json"), record | {"state": "KILLED", "ended": time.time()})
+    return bool(left)
+
+
+def _record_end(attempt: "Attempt", launch: dict[str, Any], *, current: bool) -> None:
+    from hydra_plugins.sweeproute._records import LAUNCH, write_json
+
+    now = time.time()
+    ran = launch["state"] == "RUNNING"
+    error = {"class": "killed", "type": "", "message": _WHY, "traceback": ""}
+    ended = {"state": "KILLED", "current": current, "ended_at": now, "error": error}
+    write_json(attempt.folder / LAUNCH, launch | ended | {"run_s": now - launch["started_at"] if ran else 0.0})
+
+
+def _end_there(folder: Path, platform: str, owner: str, identifiers: list[str]) -> bool:
+    """End a sweep's jobs on one far machine, and say so; whether nothing is left there."""
+    from hydra_plugins.sweeproute import _leftovers
+    from sweeproute.commands import hardware
+    from sweeproute.commands.check import note
+
+    registry = hardware.of_sweep(folder)
+    entry = registry.settings.get(platform) if registry is not None else None
+    if entry is None or entry.host is None:
+        print(f"{platform}: its host is not known any more, so {len(identifiers)} jobs may be left there.")
+        return not identifiers
+    ended = _leftovers.end(platform, entry, owner, identifiers, note)
+    if ended.problem:
+        print(f"{platform}: {ended.problem}.")
+        if ended.kept:
+            print(
+                f"  {ended.kept} jobs may run there; the next contact with it ends them: any sweep that uses it, or cancel."
+            )
+        return False
+    what = [f"{count} {word}" for count, word in ((ended.running, "running"), (ended.waiting, "waiting")) if count]
+    print(f"{platform}: {' and '.join(what) + ' jobs ended; ' if what else ''}nothing of it is left there.")
+    return True
+
+
+def _end_in_slurm(folder: Path) -> bool:
+    """End what a coordinator that died has left in SLURM's queue; whether nothing is left."""
+    from sweeproute.sweep_folder import own
+
+    try:
+        jobs = (own(folder, "slurm") / "jobs.txt").read_text(encoding="utf-8").split()
+    except OSError:
+        return True
+    from hydra_plugins.sweeproute import _slurm_queue
+
+    try:
+        _slurm_queue.cancel(jobs)
+    except _slurm_queue.SlurmSilentError as error:
+        print(f"SLURM: {error}; its jobs may be left there. `sweeproute cancel` again when it answers.")
+        return False
+    return True
+
+
+def _say_counts(sweep: str, folder: Path, stopped: bool) -> None:
+    from sweeproute import sweep_folder
+    from sweeproute.tracking_status import saved_settings
+
+    states = [outcome.state for outcome in sweep_folder.SweepFolder(folder).outcomes()]
+    record = sweep_folder.sweep_record(folder) or {}
+    done, killed = states.count("FINISHED"), states.count("KILLED")
+    if record.get("state") == "FINISHED":
+        print(f"{sweep} had ended by itself: {done} jobs are done.")
+        return
+    print(
+        f"{sweep} is cancelled: {done} jobs are done, {killed} were ended. `sweeproute resume {sweep}` goes on with it."
+    )
+    if not stopped and saved_settings(folder) is not None:
+        print(f"`sweeproute sync {sweep}` writes these ends to MLflow.")

@@ -1,0 +1,129 @@
+"""`sweeproute pause`: gives a platform back to its person for a while."""
+
+import argparse
+import re
+import sys
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+from sweeproute.commands import Commands
+
+if TYPE_CHECKING:
+    from hydra_plugins.sweeproute.config import PlatformConf
+
+_UNITS = {"s": 1, "sec": 1, "m": 60, "min": 60, "h": 3600, "hour": 3600, "hours": 3600, "d": 86400}
+
+
+class DurationError(ValueError):
+    """A length of time that cannot be read."""
+
+
+def add(commands: Commands) -> None:
+    """Add the command's words."""
+    pause = commands.add_parser(
+        "pause", help="let what runs on a platform end, and start nothing more there until the pause ends"
+    )
+    pause.add_argument("platform", metavar="PLATFORM", help="its name in the registry")
+    length = pause.add_mutually_exclusive_group()
+    length.add_argument("--for", metavar="TIME", dest="length", help="it ends by itself after this: 45m, 1h, 1h30m")
+    length.add_argument("--end", action="store_true", help="end the pause")
+    pause.add_argument("overrides", nargs="*", metavar="OVERRIDE", help="as in registry.platforms.NAME.host=me@box")
+    pause.set_defaults(run=run)
+
+
+def run(asked: argparse.Namespace) -> None:
+    """Pause, or end a pause; say which sweeps that touches."""
+    import time
+
+    from hydra_plugins.sweeproute import _conditions
+    from sweeproute.commands import composing, hardware
+    from sweeproute.progress import clock
+
+    name = asked.platform
+    for_s = seconds(asked.length) if asked.length is not None else None
+    entry = hardware.platform(name, composing.registry(asked.overrides))
+    if asked.end:
+        was = _conditions.end_pause(name)
+        print(f"{name} is {'no longer' if was else 'not'} paused.")
+    else:
+        until = None if for_s is None else time.time() + for_s
+        _conditions.pause(name, until)
+        print(f"{name} is paused until {clock(until) if until else f'`sweeproute pause {name} --end`'}.")
+    for line in _touched(name, asked.end):
+        print(f"  {line}")
+    if entry.backend == "ssh" and entry.host is not None:
+        _tell(name, entry, not asked.end, for_s)
+
+
+def seconds(length: str) -> float:
+    """Seconds of a length of time.
+
+    Args:
+        length: As in 45m, 1h or 1h30m.
+
+    Raises:
+        DurationError: It is none, or nothing.
+    """
+    parts = re.findall(r"(\d+(?:\.\d+)?)\s*([a-z]+)", length.lower())
+    whole = re.sub(r"\s", "", length.lower())
+    if "".join(number + unit for number, unit in parts) == whole and all(unit in _UNITS for _, unit in parts):
+        found = sum(float(number) * _UNITS[unit] for number, unit in parts)
+        if found > 0:
+            return found
+    raise DurationError(f"--for is {length!r}. It takes a length of time: 30s, 45m, 1h, 1h30m, 2d.")
+
+
+def _touched(name: str, ends: bool) -> Iterator[str]:
+    """What becomes of the sweeps that run, or whose jobs a far machine works on."""
+    from sweeproute import pointers
+    from sweeproute.commands import hardware
+    from sweeproute.progress import is_running
+    from sweeproute.sweep_folder import SweepFolder, launch_record, sweep_record
+
+    any_there = False
+    for pointer in pointers.pointers():
+        record = sweep_record(pointer.folder)
+        if record is None or record.get("state") != "RUNNING" or record.get("id") != pointer.id:
+            continue
+        living = is_running(pointer.folder, record)
+        launches = [launch_record(attempt.folder) or {} for attempt in SweepFolder(pointer.folder).attempts()]
+        there = [one for one in launches if one.get("platform") == name and (living or one.get("far"))]
+        runs, waits = (sum(one.get("state") == state for one in there) for state in ("RUNNING", "QUEUED"))
+        title = f"{pointer.id} ({pointer.name})" if pointer.name else pointer.id
+        if not living and not runs and not waits:
+            continue
+        if living and not runs and not waits:
+            registry = hardware.of_sweep(pointer.folder)
+            if registry is None or name not in registry.settings:
+                continue
+        any_there = True
+        if ends:
+            yield f"{title} may use it again"
+            continue
+        ending = f"{runs} of its jobs run there to their end" if runs else "none of its jobs runs there"
+        rest = f"{waits} that wait there go elsewhere, or wait" if living else f"{waits} wait there for the pause's end"
+        yield f"{title}: {ending}" + (f"; {rest}" if waits else "")
+    if not any_there:
+        yield "no sweep that runs here uses it"
+
+
+def _tell(name: str, entry: "PlatformConf", paused: bool, for_s: float | None) -> None:
+    """Tell the machine's own queue, which goes on where no coordinator lives."""
+    from hydra_plugins.sweeproute._errand import Errand
+    from hydra_plugins.sweeproute._reach import reach_of
+    from submitit_ssh.errors import SubmititSshError
+    from sweeproute.commands.check import note
+
+    try:
+        with Errand(name, reach_of(name, entry), note) as errand:
+            errand.ask("slots", slots=None, paused=paused, for_s=for_s)
+            load = errand.load()
+    except SubmititSshError as error:
+        again = f"sweeproute pause {name}{'' if paused else ' --end'}"
+        print(f"Its own queue could not be told: {error} When it is back: {again}", file=sys.stderr)
+        sys.exit(1)
+    running, queued = len(load["running"]), load["queued"]
+    if paused:
+        print(f"Over there {running} jobs run to their end, and {queued} wait; nothing more starts.")
+    else:
+        print(f"Over there {queued} jobs wait, and start again.")
