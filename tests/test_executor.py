@@ -444,12 +444,15 @@ def test_a_job_that_never_was_is_said(tmp_path: Path) -> None:
 
 
 def test_another_version_of_python_is_refused_before_anything_is_read(
-    executor: submitit.AutoExecutor, monkeypatch: pytest.MonkeyPatch
+    box: Workstation | Loopback, executor: submitit.AutoExecutor, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("submitit_ssh.executor._PYTHON", "3.8")
     job = executor.submit(far_tasks.same, 1)
     version = "{}.{}".format(*sys.version_info)
-    with pytest.raises(UncompletedJobError, match=rf"is Python {version}, and the jobs come from Python 3\.8, whose"):
+    sentence = (
+        rf"could not be started on {box.host}: \S+ is Python {version}, and the jobs come from Python 3\.8, whose"
+    )
+    with pytest.raises(UncompletedJobError, match=sentence):
         job.result()
 
 

@@ -165,7 +165,7 @@ class Connection:
         self.machine.close()
         host = self.settings.host
         if left:
-            _say(f"{host} {self.why or 'has not answered'}: {left} of its jobs did not reach it, and will not run.")
+            _say(f"{host} {self.why or 'has not answered'}. {left} of its jobs did not reach it, and will not run.")
         undelivered = sum(not asked.done() for asked in self._cancels)
         if undelivered:
             _say(f"{host} could not be told to cancel {undelivered} jobs, and is told when they are looked at again.")
@@ -182,7 +182,8 @@ class Connection:
         """See Listener."""
         before, self.why = self.why, why
         if condition in (Condition.DOWN, Condition.REFUSED):
-            get_logger().warning(f"{self.settings.host} {why}; what runs there goes on.")
+            goes_on = "; what runs there goes on" if self.machine.root is not None else ""
+            get_logger().warning(f"{self.settings.host} {why}{goes_on}.")
         elif condition is Condition.UP and before:
             get_logger().info(f"{self.settings.host} answers again.")
 

@@ -15,6 +15,7 @@ from submitit.core.utils import UncompletedJobError
 
 from .connections import Connection, Followed, connect
 from .errors import FarError, ResultError
+from .far_submitit import MismatchError
 from .job_files import JobFiles, state_of
 
 R = TypeVar("R", covariant=True)
@@ -231,8 +232,8 @@ class SshJob(core.Job[R], Generic[R]):
     def _check(self, job: Followed, connection: Connection) -> None:
         host, why = connection.settings.host, connection.why
         if connection.refused:
-            goes_on = "" if job.started or job.adopted else " has not reached it, and"
-            raise FarError(f"{host} {why}. Job {self.job_id}{goes_on} goes on when it can be used again.")
+            goes_on = "goes on" if job.answered.done() or job.adopted else "has not reached it, and does so"
+            raise FarError(f"{host} {why}. Job {self.job_id} {goes_on} when it can be used again.")
         if not connection.reachable and not job.adopted and not job.answered.done():
             raise FarError(f"{host} {why}. Job {self.job_id} has not reached it, and does so when it can be reached.")
 
@@ -261,6 +262,8 @@ class SshJob(core.Job[R], Generic[R]):
             "outputs": f"The outputs of job {self.job_id} on {host} are not complete here",
         }.get(error_class, f"Job {self.job_id} ended on {host} as {error_class}")
         first, _, rest = message.partition("\n")
+        if MismatchError.__name__ in first:  # nobody needs to know where that was noticed
+            first, rest = first.partition(f"{MismatchError.__name__}: ")[2], ""
         lines = [f"{words}: {first}." if first else f"{words}."]
         lines += [rest.rstrip()] if rest else []
         if self.paths.stderr.exists():

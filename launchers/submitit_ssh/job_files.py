@@ -67,7 +67,7 @@ class JobFiles:
         """Let the logs be there, though nothing has been printed yet."""
         for name in self.live:
             with contextlib.suppress(OSError):
-                (self.outputs / name).touch()
+                os.close(os.open(self.outputs / name, os.O_WRONLY | os.O_CREAT | os.O_NOFOLLOW, 0o644))
 
     def read_record(self) -> Settings:
         """How the job's machine is reached.
