@@ -70,7 +70,8 @@ class JobClass:
         return self._hash  # a class is looked up some twenty times for each of its jobs
 
 
-@dataclass(frozen=True, slots=True)
+# Nobody changes one; frozen, it would take four times as long to make, and the scheduler makes three for each job.
+@dataclass(slots=True)
 class PlatformState:
     """One platform in a snapshot.
 

@@ -86,23 +86,20 @@ class Attempts:
         jobs = self.movable[source][job_class]
         life = self.by_job[next(reversed(jobs))]
         if self._board.places[source].condition in UNREACHABLE:
-            life.number += 1
-            attempt = self.enter(life, platform, life.number, job_class, now)
-            return Assignment(life.job, platform, attempt.slot, attempt.number, decision, copy_of=source)
+            return self.beside(life, job_class, source, platform, decision, now)
         attempt = self._occupy(life.job, platform, life.live[source].number, job_class, now)
         assignment = Assignment(life.job, platform, attempt.slot, attempt.number, decision, recall=source)
         life.moving = (assignment, attempt)
         self._settle(life)
         return assignment
 
-    def restart(
-        self, life: Life, job_class: JobClass, slow: str, platform: str, decision: Decision, now: float
+    def beside(
+        self, life: Life, job_class: JobClass, other: str, platform: str, decision: Decision, now: float
     ) -> Assignment:
-        """Start a job beside its attempt on a slow platform."""
-        life.restarted = True
+        """Give a platform a job of which an attempt lives on the other one."""
         life.number += 1
         attempt = self.enter(life, platform, life.number, job_class, now)
-        return Assignment(life.job, platform, attempt.slot, attempt.number, decision, copy_of=slow)
+        return Assignment(life.job, platform, attempt.slot, attempt.number, decision, copy_of=other)
 
     def enter(
         self, life: Life, platform: str, number: int, job_class: JobClass, now: float, running: bool = False
@@ -157,8 +154,9 @@ class Attempts:
         """Take an attempt off the books."""
         attempt = life.live.pop(platform)
         self._leave(attempt)
-        self._stop_moving_from(life, platform)
-        self._settle(life)
+        if life.live or attempt.slot is None:
+            self._stop_moving_from(life, platform)
+            self._settle(life)
         return attempt
 
     def end(self, life: Life) -> tuple[tuple[str, int | None], ...]:
@@ -167,13 +165,15 @@ class Attempts:
         Returns:
             Platform and slot of what still lives of it, for the caller to end; see Verdict.
         """
+        del self.by_job[life.job.num]
+        if not life.live and life.moving is None:
+            return ()
         self.stay(life)
         also = []
         for platform in list(life.live):
             attempt = self.drop(life, platform)
             own_queue = self._board.places[platform].spec.ahead
             also.append((platform, None if own_queue else attempt.slot))
-        del self.by_job[life.job.num]
         return tuple(also)
 
     def _occupy(

@@ -25,12 +25,14 @@ class Board:
         places: what runs, by platform.
         states: the platforms as the policy sees them; `refresh` brings them up to date.
         open: platforms where another job could start at once.
+        ahead: whether some platform has a queue of its own.
     """
 
     def __init__(self, policy: Policy, platforms: Iterable[PlatformState], durations: Durations) -> None:
         self.places: dict[str, Occupancy[Job]] = {spec.name: Occupancy(spec) for spec in platforms}
         self.states = {name: place.state(None) for name, place in self.places.items()}
         self.open = {name for name, place in self.places.items() if place.open()}
+        self.ahead = any(place.spec.ahead for place in self.places.values())
         self._policy = policy
         self._durations = durations
         self._version = self._durations.version
@@ -123,13 +125,19 @@ class Board:
 
     def _backlog(self, waiting: Mapping[JobClass, int], sent: Sent) -> dict[str, float]:
         """Expected seconds of what waits for each stale platform but one job: the one that is decided about."""
-        work: dict[str, float] = {}
-        jobs: dict[str, int] = {}
-        found = [(self.home(job_class).platform, job_class, number) for job_class, number in waiting.items()]
+        found: dict[str, list[tuple[JobClass, int]]] = {}
+        for job_class, number in waiting.items():
+            home = self.home(job_class).platform
+            if home is not None and home in self._stale:
+                found.setdefault(home, []).append((job_class, number))
         for platform, classes in sent.items():
-            found += [(self.expected_on(platform, waits), waits, len(queue)) for waits, queue in classes.items()]
-        for name, job_class, number in found:
-            if name in self._stale and name is not None:
-                work[name] = work.get(name, 0.0) + number * self.places[name].expected_s(job_class)
-                jobs[name] = jobs.get(name, 0) + number
-        return {name: seconds * (1.0 - 1.0 / jobs[name]) for name, seconds in work.items()}
+            for job_class, queue in classes.items():
+                home = self.expected_on(platform, job_class)
+                if home is not None and home in self._stale:
+                    found.setdefault(home, []).append((job_class, len(queue)))
+        backlog = {}
+        for name, jobs in found.items():
+            place = self.places[name]
+            seconds = sum([number * place.expected_s(job_class) for job_class, number in jobs])
+            backlog[name] = seconds * (1.0 - 1.0 / sum([number for _, number in jobs]))
+        return backlog

@@ -95,7 +95,7 @@ class Durations:
         Returns:
             Seconds, or None where no point with the same axes has finished.
         """
-        effects = self._effects.get(_axes(overrides))
+        effects = self._effects.get(_axes(overrides)) if self._effects else None
         if effects is None:
             return None
         effects.fit_first()
@@ -119,7 +119,7 @@ class Durations:
             Standard deviation of the log of seconds over expected seconds, among the last points with the same axes
             and one imagined point that took e times as long.
         """
-        effects = self._effects.get(_axes(overrides))
+        effects = self._effects.get(_axes(overrides)) if self._effects else None
         errors = effects.errors if effects is not None else ()
         return math.sqrt((1.0 + sum(error**2 for error in errors)) / (1 + len(errors)))
 
@@ -306,8 +306,21 @@ class LongestFirst(Generic[Item]):
         self._items = ordered
 
 
-def remaining_s(expected_s: float, elapsed_s: float, spread: float = 0.0) -> float:
+def remaining_s(expected_s: float, elapsed_s: float) -> float:
     """Expected seconds that a running job still needs.
+
+    Args:
+        expected_s: what the whole job was expected to take.
+        elapsed_s: how long it has run.
+
+    Returns:
+        Seconds; a job that is late is expected to need as long again as it is late.
+    """
+    return abs(expected_s - elapsed_s)
+
+
+def uncertain_remaining_s(expected_s: float, elapsed_s: float, spread: float) -> float:
+    """Expected seconds that a running job still needs, given how far expectations reach.
 
     Args:
         expected_s: what the whole job was expected to take, as likely less as more.
@@ -319,8 +332,6 @@ def remaining_s(expected_s: float, elapsed_s: float, spread: float = 0.0) -> flo
         Johnson, S. Kotz, N. Balakrishnan: Continuous univariate distributions 1, 1994, chapter 14). A job that is late
         is expected to need at least as long again as it is late, since it may hang.
     """
-    if spread == 0.0:
-        return abs(expected_s - elapsed_s)
     late_s = max(0.0, elapsed_s - expected_s)
     mean_s = expected_s * math.exp(spread**2 / 2)
     if elapsed_s <= 0.0:

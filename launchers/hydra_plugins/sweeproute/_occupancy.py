@@ -108,7 +108,7 @@ class Occupancy(Generic[Job]):
         """
         slot = heapq.heappop(self._free) if self._free else max(self.running) + 1
         self.running[slot] = Running(job, job_class, now, self.expected_s(job_class))
-        self._reserve()
+        self._reserve(job_class)
         return slot
 
     def end(self, slot: int) -> Running[Job]:
@@ -120,7 +120,7 @@ class Occupancy(Generic[Job]):
         running = self.running.pop(slot)
         if slot < self.spec.slots:
             heapq.heappush(self._free, slot)
-        self._reserve()
+        self._sum()
         return running
 
     def measure(self, free_gb: float) -> None:
@@ -175,11 +175,14 @@ class Occupancy(Generic[Job]):
             expected_s=self.expected,
         )
 
-    def _reserve(self) -> None:
+    def _reserve(self, job_class: JobClass) -> None:
+        self._alone |= job_class.alone
+        self._reserved_gb += job_class.memory_gb
+        self._reserved_gpu_gb += job_class.gpu_memory_gb
+
+    def _sum(self) -> None:
         """Sum reservations anew: sums kept by adding and subtracting drift, and slots are few."""
         self._alone = False
         self._reserved_gb = self._reserved_gpu_gb = 0.0
         for running in self.running.values():
-            self._alone |= running.job_class.alone
-            self._reserved_gb += running.job_class.memory_gb
-            self._reserved_gpu_gb += running.job_class.gpu_memory_gb
+            self._reserve(running.job_class)

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from typing import NamedTuple
 
 from ._admission import JobClass, PlatformState
 from ._board import Board, Sent
@@ -12,8 +13,7 @@ from ._policy import Decision, Home, Policy
 REVIEW_S = 10.0
 
 
-@dataclass(frozen=True, slots=True)
-class Placed:
+class Placed(NamedTuple):
     """A class of which one job starts now.
 
     Attributes:
@@ -108,7 +108,9 @@ class Placement:
                     assert decision.platform is not None
                     self._note_overtaking(job_class, decision.platform, ahead)
                     return Placed(job_class, decision.platform, decision)
-                blocked = self._blocked[job_class] = _Blocked(home, decision, len(self._gains))
+                if blocked is None:
+                    blocked = self._blocked[job_class] = _Blocked(home, decision, 0)
+                blocked.decision, blocked.gains_seen = decision, len(self._gains)
             ahead.append(job_class)
             kept = blocked.decision.platform
             if self._overtaken and kept is not None and self._overtaken.get(job_class, 0) >= states[kept].slots:

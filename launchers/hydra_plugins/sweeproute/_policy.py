@@ -271,7 +271,11 @@ class Policy:
         """The platform with room that the overflow mode lets a job move to, the fastest first."""
         if job.asked or self.overflow == "never" or (self.overflow == "when_faster" and home.free_at is None):
             return None
-        spares = [state for state in others if has_room(job, state) and state is not home and not barrier(job, state)]
+        spares = [
+            state
+            for state in others
+            if state.running < state.slots and has_room(job, state) and state is not home and not barrier(job, state)
+        ]
         if not spares:
             return None
         best = spares[0] if len(spares) == 1 else min(spares, key=lambda state: expected_s(job, state))
@@ -285,16 +289,26 @@ class Policy:
 def _considered(job: JobClass, states: Snapshot, chosen: PlatformState) -> tuple[Alternative, ...]:
     """Every platform but the chosen one.
 
-    The verdicts are words without numbers, kept and not made anew: there is one for each platform and job.
+    The verdicts are words without numbers, kept and not made anew: there is one for each platform and job, and nearly
+    all are full.
     """
-    return tuple([_alternative(state.name, _verdict(job, state)) for state in states.values() if state is not chosen])
+    return tuple(
+        [
+            _alternative(
+                state.name,
+                "is full"
+                if state.running >= state.slots and state.available and not state.silent
+                else _verdict(job, state),
+            )
+            for state in states.values()
+            if state is not chosen
+        ]
+    )
 
 
 def _verdict(job: JobClass, state: PlatformState) -> str:
-    if state.available and state.running >= state.slots:
-        return "is full"
     if state.available and not has_room(job, state):
-        return "has a slot, and too little room"
+        return state.why or "is silent" if state.silent else "has a slot, and too little room"
     return barrier(job, state) or "has room, and is not faster"
 
 

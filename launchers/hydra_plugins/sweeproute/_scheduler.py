@@ -14,7 +14,7 @@ from ._outlook import counts, loads
 from ._placement import Placed, Placement
 from ._policy import Decision, Policy
 from ._retry import Backoff, Outcome, RetryQueue, RetryRules, Verdict
-from ._stragglers import Stragglers
+from ._stragglers import Stragglers, takes
 
 
 class Scheduler:
@@ -80,10 +80,10 @@ class Scheduler:
             if placed is not None:
                 assignments.append(self._begin(placed, now))
                 continue
-            again = None if waiting else self._restart(now)
-            if again is None:
+            again = [] if waiting or not self._restart_slow else self._restart(now)
+            if not again:
                 break
-            assignments.append(again)
+            assignments += again
         return assignments
 
     def sends(self, now: float, limit: int) -> list[Assignment]:
@@ -98,6 +98,8 @@ class Scheduler:
             once elsewhere.
         """
         assignments: list[Assignment] = []
+        if not self._board.ahead:
+            return assignments
         due = self._retries.due(now)
         waiting = {**dict.fromkeys(due, 0), **self._source.waiting()}
         for job_class in due:
@@ -314,14 +316,18 @@ class Scheduler:
             waiting[job_class] = waiting.get(job_class, 0) + 1
         return waiting
 
-    def _restart(self, now: float) -> Assignment | None:
-        """Start the worst of the slow jobs again where it is expected to finish first."""
-        found = self._stragglers.worst(now) if self._restart_slow else None
-        if found is None:
-            return None
-        reason = f"restarted on {found.fast}, which is expected to finish first"
-        decision = Decision("scheduled", found.fast, reason)
-        return self._attempts.restart(found.life, found.job_class, found.slow, found.fast, decision, now)
+    def _restart(self, now: float) -> list[Assignment]:
+        """Start slow jobs again where they are expected to finish first."""
+        assignments = []
+        for slow in self._stragglers.found(now):
+            self._board.refresh({}, self._attempts.movable, now)
+            if slow.fast in self._board.open and takes(slow.job_class, self._board.states[slow.fast]):
+                reason = f"restarted on {slow.fast}, which is expected to finish first"
+                decision = Decision("scheduled", slow.fast, reason)
+                slow.life.restarted = True
+                again = self._attempts.beside(slow.life, slow.job_class, slow.slow, slow.fast, decision, now)
+                assignments.append(again)
+        return assignments
 
     def _begin(self, placed: Placed, now: float) -> Assignment:
         job_class, platform, decision = placed.job_class, placed.platform, placed.decision

@@ -1,13 +1,13 @@
 """Finds the running job that another platform would finish sooner."""
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 
-from ._admission import JobClass, barrier, has_room
+from ._admission import JobClass, PlatformState, barrier, has_room
 from ._attempts import Attempts, Life
 from ._board import Board
 from ._condition import Condition
-from ._durations import Durations, remaining_s
+from ._durations import Durations, uncertain_remaining_s
 from ._occupancy import Running
 from ._placement import REVIEW_S
 
@@ -19,7 +19,7 @@ HEARD = frozenset({Condition.AVAILABLE, Condition.PAUSED})
 
 @dataclass(frozen=True, slots=True)
 class Straggler:
-    """A job that is to be started again beside its attempt.
+    """A running job that is to be started again.
 
     Attributes:
         life: the job.
@@ -47,40 +47,41 @@ class Stragglers:
         self._board = board
         self._attempts = attempts
         self._durations = durations
-        self._compared: set[str] = set()  # platforms that are free, and for which there was no job to restart
+        self._compared: set[str] = set()  # platforms that are free, and for which there was none
         self._compared_at = float("-inf")
         self._waits = False  # whether time alone may make one a straggler
 
-    def worst(self, now: float) -> Straggler | None:
-        """The job that is expected to end last of those that are to be restarted.
+    def found(self, now: float) -> list[Straggler]:
+        """Jobs that are to be restarted, as far as there is room.
 
         Args:
             now: seconds.
 
         Returns:
-            The job; None where all are best left alone.
+            The jobs, the one first that is expected to end last where it runs.
         """
+        if now - self._compared_at >= REVIEW_S:
+            self._compared.clear()
+            self._compared_at, self._waits = now, False
         self._compared &= self._board.open
-        if self._compared == self._board.open and now - self._compared_at < REVIEW_S:
-            return None
-        worst, latest_s = None, 0.0
-        self._waits = False
-        for life, running, slow, fast in self._candidates():
+        fresh = self._board.open - self._compared
+        found = []
+        for life, running, slow, fast in self._candidates(fresh) if fresh else ():
             left_s, again_s = self._compare(running, slow, fast, now)
             self._waits = True
-            if left_s > latest_s and left_s > MARGIN * again_s:
-                worst, latest_s = Straggler(life, running.job_class, slow, fast), left_s
-        if worst is None:
-            self._compared |= self._board.open
-            self._compared_at = now
-        return worst
+            if left_s > MARGIN * again_s:
+                found.append((left_s, life.job.num, Straggler(life, running.job_class, slow, fast)))
+        if not found:
+            self._compared |= fresh
+        found.sort(key=lambda entry: (-entry[0], entry[1]))
+        return [straggler for _, _, straggler in found]
 
     def review_at(self, now: float) -> float | None:
         """When one may be found although nothing has happened."""
         at = self._compared_at + REVIEW_S
         return at if self._waits and at > now else None
 
-    def _candidates(self) -> Iterator[tuple[Life, Running, str, str]]:
+    def _candidates(self, free: Collection[str]) -> Iterator[tuple[Life, Running, str, str]]:
         """Jobs that run once, with where they run and the free platform on which they would run fastest."""
         fastest: dict[JobClass, str | None] = {}
         for slow, place in self._board.places.items():
@@ -89,7 +90,7 @@ class Stragglers:
             for running in place.running.values():
                 job_class = running.job_class
                 if job_class not in fastest:
-                    fastest[job_class] = self._fastest(job_class)
+                    fastest[job_class] = self._fastest(job_class, free)
                 fast = fastest[job_class]
                 if fast is None or place.expected_s(job_class) <= self._board.places[fast].expected_s(job_class):
                     continue
@@ -97,11 +98,11 @@ class Stragglers:
                 if not life.restarted and len(life.live) == 1 and life.moving is None:
                     yield life, running, slow, fast
 
-    def _fastest(self, job_class: JobClass) -> str | None:
+    def _fastest(self, job_class: JobClass, free: Collection[str]) -> str | None:
         if job_class.asked:
             return None
-        states = [self._board.states[name] for name in self._board.open]
-        able = [state.name for state in states if has_room(job_class, state) and not barrier(job_class, state)]
+        states = [self._board.states[name] for name in free]
+        able = [state.name for state in states if takes(job_class, state)]
         return min(able, key=lambda name: (self._board.places[name].expected_s(job_class), name), default=None)
 
     def _compare(self, running: Running, slow: str, fast: str, now: float) -> tuple[float, float]:
@@ -112,5 +113,10 @@ class Stragglers:
             for name in (slow, fast)
         )
         elapsed_s = now - running.started
-        left_s = remaining_s(here_s, elapsed_s, self._durations.spread(overrides))
+        left_s = uncertain_remaining_s(here_s, elapsed_s, self._durations.spread(overrides))
         return left_s, (elapsed_s + left_s) * there_s / here_s
+
+
+def takes(job_class: JobClass, state: PlatformState) -> bool:
+    """Whether a job could start on a platform now."""
+    return has_room(job_class, state) and not barrier(job_class, state)
