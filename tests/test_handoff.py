@@ -5,7 +5,7 @@ import time
 import pytest
 import yaml
 
-from sweeproute.handoff import platform_unavailable
+from hydra_plugins.sweeproute._handoff import platform_unavailable
 
 # As one was written by hand.
 BY_HAND = """

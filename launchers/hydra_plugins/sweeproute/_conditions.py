@@ -1,31 +1,47 @@
 """Follows the condition of each platform's machine: what it said, since when, and what a person wants of it."""
 
+import time
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 from ._backend import Moved
 from ._condition import NEXT, UNREACHABLE, Condition
-from ._occupancy import Counts
-from ._records import state_dir
-
-
-class Alarm(Protocol):
-    """Who tells the person."""
-
-    def lost(self, platform: str, why: str, counts: Counts) -> None:
-        """A platform can no longer be used."""
-
-    def back(self, platform: str) -> None:
-        """It can again."""
-
-    def said(self, text: str) -> None:
-        """Anything else worth a line."""
+from ._records import read_json, state_dir, write_json
 
 
 def pauses() -> Path:
     """The folder that holds a file for each platform that a person has paused."""
     return state_dir() / "paused"
+
+
+def paused() -> dict[str, float | None]:
+    """The platforms that are paused, each with the end of that in seconds since 1970; None where a person ends it."""
+    try:
+        names = [path.name for path in pauses().iterdir() if not path.name.endswith("~")]
+    except OSError:
+        return {}
+    now = time.time()
+    ends = {name: (read_json(pauses() / name) or {}).get("until") for name in names}
+    return {name: until for name, until in ends.items() if until is None or until > now}
+
+
+def pause(platform: str, until: float | None) -> None:
+    """Let sweeps of this machine start nothing more on a platform.
+
+    Args:
+        platform: Its name.
+        until: Seconds since 1970 at which that ends by itself; None for never.
+    """
+    pauses().mkdir(parents=True, exist_ok=True)
+    write_json(pauses() / platform, {"until": until})
+
+
+def end_pause(platform: str) -> bool:
+    """Let sweeps use a platform again; whether it was paused."""
+    was = platform in paused()
+    (pauses() / platform).unlink(missing_ok=True)
+    return was
 
 
 class Conditions:
@@ -34,16 +50,14 @@ class Conditions:
     Args:
         start: The condition of each at the start.
         lost_after_s: Seconds of silence after which what runs on a platform counts as lost.
-        alarm: Who is told.
     """
 
-    def __init__(self, start: Mapping[str, Condition], lost_after_s: float, alarm: Alarm) -> None:
+    def __init__(self, start: Mapping[str, Condition], lost_after_s: float) -> None:
         self._now = dict(start)
         self._before: dict[str, Condition] = {}
         self._reported = dict(start)
         self._silent_since: dict[str, float] = {}
         self._lost_after_s = lost_after_s
-        self._alarm = alarm
         self._paused: set[str] = set()
 
     def moved(self, event: Moved, now: float) -> Condition | None:
@@ -73,21 +87,9 @@ class Conditions:
         """Whether a platform was out of reach until its last change, and no longer is."""
         return self._before.get(platform) in UNREACHABLE and self._now[platform] not in UNREACHABLE
 
-    def told(self, platform: str, condition: Condition, why: str, counts: Counts) -> None:
-        """Tell the person of a change."""
-        if condition is Condition.DOWN:
-            self._alarm.lost(platform, why, counts)
-        elif condition is Condition.AVAILABLE and self._before.get(platform) in UNREACHABLE:
-            self._alarm.back(platform)
-        elif condition is not Condition.AVAILABLE:
-            self._alarm.said(f"{platform} {why}")
-
     def look(self, now: float) -> Iterator[Moved]:  # noqa: ARG002
         """What a person has asked for since the last look: a pause, or its end."""
-        try:
-            wanted = {path.name for path in pauses().iterdir()} & self._now.keys()
-        except OSError:
-            wanted = set()
+        wanted = paused().keys() & self._now.keys()
         for name in sorted(wanted - self._paused):
             yield Moved(name, Condition.PAUSED, "is paused")
         for name in sorted(self._paused - wanted):

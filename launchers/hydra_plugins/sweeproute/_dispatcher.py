@@ -1,24 +1,26 @@
 """The event loop of a sweep: starts a job when a slot frees, records how each attempt ends."""
 
 import queue
-import signal
-import threading
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
 
 from hydra.errors import HydraException
 
+from ._alarm import Loss, SweepAlarm
 from ._assignment import Assignment, Job
 from ._backend import Backend, Died, Event, Events, Finished, Moved, QueueBackend, Recalled, Said, Started
 from ._book import Attempt, Book
+from ._condition import Condition
 from ._conditions import Conditions
 from ._durations import Durations, time_left
 from ._errors import headline
+from ._interrupt import terminated_as_interrupt
 from ._live import REFRESH_S, SweepState, View
+from ._occupancy import Counts
 from ._platform_log import PlatformLog
 from ._retry import Outcome
 from ._scheduler import Scheduler
@@ -76,6 +78,7 @@ class Dispatcher:
         conditions: Follows the platforms' machines.
         view: Shows the sweep to the person.
         log: Notes how the platforms fare.
+        alarm: Tells the person of a platform that is lost, or back.
     """
 
     def __init__(
@@ -90,6 +93,7 @@ class Dispatcher:
         conditions: Conditions,
         view: View,
         log: PlatformLog,
+        alarm: SweepAlarm,
     ) -> None:
         self._scheduler = scheduler
         self._backends = backends
@@ -102,6 +106,7 @@ class Dispatcher:
         self._conditions = conditions
         self._view = view
         self._log = log
+        self._alarm = alarm
         self._live: dict[Key, Attempt] = {}
         self._recalls: dict[Key, Assignment | None] = {}
         self._fresh: set[Key] = set()
@@ -121,7 +126,7 @@ class Dispatcher:
             KeyboardInterrupt: The person stopped the sweep.
         """
         try:
-            with _terminated_as_interrupt():
+            with terminated_as_interrupt():
                 self._adopt(away)
                 while not self._scheduler.done():
                     self._step()
@@ -217,12 +222,31 @@ class Dispatcher:
         condition = self._conditions.moved(event, now)
         if condition is None:
             return
-        was_away = self._conditions.was_away(event.platform)
+        before = self._scheduler.counts()
         self._scheduler.set_condition(event.platform, condition, event.why, now)
         self._log.condition(event.platform, condition, event.why)
-        self._conditions.told(event.platform, condition, event.why, self._scheduler.counts()[event.platform])
-        if was_away and event.platform in self._queues:
-            self._take_back_copied(event.platform)
+        if condition is Condition.DOWN:
+            self._alarm.lost(self._loss(event, before, now))
+        elif self._conditions.was_away(event.platform):
+            self._alarm.back(event.platform)
+            if event.platform in self._queues:
+                self._take_back_copied(event.platform)
+        elif event.why:
+            self._alarm.said(f"{event.platform} {event.why}")
+
+    def _loss(self, event: Moved, before: Mapping[str, Counts], now: float) -> Loss:
+        there = [attempt for key, attempt in self._live.items() if key[0] == event.platform]
+        classes = [attempt.job.job_class for attempt in there if not attempt.begun]
+        loads = self._scheduler.loads(now, self._points.waiting_s, self._expected_s)
+        return Loss(
+            platform=event.platform,
+            why=event.why,
+            before=before,
+            after=self._scheduler.counts(),
+            classes=[*classes, *(one for one, number in self._points.waiting().items() for _ in range(number))],
+            running=sum(attempt.begun for attempt in there),
+            left_s=time_left(loads.values()),
+        )
 
     def _take_back_copied(self, platform: str) -> None:
         """Contact again: what waits there and runs elsewhere by now need not start there, too."""
@@ -365,21 +389,3 @@ class Dispatcher:
             with suppress(OSError):
                 self._book.killed(attempt, why, current=attempt.job.num not in finished)
         self._live.clear()
-
-
-@contextmanager
-def _terminated_as_interrupt() -> Iterator[None]:
-    """Stop in order when the process is asked to end, or its terminal closes, too."""
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-
-    def interrupt(*_: Any) -> None:
-        raise KeyboardInterrupt
-
-    before = {number: signal.signal(number, interrupt) for number in (signal.SIGTERM, signal.SIGHUP)}
-    try:
-        yield
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)

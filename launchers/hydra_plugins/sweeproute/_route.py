@@ -28,7 +28,7 @@ from ._durations import Durations
 from ._errors import SettingsError
 from ._hydra_versions import allowed_targets
 from ._jobs import Jobs
-from ._live import View, open_view
+from ._live import open_view
 from ._platform_log import PlatformLog
 from ._platforms import local_settings, read, slurm_settings
 from ._policy import Decision
@@ -122,10 +122,11 @@ class Route:
             for note in self._registry.notes:
                 view.event(note)
             away = self._away(points)
-            conditions = self._conditions(view)
+            conditions = self._conditions()
+            alarm = SweepAlarm(view, self._sweep, self._registry, durations, self._settings.notify, self._deadline())
             book = Book(self._sweep, durations, points, self._return)
             Dispatcher(
-                scheduler, backends, events, self._jobs.prepare, book, points, durations, conditions, view, log
+                scheduler, backends, events, self._jobs.prepare, book, points, durations, conditions, view, log, alarm
             ).run(away)
         finally:
             for backend in backends.values():
@@ -175,7 +176,7 @@ class Route:
 
         return JoblibBackend(platform, local_settings(self._settings), events)
 
-    def _conditions(self, view: View) -> Conditions:
+    def _conditions(self) -> Conditions:
         platforms = self._registry.platforms
         start = {
             name: Condition.DOWN
@@ -185,7 +186,15 @@ class Route:
             else Condition.AVAILABLE
             for name, platform in platforms.items()
         }
-        return Conditions(start, 60 * self._settings.lost_after_min, SweepAlarm(view))
+        return Conditions(start, 60 * self._settings.lost_after_min)
+
+    def _deadline(self) -> float | None:
+        """Seconds since the epoch by which the sweep has to end."""
+        if self._settings.deadline is None:
+            return None
+        from ._plan import read_time
+
+        return read_time(self._settings.deadline).timestamp()
 
     def _away(self, points: Points) -> list[Away]:
         """What an earlier coordinator of this sweep sent to a platform, and what is still there."""

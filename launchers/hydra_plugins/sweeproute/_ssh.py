@@ -1,7 +1,6 @@
 """Runs jobs on a far machine, through its own queue, which goes on while this machine is away."""
 
 import os
-import re
 import threading
 import uuid
 from collections.abc import Mapping, Sequence
@@ -11,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from hydra.core.override_parser.types import Override
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig
 
 from submitit_ssh.errors import FarError
 from submitit_ssh.line import Condition as Line
@@ -24,8 +23,9 @@ from . import _far, _worker
 from ._admission import JobClass
 from ._backend import Died, Event, Events, Finished, Moved, Platform, Recalled, Said, Started
 from ._code import origin
-from ._compose import Point, parse
+from ._compose import Point
 from ._condition import Condition
+from ._named_files import FilesByKey, NamedFiles
 from ._pending import PendingCancels
 from ._records import CHECKPOINT, LAUNCH
 from ._threads import thread_variables
@@ -85,6 +85,7 @@ class SshBackend:
         self._environments: dict[str, Future[dict[str, Any]]] = {}
         self._payload = ""
         self._preload: str | None = None
+        self._named = FilesByKey(place.files, place.cache)
         self._pending = PendingCancels(platform.name, place.reach.host)
 
     # ---- the contract; see QueueBackend
@@ -278,14 +279,14 @@ class SshBackend:
         made = self._environments[base] = Future()
         contents = [staged_file(Path(base), self._place.cache)]
         config: DictConfig = _worker.base_config(base)
-        files, settings = self._files(config)
-        contents += files
+        contents += self._named.of(config, self._root).contents
 
         def done(staged: "Future[None]") -> None:
             try:
                 staged.result()
                 self._folders[base] = self._folders_of(config)
-                made.set_result(self._environment_of(base, contents[0].sha, tuple(settled), settings, config))
+                named = self._named.of(config, self._root)  # by now it is known where all is kept there
+                made.set_result(self._environment_of(base, contents[0].sha, tuple(settled), named, config))
             except (FarError, OSError) as error:
                 made.set_exception(error)
 
@@ -304,7 +305,7 @@ class SshBackend:
         base: str,
         sha: str,
         settled: tuple[Override, ...],
-        files: Mapping[str, tuple[str, str]],
+        named: NamedFiles,
         config: DictConfig,
     ) -> dict[str, Any]:
         code, root = self._code, self._root
@@ -320,7 +321,7 @@ class SshBackend:
             preload=self._preload,
             identity=self._place.identity,
             threads=self._platform.threads,
-            far=_worker.Far(code.cwd(root), self._folders[base], self._file_overrides(files)),
+            far=_worker.Far(code.cwd(root), self._folders[base], named.settled),
         )
         copied = [str(name) for name in config.hydra.job.env_copy]
         return {
@@ -332,7 +333,7 @@ class SshBackend:
                 "versions": _far.versions(),
                 "payload": f"{root}/store/{payload.sha}",
                 "message": _far.packed(message),
-                "links": self._links(files),
+                "links": named.links,
             },
             "variables": {
                 **thread_variables(self._platform.threads, {}),
@@ -352,21 +353,22 @@ class SshBackend:
         """What has to be over there for a job, and the job as the machine is told it."""
         code, root = self._code, self._root
         assert code is not None
-        contents, files = self._files(config)
+        named = self._named.of(config, root)
+        contents = list(named.contents)
         inputs = {}
         folder = Path(message.folder)
         for path in sorted((folder / CHECKPOINT).rglob("*")):
             if path.is_file():
                 contents.append(staged_file(path, self._place.cache))
                 inputs[path.relative_to(folder).as_posix()] = contents[-1].sha
-        far = _worker.Far(code.cwd(root), self._folders[message.base], self._file_overrides(files))
+        far = _worker.Far(code.cwd(root), self._folders[message.base], named.settled)
         base = staged_file(Path(message.base), self._place.cache)
         there = replace(message, base=f"{root}/store/{base.sha}", folder="", far=far)
         spec = {
             "id": identifier,
             "label": f"job {message.number} of {self._place.owner}",
             "environment": environment,
-            "argument": {"message": _far.packed(there), "links": self._links(files)},
+            "argument": {"message": _far.packed(there), "links": named.links},
             "live": list(LIVE),
             "memory_gb": job_class.memory_gb,
             "gpu_memory_gb": job_class.gpu_memory_gb,
@@ -377,25 +379,3 @@ class SshBackend:
             "inputs": inputs,
         }
         return contents, spec
-
-    def _files(self, config: DictConfig) -> tuple[list[Staged], dict[str, tuple[str, str]]]:
-        """What a config names of files: their content, and by key its hash with the file's name."""
-        contents, names = [], {}
-        for key in self._place.files:
-            value = OmegaConf.select(config, key, throw_on_missing=False)
-            path = Path(str(value)).expanduser() if value else None
-            if path is not None and path.is_file():
-                one = staged_file(path, self._place.cache)
-                contents.append(one)
-                names[key] = (one.sha, path.name)
-        return contents, names
-
-    def _file_overrides(self, files: Mapping[str, tuple[str, str]]) -> tuple[Override, ...]:
-        return tuple(parse(f"{key}='{self._link(sha, name)}'") for key, (sha, name) in files.items())
-
-    def _links(self, files: Mapping[str, tuple[str, str]]) -> list[list[str]]:
-        return [[f"{self._root}/store/{sha}", self._link(sha, name)] for sha, name in files.values()]
-
-    def _link(self, sha: str, name: str) -> str:
-        """A staged file under its own name: readers tell a format by its ending."""
-        return f"{self._root}/files/{sha}/{re.sub(r'[^A-Za-z0-9._-]', '_', name)}"
