@@ -214,6 +214,15 @@ def test_predictions_are_loaded_without_a_word(
     assert capfd.readouterr() == ("", "")
 
 
+def test_a_reader_that_has_seen_enough_is_no_error(home: Path) -> None:
+    command = f"{shlex.quote(sys.executable)} -m sweeproute status | true"
+    environment = {**os.environ, "SWEEPROUTE_STATE": str(home / "state")}
+    done = subprocess.run(
+        ["sh", "-c", command], cwd=home, env=environment, capture_output=True, text=True, check=False, timeout=60
+    )
+    assert done.stderr == ""
+
+
 def test_the_version_is_that_of_the_distribution(sweeproute: Run) -> None:
     assert sweeproute("--version") == (0, f"sweeproute {importlib.metadata.version('sweeproute')}\n", "")
 

@@ -1,6 +1,8 @@
 """The command line: `sweeproute COMMAND`, what a person asks of sweeps that have run."""
 
 import argparse
+import os
+import sys
 from collections.abc import Sequence
 
 from sweeproute.commands import (
@@ -22,11 +24,26 @@ from sweeproute.commands import (
 
 def main(argv: Sequence[str] | None = None) -> None:
     """Run one command; see `sweeproute --help`."""
-    asked = _parser().parse_args(argv)
+    parser = _parser()
+    asked, rest = parser.parse_known_args(argv)
+    if not hasattr(asked, "overrides") or any(word.startswith("-") for word in rest):
+        asked = parser.parse_args(argv)
+    else:
+        # argparse gives a list of words what stands before the first option, and no more.
+        asked.overrides += rest
     # lazy import: --help answers before Hydra is there
     from sweeproute.errors import command
 
-    command(lambda: asked.run(asked), through_hydra=False)
+    command(lambda: _run(asked), through_hydra=False)
+
+
+def _run(asked: argparse.Namespace) -> None:
+    try:
+        asked.run(asked)
+        sys.stdout.flush()
+    except BrokenPipeError:
+        # Whoever reads, `head` for one, has seen enough; nothing is left for the interpreter to write at its end.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _parser() -> argparse.ArgumentParser:
