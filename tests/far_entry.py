@@ -42,7 +42,8 @@ def run(argument: dict[str, Any], folder: str) -> str:
     descriptor = os.open(argument["runs"], os.O_WRONLY | os.O_APPEND | os.O_CREAT)
     os.write(descriptor, f"{os.environ['SWEEPROUTE_FAR_JOB']}\n".encode())
     os.close(descriptor)
-    return json.dumps(globals()[f"do_{argument['do']}"](argument, Path(folder)))
+    result = globals()[f"do_{argument['do']}"](argument, Path(folder))
+    return json.dumps(result, ensure_ascii=argument["do"] != "large")
 
 
 def do_nothing(argument: dict[str, Any], folder: Path) -> Any:
@@ -211,3 +212,11 @@ def do_catch(argument: dict[str, Any], folder: Path) -> Any:
     told(argument, "ready")
     signal.sigwait([signal.SIGUSR2])
     return "caught"
+
+
+def do_large(argument: dict[str, Any], folder: Path) -> Any:
+    """Leave much, in text that grows when it is sent."""
+    (folder / "many").mkdir()
+    for number in range(600):
+        (folder / "many" / str(number)).touch()
+    return "\u00e9" * argument["bytes"]

@@ -340,6 +340,19 @@ def test_a_result_that_is_too_large_for_a_frame_is_said_to_be(far: FarSide) -> N
     assert "4.0 MB" in ended["message"]
 
 
+def test_a_result_that_grows_too_large_on_its_way_is_said_to_be_and_much_is_removed_aside(far: FarSide) -> None:
+    near = far.near()
+    spec = far.spec("large", bytes=800_000)  # 1.6 MB as UTF-8, 4.8 MB as a frame
+    near.submit(spec)
+    ended = near.ended(spec["id"])
+    assert (ended["class"], ended["result"]) == ("outputs", None)
+    assert "too large" in ended["message"]
+    assert len(near.outputs(spec["id"])) == 601
+    near.ask("settle", ids=[spec["id"]])
+    assert near.states() == {}
+    near.until(lambda load: not list((far.root / "trash").iterdir()))
+
+
 @pytest.fixture
 def full(tmp_path: Path) -> Iterator[FarSide]:
     """A far side on a disk of its own, with little room."""
@@ -352,7 +365,7 @@ def full(tmp_path: Path) -> Iterator[FarSide]:
         yield side
     finally:
         side.close()
-        subprocess.run(["umount", str(side.root)], check=True)
+        subprocess.run(["umount", "-l", str(side.root)], check=True)
 
 
 def fill(folder: Path) -> Path:

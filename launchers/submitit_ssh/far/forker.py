@@ -29,6 +29,8 @@ NO_RESULT = 77
 # In the folder of a job whose `run` has returned None: the process which asks that the job be queued once more.
 AGAIN = "again"
 _REHEARSALS = 20
+# Characters of a message, and of a traceback, that are told.
+_TEXT = 20_000
 # What a job gets as a process finds it that somebody has started by hand.
 _DEFAULTS: dict[signal.Signals, Any] = {
     signal.SIGINT: signal.default_int_handler,
@@ -71,7 +73,8 @@ def explain(error: BaseException) -> str:
     """An error as text: type and message first, then the traceback."""
     name = type(error).__qualname__
     head = f"{name}: {error}" if str(error) else name
-    return f"{head}\n{''.join(traceback.format_exception(type(error), error, error.__traceback__))}"
+    trace = "".join(traceback.format_exception(type(error), error, error.__traceback__))
+    return f"{head[:_TEXT]}\n{trace[-_TEXT:]}"
 
 
 def cuda_touched() -> str:
@@ -138,13 +141,14 @@ class Forker:
         for header, _ in self._decoder.feed(data):
             lock = self._locks.pop(0)
             if header["here"]:
-                self._become(header)
+                self._become({**header, "started": time.time(), "began": time.monotonic()})
             else:
                 self._fork(header)
             os.close(lock)
         return bool(data)
 
     def _fork(self, header: dict[str, Any]) -> None:
+        now = {"started": time.time(), "began": time.monotonic()}
         try:
             pid = os.fork()
         except OSError as error:
@@ -153,11 +157,11 @@ class Forker:
         if pid == 0:
             try:
                 os.setsid()
-                self._become(header)
+                self._become({**header, **now})
             finally:
                 os._exit(1)
         self._jobs[pid] = header["id"]
-        self._channel.sendall(encode({"op": "started", "id": header["id"], "pid": pid}))
+        self._channel.sendall(encode({"op": "started", "id": header["id"], "pid": pid, **now}))
 
     def _become(self, header: dict[str, Any]) -> None:
         """Be the job's process; the slot's lock stays open in it until it ends."""
@@ -204,10 +208,10 @@ def _run(module: Any, header: dict[str, Any]) -> int:
     Returns:
         The exit code of this process.
     """
-    folder, began = header["folder"], time.monotonic()
+    folder, began = header["folder"], header["began"]
     out = f"{folder}/out"
     try:
-        if not job_folder.claim(folder, _this_run(header["slot"], header["gpus"], began)):
+        if not job_folder.claim(folder, _this_run(header["slot"], header["gpus"], header["started"], began)):
             return NOT_MINE
         task = job_folder.read_task(folder)
         console = os.open(f"{out}/console.log", os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
@@ -244,9 +248,9 @@ def _run(module: Any, header: dict[str, Any]) -> int:
     return 0
 
 
-def _this_run(slot: int, gpus: list[int], began: float) -> job_folder.Run:
+def _this_run(slot: int, gpus: list[int], started: float, began: float) -> job_folder.Run:
     pid = os.getpid()
-    return job_folder.Run(pid, start_time(pid) or 0, boot_id(), slot, gpus, time.time(), began)
+    return job_folder.Run(pid, start_time(pid) or 0, boot_id(), slot, gpus, started, began)
 
 
 def _rehearse(folder: Path) -> None:
@@ -257,7 +261,7 @@ def _rehearse(folder: Path) -> None:
         (folder / "spec.json").write_text('{}\n{"argument": null, "inputs": {}}\n', encoding="utf-8")
         for _ in range(_REHEARSALS):
             (folder / "run.json").unlink(missing_ok=True)
-            job_folder.claim(folder, _this_run(0, [], time.monotonic()))
+            job_folder.claim(folder, _this_run(0, [], time.time(), time.monotonic()))
             json.loads(json.dumps(job_folder.read_task(folder)))
             job_folder.put_result(folder, "null", 0.0, time.time())
         shutil.rmtree(folder, ignore_errors=True)

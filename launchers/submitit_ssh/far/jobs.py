@@ -232,7 +232,7 @@ class Jobs:
         job.state = "starting"
         self.active[job.id] = job
         if parent.state == "used":
-            self._started(job, parent.pid)
+            self._started(job, parent.pid, time.time(), time.monotonic())
         return ""
 
     def _admit(self, job: Job) -> Verdict:
@@ -252,15 +252,14 @@ class Jobs:
         if job is None:
             return
         if header["op"] == "started" and job.state == "starting":
-            self._started(job, header["pid"])
+            self._started(job, header["pid"], header["started"], header["began"])
         elif header["op"] == "ended":
             self._ended(job, header["code"], header["signal"])
         elif header["op"] == "unforked":
             parent.jobs.discard(job.id)
             self._again(job, f"no process could be made for it ({header['message']})")
 
-    def _started(self, job: Job, pid: int) -> None:
-        began, started = time.monotonic(), time.time()
+    def _started(self, job: Job, pid: int, started: float, began: float) -> None:
         assert job.slot is not None
         run = Run(pid, processes.start_time(pid) or 0, processes.boot_id(), job.slot, job.gpu, started, began)
         self._running(job, run)

@@ -6,7 +6,9 @@ import contextlib
 import dataclasses
 import hashlib
 import json
+import os
 import shutil
+import subprocess
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -17,6 +19,9 @@ from .processes import alive, boot_id
 
 # Ids that are remembered after their jobs are gone; trimmed when a supervisor starts.
 _SPENT_KEPT = 100_000
+# Bytes and files of a folder whose removal takes longer than anybody may wait.
+_LARGE = 50_000_000
+_MANY = 500
 
 
 @dataclass
@@ -63,13 +68,15 @@ class Job:
     @classmethod
     def read(cls, fields: dict[str, Any]) -> Job:
         """The job that its record tells of; what another version kept besides is left out."""
-        known = {one.name for one in dataclasses.fields(cls)}
-        return cls(**{name: value for name, value in fields.items() if name in known})
+        return cls(**{name: value for name, value in fields.items() if name in _KEPT})
 
     def record(self) -> dict[str, Any]:
         """What its record keeps."""
-        kept = [one.name for one in dataclasses.fields(self)]
-        return {name: getattr(self, name) for name in kept[: kept.index("state")]}
+        return {name: getattr(self, name) for name in _KEPT}
+
+
+_FIELDS = [one.name for one in dataclasses.fields(Job)]
+_KEPT = _FIELDS[: _FIELDS.index("state")]
 
 
 class Records:
@@ -143,7 +150,8 @@ class Records:
         self._number += 1
         beside = self.jobs / f".{job.id}"
         try:
-            (beside / "out").mkdir(mode=0o700, parents=True)
+            beside.mkdir(mode=0o700)
+            (beside / "out").mkdir(mode=0o700)
             task = {"argument": spec["argument"], "inputs": spec["inputs"]}
             text = json.dumps(job.record()) + "\n" + json.dumps(task) + "\n"
             (beside / "spec.json").write_text(text, encoding="utf-8")
@@ -175,7 +183,7 @@ class Records:
             gone = self.trash / identifier
             with contextlib.suppress(OSError):
                 self.folder(identifier).rename(gone)
-            shutil.rmtree(gone, ignore_errors=True)
+            _remove(gone)
 
     def put_order(self, identifiers: list[str]) -> None:
         """Keep the order of the queue."""
@@ -246,6 +254,29 @@ class Records:
         if lines != [*kept, ""]:
             write(self._spent_path, "".join(f"{line}\n" for line in kept))
         self._spent = set(kept)
+
+
+def _remove(folder: Path) -> None:
+    """Remove a job's folder, in another process where that may take long."""
+    if _takes_long(folder):
+        process = subprocess.Popen(["rm", "-rf", "--", str(folder)], stdin=subprocess.DEVNULL)
+        process.returncode = 0  # the supervisor reaps all of its children itself
+    else:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def _takes_long(folder: Path) -> bool:
+    size = count = 0
+    ahead = [str(folder)]
+    while ahead and size < _LARGE and count < _MANY:
+        with contextlib.suppress(OSError), os.scandir(ahead.pop()) as entries:
+            for entry in entries:
+                count += 1
+                if entry.is_dir(follow_symlinks=False):
+                    ahead.append(entry.path)
+                else:
+                    size += entry.stat(follow_symlinks=False).st_size
+    return size >= _LARGE or count >= _MANY
 
 
 def reordered(jobs: list[Job], identifiers: list[str]) -> list[Job]:

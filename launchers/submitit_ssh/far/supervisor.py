@@ -295,24 +295,21 @@ class Supervisor:
     def _end_frames(self, job: Job, offsets: dict[str, int]) -> Iterator[bytes]:
         yield from growth(job.id, self._out(job), job.live, offsets)
         yield from whole(job.id, self._out(job), job.live)
-        end = job.end
+        end, folder = job.end, self._records.folder(job.id)
         assert end is not None
-        error_class, message, result = end.error_class, end.message, None
-        if has_result(self._records.folder(job.id)):
-            try:
-                result = read_result(self._records.folder(job.id))[1]
-            except (OSError, ValueError) as error:
-                error_class, message = error_class or "outputs", message or str(error)
-        yield encode(
-            {
-                "op": "ended",
-                "id": job.id,
-                "class": error_class,
-                "message": message,
-                "result": result,
-                "run_s": end.run_s,
-                "started": job.run.started if job.run else None,
-                "ended": end.ended,
-                "exit": {"code": end.code, "signal": end.signal},
-            }
-        )
+        said = {
+            "op": "ended",
+            "id": job.id,
+            "class": end.error_class,
+            "message": end.message,
+            "result": None,
+            "run_s": end.run_s,
+            "started": job.run.started if job.run else None,
+            "ended": end.ended,
+            "exit": {"code": end.code, "signal": end.signal},
+        }
+        try:
+            frame = encode({**said, "result": read_result(folder)[1] if has_result(folder) else None})
+        except (OSError, ValueError) as error:
+            frame = encode({**said, "class": end.error_class or "outputs", "message": end.message or str(error)})
+        yield frame
