@@ -157,13 +157,15 @@ def test_a_black_hole_answers_nothing_and_a_connection_outlives_it(box):
 
 
 def test_a_fifth_lost_delays_packets_and_breaks_nothing(box):
-    box.loss(20)
-    try:
-        assert ssh(box, "echo through").stdout == "through\n"
-        # Lost in either direction, or in both: 36 %.
-        lost = sum(not answers(box, within_s=0.1) for _ in range(30))
-    finally:
-        box.loss(0)
+    with Echo(box) as echo:
+        box.loss(20)
+        try:
+            for _ in range(3):
+                echo.round_trip_s()
+            # Lost in either direction, or in both: 36 %.
+            lost = sum(not answers(box, within_s=0.1) for _ in range(30))
+        finally:
+            box.loss(0)
     assert 1 <= lost <= 24
     assert all(answers(box, within_s=0.9) for _ in range(10))
 
@@ -184,27 +186,27 @@ def test_a_slow_line_takes_longer_for_a_round_trip_and_no_longer_for_much(box):
         fast = min(fast_echo.round_trip_s() for _ in range(5))
         added = min(slow_echo.round_trip_s() for _ in range(5)) - fast
     assert 0.09 < added < 0.2
-    # In sequence, 64 kB a round trip, 16 MB would take 25 s.
+    # In sequence, 64 kB a round trip, 8 MB would take 12 s.
     received = subprocess.run(
-        ["ssh", "-F", str(slow), box.host, "head -c 16000000 /dev/zero"], capture_output=True, timeout=8, check=True
+        ["ssh", "-F", str(slow), box.host, "head -c 8000000 /dev/zero"], capture_output=True, timeout=8, check=True
     )
-    assert len(received.stdout) == 16_000_000
+    assert len(received.stdout) == 8_000_000
 
 
-def test_killed_connections_end_and_new_ones_work(workstation):
-    with Echo(workstation) as echo:
-        workstation.kill_connections()
+def test_killed_connections_end_and_new_ones_work(box):
+    with Echo(box) as echo:
+        box.kill_connections()
         assert echo.process.wait(5) == 255
-    assert ssh(workstation, "true").returncode == 0
+    assert ssh(box, "true").returncode == 0
 
 
-def test_without_sshd_connections_end_and_new_ones_are_refused(workstation):
-    with Echo(workstation) as echo:
-        workstation.kill_sshd()
+def test_without_sshd_connections_end_and_new_ones_are_refused(box):
+    with Echo(box) as echo:
+        box.kill_sshd()
         assert echo.process.wait(5) == 255
-    assert "Connection refused" in ssh(workstation, "true").stderr
-    workstation.start_sshd()
-    assert ssh(workstation, "true").returncode == 0
+    assert "Connection refused" in ssh(box, "true").stderr
+    box.start_sshd()
+    assert ssh(box, "true").returncode == 0
 
 
 def test_power_off_is_silence_and_power_on_another_boot_from_the_same_disk(workstation):
@@ -230,14 +232,13 @@ def test_power_off_is_silence_and_power_on_another_boot_from_the_same_disk(works
     assert re.fullmatch(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}\n", boot_id)
 
 
-def test_a_full_disk_takes_nothing_until_there_is_room(workstation):
-    workstation.fill_disk()
-    assert "No space left" in ssh(workstation, "head -c 100000 /dev/zero > file").stderr
-    workstation.power_off()
-    workstation.power_on()
-    assert "No space left" in ssh(workstation, "head -c 100000 /dev/zero > file").stderr
-    workstation.free_disk()
-    assert ssh(workstation, "head -c 100000 /dev/zero > file").returncode == 0
+def test_a_full_disk_takes_nothing_until_there_is_room(box):
+    box.fill_disk()
+    try:
+        assert "No space left" in ssh(box, "head -c 100000 /dev/zero > file").stderr
+    finally:
+        box.free_disk()
+    assert ssh(box, "head -c 100000 /dev/zero > file").returncode == 0
 
 
 def test_a_changed_host_key_is_refused(workstation):
@@ -245,8 +246,7 @@ def test_a_changed_host_key_is_refused(workstation):
     assert "Host key verification failed" in ssh(workstation, "true").stderr
 
 
-@pytest.mark.parametrize("python", ["python", "bare_python"])
-def test_a_skewed_clock_shows_in_time_and_files_and_leaves_waits_alone(workstation, python):
+def test_a_skewed_clock_shows_in_time_and_files_and_leaves_waits_alone(workstation):
     workstation.skew_clock(3600)
     script = """
 import datetime, json, os, threading, time
@@ -259,11 +259,11 @@ waited = time.monotonic() - started
 clocks = [time.time(), datetime.datetime.now().timestamp(), written]
 print(json.dumps([*clocks, os.stat("file").st_mtime, waited]))
 """
-    done = ssh(workstation, f"{getattr(workstation, python)} -S -E -c '{script}'")
-    *clocks, old, waited = json.loads(done.stdout)
-    assert [clock - time.time() for clock in clocks] == pytest.approx([3600] * 3, abs=5)
-    assert old == 1e9
-    assert waited < 1
+    for python in (workstation.python, workstation.bare_python):
+        *clocks, old, waited = json.loads(ssh(workstation, f"{python} -S -E -c '{script}'").stdout)
+        assert [clock - time.time() for clock in clocks] == pytest.approx([3600] * 3, abs=5)
+        assert old == 1e9
+        assert waited < 1
     assert abs(int(ssh(workstation, "date +%s").stdout) - time.time() - 3600) < 5
 
 
@@ -290,7 +290,7 @@ with Workstation.start() as box:
         text=True,
     )
     folder, link = process.stdout.readline().split()
-    assert runs_here("sleep 1001")
+    until(lambda: runs_here("sleep 1001"), "its process")
     assert f"{link}@" in do("ip", "link")
     process.send_signal(signal.SIGKILL)
     process.communicate()

@@ -76,7 +76,7 @@ def hidden_folders() -> list[str]:
     wanted = ["/root", "/home", "/tmp", "/var/tmp", tempfile.gettempdir(), Path.home(), Path(__file__).parents[1]]
     wanted += [sys.prefix, sys.base_prefix]
     wanted += [value for name in ("SWEEPROUTE_STATE", "SWEEPROUTE_CACHE") if (value := os.environ.get(name))]
-    own = {path for path in (Path(name).resolve() for name in wanted) if not path.is_relative_to("/usr")}
+    own = {path for path in (Path(str(name)).resolve() for name in wanted) if not path.is_relative_to("/usr")}
     packages = [*Path("/usr/local/lib").glob("python3*/dist-packages"), Path("/usr/lib/python3/dist-packages")]
     return [str(path) for path in [*sorted(path for path in own if not own & set(path.parents)), *packages]]
 
