@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from hydra.core.hydra_config import HydraConfig
+from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf, open_dict
 
 from sweeproute import estimators, fingerprint
@@ -114,6 +115,7 @@ def run_trial(cfg: DictConfig) -> dict[str, float]:
     Raises:
         Exception: What the data, the folds or the model raise; the journal then ends as FAILED.
     """
+    _refuse_plan()
     validate(cfg)
     folder = Path(HydraConfig.get().runtime.output_dir)
     settle(cfg)
@@ -128,6 +130,13 @@ def run_trial(cfg: DictConfig) -> dict[str, float]:
     checkpoint.remove()
     log.info("%s", "  ".join(f"{key}={value:.4f}" for key, value in report.metrics.items()))
     return report.metrics
+
+
+def _refuse_plan() -> None:
+    """A trial alone asks no launcher, so nobody would have planned it."""
+    config = HydraConfig.get()
+    if config.mode == RunMode.RUN and config.launcher.get("dry_run"):
+        raise ConfigError("hydra.launcher.dry_run=true plans a sweep, and this is one trial: add -m.")
 
 
 def _check_data(data: DictConfig) -> None:

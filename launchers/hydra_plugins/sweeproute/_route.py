@@ -154,13 +154,12 @@ class Route:
         """A platform's backend; its libraries are imported only where a platform needs them."""
         platform, entry = self._registry.platforms[name], self._registry.settings[name]
         if entry.backend == "ssh":
-            from ._ssh import Place, Settings, SshBackend
+            from ._reach import reach_of
+            from ._ssh import Place, SshBackend
 
-            assert entry.host is not None
-            reach = Settings(entry.host, entry.ssh_config, root=entry.root)
             owner = f"{self._sweep.record['id']}@{socket.gethostname()}"
             place = Place(
-                reach=reach,
+                reach=reach_of(name, entry),
                 python=entry.python,
                 files=tuple(self._settings.files),
                 identity=self._settings.identity,

@@ -15,6 +15,8 @@ if TYPE_CHECKING:
 
 # Sweeps whose folders are read: shares of time are of these, durations of all that has run.
 _NEWEST = 100
+# Seconds that a far machine has to answer.
+_PATIENCE_S = 8.0
 
 
 def add(commands: Commands) -> None:
@@ -37,13 +39,16 @@ def run(asked: argparse.Namespace) -> None:
         print(json.dumps({"platforms": states} | ({"history": history} if history is not None else {})))
         return
     print("\n".join(_state_lines(states)))
+    for name, state in states.items():
+        if told := _told(state):
+            print(f"{name} {told}")
     for note in found.notes:
         print(note)
     if history is not None:
         print("\n".join(["", *_history_lines(history)]))
 
 
-def probe(name: str, entry: "PlatformConf") -> dict[str, Any]:  # noqa: ARG001
+def probe(name: str, entry: "PlatformConf") -> dict[str, Any]:
     """Ask a far machine what it is and has now.
 
     Args:
@@ -51,9 +56,21 @@ def probe(name: str, entry: "PlatformConf") -> dict[str, Any]:  # noqa: ARG001
         entry: Its entry in the registry.
 
     Returns:
-        `state`, a word; whatever else was learned stands beside it.
+        `state`, a word, and `why` where it cannot be used; where it answers its `load`, with jobs of all sweeps and
+        persons that share its supervisor.
     """
-    return {"state": "not asked"}
+    if entry.backend != "ssh":
+        return {"state": "available"}
+    from hydra_plugins.sweeproute._errand import Errand
+    from hydra_plugins.sweeproute._reach import reach_of
+    from submitit_ssh.errors import FarError
+
+    try:
+        with Errand(name, reach_of(name, entry), timeout_s=_PATIENCE_S) as errand:
+            load = dict(errand.load())
+    except FarError as error:
+        return {"state": "unavailable", "why": str(error).rstrip(".")}
+    return {"state": "paused" if load.get("paused") else "available", "load": load}
 
 
 def _states(found: "Registry") -> dict[str, dict[str, Any]]:
@@ -109,6 +126,21 @@ def _state_lines(states: dict[str, dict[str, Any]]) -> list[str]:
             )
         )
     return columns(rows, right=(2, 3, 4, 5, 6))
+
+
+def _told(state: dict[str, Any]) -> str:
+    """What a far machine says of itself, as a clause that follows its name."""
+    if state["backend"] == "ssh" and state.get("why") and state["host"]:
+        return str(state["why"])
+    load = state.get("load")
+    if not load:
+        return ""
+    parts = [f"has {load['memory_free_gb']:.0f} of {load['memory_gb']:.0f} GB free"]
+    for gpu in load.get("gpus") or ():
+        used = gpu["memory_gb"] - gpu["memory_free_gb"]
+        parts.append(f"{gpu['name']} {gpu['utilisation']:.0f} % busy, {used:.1f} of {gpu['memory_gb']:.0f} GB used")
+    parts.append(f"{len(load.get('running') or ())} jobs run there, {load.get('queued', 0)} wait")
+    return "; ".join([*parts, *([load["waits"]] if load.get("waits") else [])])
 
 
 def _history(found: "Registry") -> dict[str, Any]:
