@@ -92,11 +92,15 @@ def do_leak(argument: dict[str, Any], folder: Path) -> Any:
     return before
 
 
+def named(handler: Any) -> str:
+    return handler.name if isinstance(handler, signal.Handlers) else handler.__name__
+
+
 def do_signals(argument: dict[str, Any], folder: Path) -> Any:
     """What a process finds of signals."""
     names = ("SIGINT", "SIGTERM", "SIGCHLD", "SIGUSR1", "SIGUSR2", "SIGPIPE", "SIGHUP")
     return {
-        "handlers": {name: str(signal.getsignal(getattr(signal, name))) for name in names},
+        "handlers": {name: named(signal.getsignal(getattr(signal, name))) for name in names},
         "blocked": len(signal.pthread_sigmask(signal.SIG_BLOCK, [])),
         "wakeup": signal.set_wakeup_fd(-1),
         "session": os.getsid(0) == os.getpid() == os.getpgid(0),
