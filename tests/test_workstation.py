@@ -279,7 +279,7 @@ from workstation import Workstation
 with Workstation.start() as box:
     box.run("setsid -f sleep 1001 > /dev/null 2>&1")
     box.near_link(False)
-    print(box.ssh_config.parent, box._line._near, flush=True)
+    print(box.ssh_config.parent, box._line._near, box._line._far_net, flush=True)
     input()
 """
     process = subprocess.Popen(
@@ -289,13 +289,15 @@ with Workstation.start() as box:
         stdout=subprocess.PIPE,
         text=True,
     )
-    folder, link = process.stdout.readline().split()
+    folder, link, net = process.stdout.readline().split()
     until(lambda: runs_here("sleep 1001"), "its process")
     assert f"{link}@" in do("ip", "link")
+    assert f"throw {net}" in do("ip", "route")
     process.send_signal(signal.SIGKILL)
     process.communicate()
     until(lambda: f"{link}@" not in do("ip", "link"), "the end of the link")
     until(lambda: not runs_here("sleep 1001"), "the end of its processes")
     with Workstation.start() as box:
         assert ssh(box, "true").returncode == 0
+        assert f"throw {net}" not in do("ip", "route")
     assert not Path(folder).exists()

@@ -2,6 +2,7 @@
 
 import subprocess
 from contextlib import suppress
+from ipaddress import ip_network
 from pathlib import Path
 
 from processes import PATH, CommandError, Kept, do, until
@@ -18,9 +19,9 @@ echo 0 > /proc/sys/net/ipv4/icmp_ratelimit
 echo up
 while read -r _; do :; done
 """
-# A range for tests of networks (RFC 2544), 16 addresses for each workstation.
-_RANGE = (198 << 24) + (18 << 16)
-_LINES = 2**17 // 16
+# A range for tests of networks (RFC 2544), and how many of it each workstation has.
+_RANGE = ip_network("198.18.0.0/15")
+_ADDRESSES = 16
 _LAST = ("metric", "9999")
 
 
@@ -42,8 +43,7 @@ class Line:
         self._between.expect("up")
         self.disk = Path(f"/proc/{self._between.pid}/root{disk}")
         self._take_number()
-        # What one of an earlier process may have left, for this alone is no namespace's.
-        self._forget_fault()
+        _remove_leftovers()
         self._between_do("ip", "address", "add", f"{self.address(2)}/30", "dev", "near")
         self._between_do("ip", "link", "set", "near", "up")
         # Nobody answers for a machine that is off.
@@ -63,8 +63,7 @@ class Line:
 
     def address(self, offset: int) -> str:
         """One of this line's addresses: 1 here, 2 and 5 the router's, 6 the workstation's."""
-        number = _RANGE + 16 * self._number + offset
-        return ".".join(str(number >> shift & 255) for shift in (24, 16, 8, 0))
+        return str(_RANGE[_ADDRESSES * self._number + offset])
 
     def connect(self, pid: int) -> None:
         """Give a network namespace its cable, not yet plugged in.
@@ -127,7 +126,7 @@ class Line:
 
     def _take_number(self) -> None:
         """Lay the cable to this machine under the first name that is free; the name is taken as a lock is."""
-        for number in range(_LINES):
+        for number in range(_RANGE.num_addresses // _ADDRESSES):
             near = f"workstation{number}"
             command = ["ip", "link", "add", near, "type", "veth", "peer", "near", "netns", str(self._between.pid)]
             done = subprocess.run(command, capture_output=True, text=True, check=False, env={"PATH": PATH})
@@ -159,3 +158,13 @@ class Line:
 
     def _far_ip(self, *commands: str) -> None:
         do(*self._far, "ip", "-batch", "-", stdin="\n".join(commands))
+
+
+def _remove_leftovers() -> None:
+    """Remove what killed processes left of pulled cables: routes, which are in none of the namespaces that ended."""
+    for line in do("ip", "route", "show", "type", "throw", *_LAST, "root", str(_RANGE)).splitlines():
+        net = line.split()[1]
+        number = (int(ip_network(net).network_address) - int(_RANGE.network_address)) // _ADDRESSES
+        if not Path(f"/sys/class/net/workstation{number}").exists():
+            with suppress(CommandError):
+                do("ip", "route", "delete", "throw", net, *_LAST)
