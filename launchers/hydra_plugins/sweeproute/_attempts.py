@@ -1,5 +1,6 @@
 """Keeps the attempts at each job that live at the same time."""
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
@@ -8,6 +9,9 @@ from ._assignment import Assignment, Job
 from ._board import Board
 from ._condition import UNREACHABLE, Condition
 from ._policy import Decision
+
+# Seconds within which a job is about to start: a recall, and what is expected of the jobs before it, may be late.
+TURN_S = 10.0
 
 
 @dataclass(slots=True)
@@ -57,14 +61,16 @@ class Attempts:
 
     Attributes:
         by_job: by job number.
-        movable: jobs that another platform may take, by the platform and the class in whose queue they wait, the last
-            sent last.
+        movable: jobs that another platform may take, by the platform in whose queue they wait and by class, the one
+            last whose turn comes last.
     """
 
     def __init__(self, board: Board, gained: Callable[[str], None]) -> None:
         self.by_job: dict[int, Life] = {}
         self.movable: dict[str, dict[JobClass, dict[int, Job]]] = {}
         self._where: dict[int, Attempt] = {}
+        self._queues: dict[str, dict[int, Job]] = {}  # the same jobs in the order of each platform's queue
+        self._unordered: set[str] = set()
         self._board = board
         self._gained = gained
 
@@ -75,31 +81,30 @@ class Attempts:
             life = self.by_job[job.num] = Life(job)
         return life
 
-    def begin(self, life: Life, job_class: JobClass, platform: str, decision: Decision, now: float) -> Assignment:
-        """Give a job that waits here to a platform."""
+    def begin(
+        self,
+        life: Life,
+        job_class: JobClass,
+        platform: str,
+        decision: Decision,
+        now: float,
+        copy_of: str | None = None,
+    ) -> Assignment:
+        """Give a platform a job: one that waits here, or a copy of one of which an attempt lives on another."""
         life.number += 1
         attempt = self.enter(life, platform, life.number, job_class, now)
-        return Assignment(life.job, platform, attempt.slot, attempt.number, decision)
+        return Assignment(life.job, platform, attempt.slot, attempt.number, decision, copy_of=copy_of)
 
     def take(self, job_class: JobClass, source: str, platform: str, decision: Decision, now: float) -> Assignment:
-        """Give a platform the last job of a class in another's queue, or start it beside that where nobody answers."""
-        jobs = self.movable[source][job_class]
-        life = self.by_job[next(reversed(jobs))]
+        """Give a platform a job of a class out of another's queue; beside that where nobody answers."""
+        life = self.by_job[self._taken(job_class, source)]
         if self._board.places[source].condition in UNREACHABLE:
-            return self.beside(life, job_class, source, platform, decision, now)
+            return self.begin(life, job_class, platform, decision, now, copy_of=source)
         attempt = self._occupy(life.job, platform, life.live[source].number, job_class, now)
         assignment = Assignment(life.job, platform, attempt.slot, attempt.number, decision, recall=source)
         life.moving = (assignment, attempt)
         self._settle(life)
         return assignment
-
-    def beside(
-        self, life: Life, job_class: JobClass, other: str, platform: str, decision: Decision, now: float
-    ) -> Assignment:
-        """Give a platform a job of which an attempt lives on the other one."""
-        life.number += 1
-        attempt = self.enter(life, platform, life.number, job_class, now)
-        return Assignment(life.job, platform, attempt.slot, attempt.number, decision, copy_of=other)
 
     def enter(
         self, life: Life, platform: str, number: int, job_class: JobClass, now: float, running: bool = False
@@ -159,6 +164,33 @@ class Attempts:
             self._settle(life)
         return attempt
 
+    def disorder(self) -> None:
+        """Note that expectations have changed."""
+        self._unordered.update(self.movable)
+
+    def reorder(self, platform: str) -> list[Job] | None:
+        """Put the queue of a platform into order: the most urgent first, then the longest, as in LongestFirst.
+
+        Returns:
+            The jobs in their new order; None where it is the old one.
+        """
+        if platform not in self._unordered:
+            return None
+        self._unordered.discard(platform)
+
+        def rank(job: Job) -> tuple[int, float]:
+            seconds = self._board.job_s(job, platform)
+            return -self._where[job.num].job_class.priority, -math.inf if seconds is None else -seconds
+
+        old = list(self._queues.get(platform, {}).values())
+        new = sorted(old, key=rank)
+        if [job.num for job in new] == [job.num for job in old]:
+            return None
+        self._queues[platform] = {job.num: job for job in new}
+        for job_class, jobs in self.movable[platform].items():
+            self.movable[platform][job_class] = {job.num: job for job in new if job.num in jobs}
+        return new
+
     def end(self, life: Life) -> tuple[tuple[str, int | None], ...]:
         """Take a job off the books.
 
@@ -175,6 +207,24 @@ class Attempts:
             own_queue = self._board.places[platform].spec.ahead
             also.append((platform, None if own_queue else attempt.slot))
         return tuple(also)
+
+    def _taken(self, job_class: JobClass, source: str) -> int:
+        """The number of the job that leaves a queue.
+
+        It is the longest whose turn is not about to come, or it would have started before the recall arrives. It is the
+        last where nothing is known, and where nobody answers: that queue is worked through from the other end.
+        """
+        jobs = self.movable[source][job_class]
+        place, before_s = self._board.places[source], 0.0
+        if place.condition not in UNREACHABLE:
+            for job in jobs.values():
+                seconds = self._board.job_s(job, source)
+                if seconds is None:
+                    break
+                if before_s > TURN_S * place.spec.slots:
+                    return job.num
+                before_s += seconds
+        return next(reversed(jobs))
 
     def _occupy(
         self, job: Job, platform: str, number: int, job_class: JobClass, now: float, running: bool = False
@@ -214,6 +264,7 @@ class Attempts:
             return
         if before is not None:
             del self._where[num]
+            del self._queues[before.platform][num]
             classes = self.movable[before.platform]
             del classes[before.job_class][num]
             if not classes[before.job_class]:
@@ -222,4 +273,6 @@ class Attempts:
                 del self.movable[before.platform]
         if now is not None:
             self._where[num] = now
+            self._queues.setdefault(now.platform, {})[num] = life.job
+            self._unordered.add(now.platform)
             self.movable.setdefault(now.platform, {}).setdefault(now.job_class, {})[num] = life.job

@@ -101,6 +101,10 @@ class Board:
             measured = typical[name]
             place.expected[job_class] = work / speed(job_class, place.spec) if measured is None else measured
 
+    def job_s(self, job: Job, platform: str) -> float | None:
+        """Expected seconds of one job on a platform, None where nothing is known of it."""
+        return self._durations.expected(job.overrides, job.job_class.model_type or None, platform)
+
     def expected_on(self, platform: str, job_class: JobClass) -> str | None:
         """Where a job in a platform's own queue is expected to run: there, or at its class's home when that is gone."""
         stays = self.places[platform].condition in KEEPS_JOBS

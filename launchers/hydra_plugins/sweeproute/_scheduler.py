@@ -68,6 +68,7 @@ class Scheduler:
         """
         if self._board.learn():
             self._placement.review(now)
+            self._attempts.disorder()
         self._placement.review_old(now)
         assignments = []
         while self._board.open:
@@ -113,6 +114,17 @@ class Scheduler:
             for _ in range(min(waiting[job_class], limit - len(assignments))):
                 assignments.append(self._begin(Placed(job_class, place.spec.name, decision), now))
         return assignments
+
+    def reordered(self, platform: str) -> list[Job] | None:
+        """The order in which a platform is to start what waits in its own queue: by urgency, then the longest first.
+
+        Args:
+            platform: its name.
+
+        Returns:
+            The jobs; None where they wait there in this order already.
+        """
+        return self._attempts.reorder(platform)
 
     def started(self, job: Job, platform: str, now: float) -> None:
         """Note that a platform has started a job out of its own queue.
@@ -325,7 +337,7 @@ class Scheduler:
                 reason = f"restarted on {slow.fast}, which is expected to finish first"
                 decision = Decision("scheduled", slow.fast, reason)
                 slow.life.restarted = True
-                again = self._attempts.beside(slow.life, slow.job_class, slow.slow, slow.fast, decision, now)
+                again = self._attempts.begin(slow.life, slow.job_class, slow.fast, decision, now, copy_of=slow.slow)
                 assignments.append(again)
         return assignments
 

@@ -125,6 +125,8 @@ class _Machines:
     def start_queued(self, now: float) -> None:
         """Let machines with a queue of their own start what they have room for."""
         for platform, queue in self._queues.items():
+            for job in self._scheduler.reordered(platform) or ():
+                queue[job.num] = queue.pop(job.num)
             running = sum(where == platform for where, _ in self._running)
             for num in list(queue)[: self._slots[platform] - running]:
                 self._scheduler.started(queue[num].job, platform, now)

@@ -107,13 +107,12 @@ class Stragglers:
 
     def _compare(self, running: Running, slow: str, fast: str, now: float) -> tuple[float, float]:
         """Expected seconds that a job still needs where it runs, and those that it would need elsewhere."""
-        overrides, model = running.job.overrides, running.job_class.model_type or None
         here_s, there_s = (
-            self._durations.expected(overrides, model, name) or self._board.places[name].expected_s(running.job_class)
+            self._board.job_s(running.job, name) or self._board.places[name].expected_s(running.job_class)
             for name in (slow, fast)
         )
         elapsed_s = now - running.started
-        left_s = uncertain_remaining_s(here_s, elapsed_s, self._durations.spread(overrides))
+        left_s = uncertain_remaining_s(here_s, elapsed_s, self._durations.spread(running.job.overrides))
         return left_s, (elapsed_s + left_s) * there_s / here_s
 
 
