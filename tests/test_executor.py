@@ -217,8 +217,15 @@ def test_a_bare_python_is_enough(box: Workstation | Loopback, tmp_path: Path) ->
     if isinstance(box, Loopback):
         pytest.skip("a loopback has no bare Python of this version for certain")
     executor = an_executor(box, tmp_path, ssh_python=box.bare_python)
-    job = executor.submit(far_tasks.write_files)
-    assert job.result()[1] == "ssh"
+
+    def late() -> str:
+        import submitit
+
+        return submitit.JobEnvironment().job_id
+
+    jobs = [executor.submit(far_tasks.write_files), executor.submit(late)]
+    assert jobs[0].result()[1] == "ssh"
+    assert jobs[1].result() == jobs[1].job_id
 
 
 def test_a_folder_per_job_can_be_asked_for(box: Workstation | Loopback, tmp_path: Path) -> None:

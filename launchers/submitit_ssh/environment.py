@@ -6,9 +6,7 @@ from typing import NoReturn
 
 from submitit.core.job_environment import JobEnvironment
 
-
-class Requeued(SystemExit):
-    """Ends a job's process, because the job is to be run once more; raised where a signal has met the job's code."""
+from .far_submitit import NAME, VARIABLES, Requeued
 
 
 class SshJobEnvironment(JobEnvironment):
@@ -17,14 +15,12 @@ class SshJobEnvironment(JobEnvironment):
     `paths.folder` is the job's output folder, which comes back when the job ends.
     """
 
-    _env = {  # noqa: RUF012  (submitit's own form of it)
-        "job_id": "SUBMITIT_SSH_JOB_ID",
-        "num_tasks": "SUBMITIT_SSH_NTASKS",
-        "num_nodes": "SUBMITIT_SSH_JOB_NUM_NODES",
-        "node": "SUBMITIT_SSH_NODEID",
-        "global_rank": "SUBMITIT_SSH_GLOBALID",
-        "local_rank": "SUBMITIT_SSH_LOCALID",
-    }
+    _env = VARIABLES
+
+    @classmethod
+    def name(cls) -> str:
+        """See JobEnvironment."""
+        return NAME
 
     def _requeue(self, countdown: int) -> NoReturn:
         """See JobEnvironment: the machine's queue takes the job again once its process has ended."""

@@ -12,27 +12,25 @@ from typing import Any
 
 import cloudpickle
 from submitit.core import core
-from submitit.core.job_environment import _PREEMPT_SIG_ENV
 from submitit.core.logger import get_logger
 from submitit.core.utils import DelayedSubmission, JobPaths
 
 from . import parameters, staging
 from .connections import Job, connect
 from .errors import SettingError
-from .far_submitit import first_name
+from .far_submitit import SIGNAL_VARIABLE, first_name
 from .job import SshJob
 from .ssh import Settings
 
-# What a far Python needs to read a submission.
-_SUPPORT = ("submitit", "cloudpickle", "typing_extensions", "submitit_ssh")
+# What a far Python needs to read a submission: the very versions that wrote it; and what it may have of its own.
+_SUPPORT = ("submitit", "cloudpickle", "submitit_ssh")
+_EXTRAS = ("typing_extensions",)
 # Bytes of a pickle that travel within the job's own frame; larger ones go by their hash.
 _INLINE = 16_384
 # Bytes of a pickled function in which the modules that it needs are looked for.
 _SCANNED = 1 << 20
 # Seconds before its time limit at which a job is told, as submitit's local executor does.
 _SIGNAL_DELAY_S = 30.0
-# Loaded over there already, or another module there.
-_KNOWN = {"__main__", "cloudpickle", "submitit", "submitit_ssh"}
 _PICKLE = 5
 _PYTHON = "{}.{}".format(*sys.version_info)
 
@@ -53,7 +51,7 @@ class SshExecutor(core.Executor):
         self.max_num_timeout = max_num_timeout
         self.max_pickle_size_gb = max_pickle_size_gb
         self._code: dict[Path, staging.Code] = {}
-        self._support: staging.Code | None = None
+        self._support: tuple[staging.Code, ...] = ()
 
     @classmethod
     def affinity(cls) -> int:
@@ -91,24 +89,26 @@ class SshExecutor(core.Executor):
         self._check_size(delayed_submissions)
         self._make_folder()
         root = machine.root or "~/.sweeproute"
-        support, code = self._collect()
-        environment = self._environment(machine.python, root, support, code, delayed_submissions[0].function)
+        code = self._collect()
+        environment = self._environment(machine.python, root, code, delayed_submissions[0].function)
         project = None if code is None else code.cwd(root)
         jobs: list[core.Job[Any]] = []
         batch: list[Job] = []
         for delayed in delayed_submissions:
             job = SshJob[Any](self.folder, uuid.uuid4().hex)
             followed = job._follow()
-            pickled = cloudpickle.dumps(delayed, _PICKLE)
+            pickled = _pickled(delayed)
             followed.files.make(machine)
             job.paths.submitted_pickle.write_bytes(pickled)
             own = [_staged(job.paths.submitted_pickle, pickled)] if len(pickled) > _INLINE else []
             argument = {
                 "job_id": job.job_id,
-                "submission": None if own else base64.b64encode(pickled).decode(),
+                "call": None if own else base64.b64encode(pickled).decode(),
                 "project": project,
                 "logs": followed.files.live[:1] * 2 if self.parameters.get("stderr_to_stdout") else followed.files.live,
                 "warn_s": self._warn_s(),
+                "timeout_min": self.parameters.get("timeout_min") or 0,
+                "countdown": self.max_num_timeout,
             }
             spec = {
                 "id": job.job_id,
@@ -124,7 +124,7 @@ class SshExecutor(core.Executor):
         connection = connect(machine)
         if self.parameters.get("slots") is not None:
             connection.machine.request("slots", slots=self.parameters["slots"], paused=None)
-        shared = [support.staged(), *([code.staged()] if code is not None else [])]
+        shared = [part.staged() for part in (*self._support, code) if part is not None]
         connection.submit(batch, shared)
         return jobs
 
@@ -148,10 +148,8 @@ class SshExecutor(core.Executor):
             mark.write_text("Jobs of submitit's ssh executor are kept here: none of it is code.\n", encoding="utf-8")
 
     def _check_size(self, submissions: Sequence[DelayedSubmission]) -> None:
-        for delayed in submissions:
-            delayed.set_timeout(self.parameters.get("timeout_min") or 0, self.max_num_timeout)
         # As in submitit: one stands for all.
-        size_gb = len(submissions) * len(cloudpickle.dumps(submissions[0], _PICKLE)) / 1e9
+        size_gb = len(submissions) * len(_pickled(submissions[0])) / 1e9
         if size_gb > self.max_pickle_size_gb:
             raise SettingError(
                 f"{len(submissions)} submissions of this size take {size_gb:.2f} GB as pickles, and "
@@ -159,39 +157,37 @@ class SshExecutor(core.Executor):
                 "executor.max_pickle_size_gb."
             )
 
-    def _collect(self) -> tuple[staging.Code, staging.Code | None]:
-        """submitit for the far side, and the project's code; both as they are at the first submission."""
+    def _collect(self) -> staging.Code | None:
+        """The project's code, and submitit for the far side; both as they are at the first submission."""
         stage = self.parameters.get("stage")
         start = None if stage is False else stage or Path.cwd()
-        if self._support is None:
-            self._support = staging.Code.collect(None, _SUPPORT, cache=_cache())
+        if not self._support:
+            self._support = tuple(staging.Code.collect(None, part, cache=_cache()) for part in (_SUPPORT, _EXTRAS))
         if start is not None and start not in self._code:
             code = self._code[start] = staging.Code.collect(start, cache=_cache())
             named = "; ".join(f"{name} ({why})" for name, why in code.left_out[:3])
             if named:
                 more = f" and {len(code.left_out) - 3} more" if len(code.left_out) > 3 else ""
                 get_logger().warning(f"Jobs over SSH do not get {named}{more}.")
-        return self._support, None if start is None else self._code[start]
+        return None if start is None else self._code[start]
 
-    def _environment(
-        self, python: str, root: str, support: staging.Code, code: staging.Code | None, function: Any
-    ) -> dict[str, Any]:
-        (folder,) = support.sys_path(root)
+    def _environment(self, python: str, root: str, code: staging.Code | None, function: Any) -> dict[str, Any]:
+        (support,), (extras,) = (part.sys_path(root) for part in self._support)
         variables = {}
         if self.parameters.get("gpus_per_node") == 0:
             variables["CUDA_VISIBLE_DEVICES"] = ""
         if self.parameters.get("cpus_per_task"):
             variables["OMP_NUM_THREADS"] = str(self.parameters["cpus_per_task"])
-        if _PREEMPT_SIG_ENV in os.environ:
-            variables[_PREEMPT_SIG_ENV] = os.environ[_PREEMPT_SIG_ENV]
+        if SIGNAL_VARIABLE in os.environ:
+            variables[SIGNAL_VARIABLE] = os.environ[SIGNAL_VARIABLE]
         return {
             "python": python,
-            "path": [folder, *(code.sys_path(root) if code is not None else [])],
+            "path": [support, *(code.sys_path(root) if code is not None else [])],
             "cwd": code.cwd(root) if code is not None else "~",
             "entry": "submitit_ssh.far_submitit",
             "load": {
                 "python": _PYTHON,
-                "support": folder,
+                "extras": extras,
                 "modules": _modules(function),
             },
             "variables": variables,
@@ -217,6 +213,11 @@ class SshExecutor(core.Executor):
         return max(30.0 * timeout_min, 60.0 * timeout_min - (_SIGNAL_DELAY_S if delay_s is None else delay_s))
 
 
+def _pickled(delayed: DelayedSubmission) -> bytes:
+    # Not the submission itself: to read that, every job would need all of submitit.
+    return bytes(cloudpickle.dumps((delayed.function, delayed.args, delayed.kwargs), _PICKLE))
+
+
 def _staged(path: Path, content: bytes) -> staging.Staged:
     return staging.Staged(hashlib.sha256(content).hexdigest(), "store", len(content), lambda: path.open("rb"))
 
@@ -227,8 +228,8 @@ def _modules(function: Any) -> list[str]:
     if len(pickled) > _SCANNED:
         return []
     words = {word for _, word, _ in pickletools.genops(pickled) if isinstance(word, str)}
-    there = {name for name in words & sys.modules.keys() if name.partition(".")[0] not in _KNOWN}
-    return sorted(there - sys.stdlib_module_names)
+    # Over there __main__ is another module.
+    return sorted((words & sys.modules.keys()) - sys.stdlib_module_names - {"__main__"})
 
 
 def _cache() -> Path:

@@ -2,6 +2,7 @@
 
 import atexit
 import os
+import pickle
 import time
 import weakref
 from collections.abc import Sequence
@@ -11,7 +12,7 @@ from typing import Any, Generic, TypeVar
 
 from submitit.core import core
 from submitit.core.job_environment import JobEnvironment
-from submitit.core.utils import UncompletedJobError
+from submitit.core.utils import DelayedSubmission, UncompletedJobError
 
 from .connections import Connection, Followed, connect
 from .errors import FarError, ResultError
@@ -139,6 +140,11 @@ class SshJob(core.Job[R], Generic[R]):
     def outputs(self) -> Path:
         """Folder of what the job has written into its own; complete once it is done."""
         return JobFiles(self.paths).outputs
+
+    def submission(self) -> DelayedSubmission:
+        """See Job."""
+        function, args, kwargs = pickle.loads(self.paths.submitted_pickle.read_bytes())  # noqa: S301  (this side's own)
+        return DelayedSubmission(function, *args, **kwargs)
 
     def done(self, force_check: bool = False) -> bool:  # noqa: ARG002
         """See Job; a machine that cannot be reached does not make a job done."""
