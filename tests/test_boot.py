@@ -162,6 +162,17 @@ def test_a_channel_ends_with_its_near_side_and_the_supervisor_lives_on(far: FarS
     assert os.getsid(pid) != os.getsid(again.process.pid)
 
 
+def test_what_a_near_side_says_last_arrives_though_it_hears_no_answer(far: FarSide) -> None:
+    near, other = far.near(), far.near("other")
+    other.ask("slots", slots=0, paused=None)
+    specs = [far.spec(value="x" * 1000) for _ in range(2000)]
+    for at in range(0, len(specs), 50):
+        near.send("submit", jobs=specs[at : at + 50])
+        near.send("status")  # of which nobody reads the long answers
+    near.close()
+    assert other.until(lambda load: load["queued"] == len(specs))
+
+
 def test_a_channel_ends_with_its_supervisor(far: FarSide) -> None:
     near = far.near()
     kill(near.supervisor())

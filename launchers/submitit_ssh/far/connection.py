@@ -41,6 +41,7 @@ class Connection:
         self.offsets: dict[str, dict[str, int]] = {}
         self.uploads: dict[tuple[str, str], Upload] = {}
         self.closed = False
+        self._deaf = False
         self._decoder = Decoder()
         self._out = bytearray()
         # By job: what is still to be sent of those that have ended.
@@ -62,17 +63,18 @@ class Connection:
 
     def send(self, header: dict[str, Any], payload: bytes = b"") -> None:
         """Say something, behind what has been said; outputs of jobs that have ended wait for it."""
-        if not self.closed:
-            self._out += encode(header, payload)
+        self.push(encode(header, payload))
 
     def push(self, frame: bytes) -> None:
         """Say what is a frame already."""
-        self._out += frame
+        if not (self.closed or self._deaf):
+            self._out += frame
 
     def send_end(self, identifier: str, frames: Iterator[bytes]) -> None:
         """Send the outputs and the end of a job, bit by bit; replaces what was under way for it."""
         self.drop(identifier)
-        self._ends.append((identifier, frames))
+        if not self._deaf:
+            self._ends.append((identifier, frames))
 
     def drop(self, identifier: str) -> None:
         """Send no more of a job's end."""
@@ -89,13 +91,10 @@ class Connection:
         return len(self._out) < _FULL
 
     def write(self) -> bool:
-        """Write what the other side takes.
+        """Write what the other side takes; one that hears nothing any more may still have said something.
 
         Returns:
             Whether there is more to write.
-
-        Raises:
-            OSError: The other side is gone.
         """
         written = 0
         while written < _TURN:
@@ -106,6 +105,11 @@ class Connection:
                 size = self.channel.send(memoryview(self._out)[:CHUNK])
             except BlockingIOError:
                 return True
+            except OSError:
+                self._deaf = True
+                self._out.clear()
+                self._ends.clear()
+                return False
             del self._out[:size]
             written += size
         return True

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
 import json
 import os
@@ -36,7 +37,8 @@ def main(root: str, code: str) -> None:
         message = f"has no supervisor, and none starts in {root} ({error}); {root}/supervisor.log may say more"
         _write_all(encode({"op": "refused", "class": "precheck", "message": message}))
         return
-    _pump(connection)
+    with contextlib.suppress(OSError):  # the supervisor is gone
+        _pump(connection)
 
 
 def _connect(root: str, code: str) -> socket.socket:
@@ -138,36 +140,47 @@ def _become_supervisor(root: str, code: str, tell: int) -> None:
 
 
 def _pump(connection: socket.socket) -> None:
-    """Pass bytes both ways until one side has closed and what it said is passed on."""
+    """Pass bytes both ways until one side has closed and what it said last is passed on."""
     connection.setblocking(False)
     os.set_blocking(0, False)
     os.set_blocking(1, False)
     up, down = bytearray(), bytearray()  # to the supervisor, to the near side
     selector = selectors.PollSelector()
-    near_open = far_open = True
+    near_open = hears = far_open = True
     while (near_open or up) and (far_open or down):
         _watch(selector, 0, near_open and len(up) < _AHEAD, False)
         _watch(selector, 1, False, bool(down))
         _watch(selector, connection.fileno(), far_open and len(down) < _AHEAD, bool(up))
-        for key, events in selector.select():
-            try:
+        ready = selector.select(None if near_open else _ANSWER_S)
+        if not ready:
+            return  # nobody takes the last words
+        for key, events in ready:
+            with contextlib.suppress(BlockingIOError):
                 if key.fd == 0:
                     data = os.read(0, _AHEAD)
                     up += data
                     near_open = bool(data)
                 elif key.fd == 1:
-                    del down[: os.write(1, down)]
+                    hears = _say(down)
                 else:
                     if events & selectors.EVENT_WRITE:
                         del up[: connection.send(up)]
                     if events & selectors.EVENT_READ:
                         data = connection.recv(_AHEAD)
-                        down += data
                         far_open = bool(data)
-            except BlockingIOError:
-                pass
-            except OSError:
-                return
+                        down += data if hears else b""
+
+
+def _say(down: bytearray) -> bool:
+    """Write to the near side; False where it hears nothing any more, though it may still have said something."""
+    try:
+        del down[: os.write(1, down)]
+    except BlockingIOError:
+        return True
+    except OSError:
+        down.clear()
+        return False
+    return True
 
 
 def _watch(selector: selectors.PollSelector, descriptor: int, read: bool, write: bool) -> None:

@@ -200,8 +200,7 @@ class Supervisor:
         connection.send({"op": "retired", "re": header.get("n"), "retired": retired})
         if retired:
             self._loop.stop()
-            with contextlib.suppress(OSError):
-                connection.write()
+            connection.write()
 
     def _close(self, connection: Connection) -> None:
         self._connections.discard(connection)
@@ -229,11 +228,7 @@ class Supervisor:
         """What a turn of the loop has made possible is done at its end, and what it has to say is said at once."""
         self._jobs.schedule()
         for connection in list(self._connections):
-            try:
-                more = connection.write()
-            except OSError:
-                self._close(connection)
-                continue
+            more = connection.write()
             events = (READ if connection.takes else 0) | (WRITE if more else 0)
             self._loop.watch(connection.channel.fileno(), connection.ready, events)
         busy = bool(self._connections or self._jobs.active or self._jobs.queue)
