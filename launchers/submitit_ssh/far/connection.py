@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import socket
 import stat
-from collections import deque
+from collections import OrderedDict
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
@@ -45,7 +45,7 @@ class Connection:
         self._decoder = Decoder()
         self._out = bytearray()
         # By job: what is still to be sent of those that have ended.
-        self._ends: deque[tuple[str, Iterator[bytes]]] = deque()
+        self._ends: OrderedDict[str, Iterator[bytes]] = OrderedDict()
 
     def read(self) -> list[Frame] | None:
         """What has come; None where the other side has closed.
@@ -74,11 +74,11 @@ class Connection:
         """Send the outputs and the end of a job, bit by bit; replaces what was under way for it."""
         self.drop(identifier)
         if not self._deaf:
-            self._ends.append((identifier, frames))
+            self._ends[identifier] = frames
 
     def drop(self, identifier: str) -> None:
         """Send no more of a job's end."""
-        self._ends = deque(one for one in self._ends if one[0] != identifier)
+        self._ends.pop(identifier, None)
 
     @property
     def room(self) -> bool:
@@ -124,9 +124,10 @@ class Connection:
 
     def _draw(self) -> None:
         while self._ends and len(self._out) < _ROOM:
-            frame = next(self._ends[0][1], None)
+            identifier = next(iter(self._ends))
+            frame = next(self._ends[identifier], None)
             if frame is None:
-                self._ends.popleft()
+                del self._ends[identifier]
             else:
                 self._out += frame
 

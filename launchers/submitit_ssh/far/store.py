@@ -120,14 +120,14 @@ class Store:
             OSError: There is no room.
         """
         kind, sha, offset, size = header["kind"], header["sha"], header["offset"], header["size"]
-        path = self._path(kind, sha)
-        if path.exists():
+        path, key = self._path(kind, sha), (kind, sha)
+        there = path.exists()
+        if key in uploads and (there or offset == 0):
+            uploads.pop(key).drop()
+        if there:
             answer({"op": "stored", "sha": sha, "have": size})
             return
-        key = (kind, sha)
         if offset == 0:
-            if key in uploads:
-                uploads.pop(key).drop()
             uploads[key] = Upload(path.with_name(f"{sha}.{next(self._count)}~"), size)
         upload = uploads.get(key)
         if upload is None or offset != upload.have or upload.have + len(data) > upload.size:
