@@ -4,6 +4,7 @@ import collections
 import datetime as dt
 import decimal
 import enum
+import errno
 import json
 import math
 
@@ -13,7 +14,7 @@ import pytest
 import torch
 from omegaconf import OmegaConf
 
-from hydra_plugins.sweeproute._values import to_json
+from hydra_plugins.sweeproute._values import describe, to_json
 
 Pair = collections.namedtuple("Pair", "left right")
 
@@ -109,3 +110,17 @@ def test_what_json_cannot_hold_is_named(value, why):
     assert plain is None
     assert unfit is not None
     assert why in unfit
+
+
+@pytest.mark.parametrize(
+    ("error", "error_class"),
+    [
+        (ValueError("unlucky"), "user"),
+        (FileNotFoundError(errno.ENOENT, "no games.csv"), "user"),
+        (OSError(errno.ENOSPC, "No space left on device"), "killed"),
+        (MemoryError(), "out_of_memory"),
+    ],
+    ids=lambda value: type(value).__name__,
+)
+def test_a_task_is_not_to_blame_for_what_its_machine_lacks(error, error_class):
+    assert describe(error)["class"] == error_class

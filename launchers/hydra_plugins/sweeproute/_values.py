@@ -1,5 +1,6 @@
 """What a job returns, as JSON: the only form in which a result travels."""
 
+import errno
 import numbers
 import traceback
 from typing import Any
@@ -48,12 +49,19 @@ def _plain(value: Any) -> Any:
     raise TypeError(f"an object of type {type(value).__qualname__}")
 
 
+def _class_of(error: BaseException) -> str:
+    if isinstance(error, MemoryError):
+        return "out_of_memory"
+    # A disk without room is the platform's fault, and another attempt may find some.
+    return "killed" if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT) else "user"
+
+
 def describe(error: BaseException) -> dict[str, str]:
     """An error as text: what comes back from a job is data, never an object."""
     kind = type(error)
     name = kind.__qualname__ if kind.__module__ == "builtins" else f"{kind.__module__}.{kind.__qualname__}"
     return {
-        "class": "out_of_memory" if isinstance(error, MemoryError) else "user",
+        "class": _class_of(error),
         "type": name,
         "message": str(error),
         "traceback": "".join(traceback.format_exception(error)),
