@@ -16,7 +16,7 @@ PINS := import json, sys; \
 	print(*(f"{name}=={names[name]}{mark(name)}" for name in sorted(names, key=str.lower)), sep="\n")
 
 .DEFAULT_GOAL := help
-.PHONY: help sweep test lint format bench constraints clean
+.PHONY: help sweep test lint format faults bench constraints clean
 
 help: ## list these commands
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-14s%s\n", $$1, $$2 }' Makefile
@@ -35,6 +35,9 @@ lint: $(VENV)/.dev ## check style, format and types
 format: $(VENV)/.dev ## rewrite the code in the project's format
 	$(BIN)/ruff check --fix
 	$(BIN)/ruff format
+
+faults: $(VENV)/.dev ## run every fault of a far machine 20 times, and print a table (Linux, root; it takes hours)
+	$(BIN)/python tests/faults.py
 
 bench: $(VENV)/.dev ## measure the figures that the README states (the closed lid takes 10 min)
 	@set -e; for script in benchmarks/[!_]*.py; do echo "$$script"; $(BIN)/python "$$script"; done

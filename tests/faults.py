@@ -12,7 +12,7 @@ import signal
 import statistics
 import sys
 import tempfile
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -78,17 +78,14 @@ def _death(kill: Callable[[DisturbedSweep], object]) -> Any:
     return inflict
 
 
-def _throughout(begin: Callable[[DisturbedSweep], Sequence[str] | None]) -> Any:
-    """Something that is so from before the beginning to the end."""
+def _throughout(begin: Callable[[DisturbedSweep], object]) -> Any:
+    """Something that is so from before the beginning to the end; gives further words for the command line."""
 
     def inflict(sweep: DisturbedSweep, _: float) -> None:
-        sweep.start(*(begin(sweep) or ()))
+        words = begin(sweep)
+        sweep.start(*(words if isinstance(words, list) else []))
 
     return inflict
-
-
-def _kill_sshd(box: Workstation) -> None:
-    box.run("pkill -KILL sshd", user="root")
 
 
 def _kill_ssh(sweep: DisturbedSweep) -> None:
@@ -127,7 +124,6 @@ def _kill_coordinator(sweep: DisturbedSweep, _: float) -> None:
 def _kill_while_staging(sweep: DisturbedSweep, _: float) -> None:
     for number in range(3):
         (sweep.app.folder / f"ballast{number}").write_bytes(os.urandom(_BALLAST_BYTES))
-    sweep.later(lambda: sweep.box.run("rm -rf ~/.sweeproute/trees/*"))
     sweep.start()
     sweep.await_word(lambda: any((sweep.far_root / "trees").glob("*~")), "code that is on its way")
     sweep.struck()
@@ -149,11 +145,10 @@ def _resume_twice(sweep: DisturbedSweep, _: float) -> None:
     first.send_signal(signal.SIGCONT)
 
 
-def _cancel_while_down(sweep: DisturbedSweep, seconds: float) -> None:
+def _cancel_while_down(sweep: DisturbedSweep, _: float) -> None:
     number = sweep.jobs // 3
     sweep.start(f"wait=[{number}]")
     pid = sweep.await_far_process(number)
-    sweep.later(lambda: sweep.box.black_hole(False))
     sweep.struck()
     sweep.box.black_hole(True)
     assert sweep.coordinator is not None
@@ -179,47 +174,16 @@ def _close_lid(sweep: DisturbedSweep, seconds: float) -> None:
     sweep.over()
 
 
-def _fill(box: Workstation) -> None:
-    box.run("dd if=/dev/zero of=fill bs=64k; dd if=/dev/zero of=fill2 bs=1")
+def _remove_python(sweep: DisturbedSweep) -> None:
+    sweep.box.run("rm /usr/bin/python3", user="root")
 
 
-def _empty(box: Workstation) -> None:
-    box.run("rm -f fill fill2")
-
-
-def _other_host_key(sweep: DisturbedSweep) -> None:
-    known = sweep.box.ssh_config.with_name("known_hosts")
-    other = sweep.box.ssh_config.with_name("key.pub")  # a key, and not the host's
-    kept = known.read_text()
-    sweep.later(lambda: known.write_text(kept))
-    known.write_text(f"{sweep.box.host} {other.read_text()}")
-
-
-def _no_python(sweep: DisturbedSweep) -> None:
-    sweep.later(lambda: sweep.box.run("mv /usr/bin/python3.away /usr/bin/python3", user="root"))
-    sweep.box.run("mv /usr/bin/python3 /usr/bin/python3.away", user="root")
-
-
-def _lose_packets(sweep: DisturbedSweep) -> None:
-    sweep.later(lambda: sweep.box.loss(0))
-    sweep.box.loss(20)
-
-
-def _slow(sweep: DisturbedSweep) -> Sequence[str]:
+def _slow(sweep: DisturbedSweep) -> list[str]:
     return [f"hydra.launcher.platforms.box.ssh_config={sweep.box.slow_config(100)}"]
 
 
 def _clock(hours: int) -> Any:
-    """The near side's clock is wrong; what differs between two clocks does not tell whose it is."""
-
-    def begin(sweep: DisturbedSweep) -> None:
-        folder = sweep.folder / "clock"
-        folder.mkdir()
-        shift = f"import time\nright = time.time\ntime.time = lambda: right() + {hours * 3600}\n"
-        (folder / "sitecustomize.py").write_text(shift)
-        sweep.app.environment["PYTHONPATH"] = str(folder)
-
-    return _throughout(begin)
+    return _throughout(lambda sweep: sweep.box.skew_clock(hours * 3600))
 
 
 FAULTS = [
@@ -237,9 +201,9 @@ FAULTS = [
         BOTH_ENDS,
         says="has not answered for 10 s",
     ),
-    Fault("20 % loss", _throughout(_lose_packets), again=BOTH_ENDS),
+    Fault("20 % loss", _throughout(lambda sweep: sweep.box.loss(20)), again=BOTH_ENDS),
     Fault("100 ms round trip", _throughout(_slow)),
-    Fault("sshd killed", _outage(_kill_sshd, Workstation.start_sshd), 4, 2),
+    Fault("sshd killed", _outage(Workstation.kill_sshd, Workstation.start_sshd), 4, 2),
     Fault("ssh killed", _death(_kill_ssh)),
     Fault("worker killed", _kill_worker, again="it was killed"),
     Fault("warm parents killed", _death(_kill_parents)),
@@ -256,18 +220,22 @@ FAULTS = [
     Fault("second resume", _resume_twice),
     Fault("cancel while down", _cancel_while_down, again="it was cancelled"),
     Fault("killed while staging", _kill_while_staging),
-    Fault("disk full", _outage(_fill, _empty), 5, 3, "its result could not be kept"),
-    Fault("wrong host key", _throughout(_other_host_key), says="has another host key"),
-    Fault("Python missing", _throughout(_no_python), says="has no Python under the name 'python3'"),
+    Fault("disk full", _outage(Workstation.fill_disk, Workstation.free_disk), 5, 3, "its result could not be kept"),
+    Fault("wrong host key", _throughout(lambda sweep: sweep.box.change_host_key()), says="has another host key"),
+    Fault(
+        "Python missing",
+        _throughout(_remove_python),
+        says="has no Python under the name 'python3'",
+    ),
     Fault("clock an hour ahead", _clock(1)),
     Fault("clock an hour behind", _clock(-1)),
     Fault("lid closed", _close_lid, 600, 14),
 ]
 
 
-def undisturbed(box: Workstation, jobs: int) -> Table:
-    """The table of a sweep to which nothing happens."""
-    with tempfile.TemporaryDirectory() as folder, counts(box) as at:
+def undisturbed(jobs: int) -> Table:
+    """The table of a sweep of so many jobs to which nothing happens."""
+    with Workstation.start() as box, tempfile.TemporaryDirectory() as folder, counts(box) as at:
         sweep = DisturbedSweep(box, Path(folder), at, jobs)
         sweep.start()
         sweep.finish()
@@ -279,7 +247,7 @@ def run(fault: Fault, box: Workstation, expected: Table, jobs: int, seconds: flo
 
     Args:
         fault: Which.
-        box: The workstation; whole, before and after.
+        box: The workstation; nothing has happened to it yet.
         expected: The table of an undisturbed sweep of as many jobs.
         jobs: How many.
         seconds: How long the fault lasts.
@@ -290,7 +258,6 @@ def run(fault: Fault, box: Workstation, expected: Table, jobs: int, seconds: flo
         try:
             fault.inflict(sweep, seconds)
             sweep.finish()
-            sweep.repair()
             outcome = sweep.outcome(fault.again, expected)
         except AssertionError as error:
             outcome = Outcome([str(error)], output=sweep.output)
@@ -316,22 +283,22 @@ def main() -> None:
     columns = "{:22} {:>5} {:>5} {:>10}  {:>8} {:>8} {:>8}  {}"
     print(columns.format("fault", "times", "right", "run again", "next s", "fall s", "all s", "notes"), flush=True)
     wrong = 0
-    with Workstation.start() as box:
-        expected = undisturbed(box, asked.jobs)
-        for fault in chosen:
-            outcomes = [_once(fault, box, expected, asked) for _ in range(asked.times)]
-            right = sum(not one.problems for one in outcomes)
-            wrong += asked.times - right
-            again = f"{sum(one.again for one in outcomes)} {'allowed' if fault.again else ''}"
-            times = [_median(getattr(one, name) for one in outcomes) for name in ("next_s", "fallback_s", "took_s")]
-            notes = "; ".join(dict.fromkeys(problem for one in outcomes for problem in one.problems))
-            print(columns.format(fault.name, asked.times, right, again, *times, notes or fault.again), flush=True)
+    expected = undisturbed(asked.jobs)
+    for fault in chosen:
+        outcomes = [_once(fault, expected, asked) for _ in range(asked.times)]
+        right = sum(not one.problems for one in outcomes)
+        wrong += asked.times - right
+        again = f"{sum(one.again for one in outcomes)} {'allowed' if fault.again else ''}"
+        times = [_median(getattr(one, name) for one in outcomes) for name in ("next_s", "fallback_s", "took_s")]
+        notes = "; ".join(dict.fromkeys(problem for one in outcomes for problem in one.problems))
+        print(columns.format(fault.name, asked.times, right, again, *times, notes or fault.again), flush=True)
     sys.exit(1 if wrong else 0)
 
 
-def _once(fault: Fault, box: Workstation, expected: Table, asked: argparse.Namespace) -> Outcome:
+def _once(fault: Fault, expected: Table, asked: argparse.Namespace) -> Outcome:
     folder = Path(tempfile.mkdtemp(prefix="fault-"))
-    outcome = run(fault, box, expected, asked.jobs, fault.short_s if asked.short else fault.seconds, folder)
+    with Workstation.start() as box:
+        outcome = run(fault, box, expected, asked.jobs, fault.short_s if asked.short else fault.seconds, folder)
     if outcome.problems and asked.keep:
         asked.keep.mkdir(parents=True, exist_ok=True)
         (folder / "output").write_text("\n".join([*outcome.problems, outcome.output]))

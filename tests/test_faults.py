@@ -1,0 +1,25 @@
+"""Whatever happens to a sweep over a far machine, it ends as if nothing had, and no job is lost or counted twice."""
+
+from pathlib import Path
+
+import pytest
+
+from faults import FAULTS, Fault, Table, run, undisturbed
+from sshd import skip_for
+from workstation import Workstation, missing
+
+JOBS = 40
+
+
+@pytest.fixture(scope="module")
+def expected() -> Table:
+    skip_for(missing())
+    return undisturbed(JOBS)
+
+
+@pytest.mark.parametrize("fault", FAULTS, ids=lambda fault: fault.name)
+def test_a_sweep_ends_as_if_nothing_had_happened(
+    fault: Fault, workstation: Workstation, expected: Table, tmp_path: Path
+) -> None:
+    outcome = run(fault, workstation, expected, JOBS, fault.short_s, tmp_path)
+    assert outcome.problems == [], outcome.output
