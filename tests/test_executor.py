@@ -25,6 +25,7 @@ from loopback import Loopback
 from loopback import missing as missing_loopback
 from sshd import skip_for
 from submitit_ssh import FarError, ResultError, SettingError, SshExecutor, SshJob, connections
+from submitit_ssh.listener import Ended
 from workstation import Workstation
 from workstation import missing as missing_workstation
 
@@ -197,6 +198,16 @@ def test_nothing_that_comes_back_is_unpickled(executor: submitit.AutoExecutor, p
             one.result()
     assert again.submission().function is far_tasks.plant
     assert not (project / "exploded").exists()
+
+
+@pytest.mark.parametrize(
+    "result",
+    [None, "x", {}, {"outcome": "x"}, {"outcome": "success"}, {"outcome": "error", "trace": 3}, {"outcome": ["x"]}],
+)
+def test_what_is_no_outcome_of_a_job_is_refused(result: Any) -> None:
+    ended = Ended("0" * 32, None, "", result, 0.0, 0.0, 0.0)
+    outcome = connections._outcome(ended)
+    assert (outcome["outcome"], outcome["class"]) == ("ended", "outputs")
 
 
 def test_arguments_that_do_not_fit_a_frame_arrive_all_the_same(executor: submitit.AutoExecutor) -> None:
@@ -405,6 +416,30 @@ def test_another_process_goes_on_with_a_job(
     release(name)
     assert job.result() == name
     assert SshJob[str](tmp_path, job.job_id).done()
+
+
+FOLLOWER = """
+import sys
+from submitit_ssh import SshJob
+from submitit_ssh.listener import Ended
+job = SshJob(sys.argv[1], sys.argv[2])
+print(job.state, flush=True)
+print(job.result())
+"""
+
+
+def test_two_processes_may_wait_for_one_job(
+    executor: submitit.AutoExecutor, name: str, release: Callable[[str], None]
+) -> None:
+    job = executor.submit(far_tasks.wait_for, name)
+    printed(job, "waiting")
+    command = [sys.executable, "-c", FOLLOWER, str(executor.folder), job.job_id]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as other:
+        assert other.stdout is not None
+        assert other.stdout.readline() == "RUNNING\n"
+        release(name)
+        assert job.result() == name
+        assert other.stdout.read() == f"{name}\n"
 
 
 def test_a_pickled_job_is_the_same_job(executor: submitit.AutoExecutor) -> None:

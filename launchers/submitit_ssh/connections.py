@@ -15,7 +15,8 @@ from submitit.core.logger import get_logger
 
 from .job_files import JobFiles
 from .line import Condition
-from .machine import Ended, Machine
+from .listener import Ended
+from .machine import Machine
 from .ssh import Settings
 from .staging import Staged
 
@@ -90,6 +91,7 @@ class Connection:
         self.closed = False
         self._jobs: dict[str, Followed] = {}
         self._staged: dict[str, float] = {}
+        self._slots: int | None = None
         self._cancels: list[Future[dict[str, Any]]] = []
 
     @property
@@ -101,6 +103,12 @@ class Connection:
     def refused(self) -> bool:
         """Whether the machine can be reached, and not used."""
         return self.machine.condition_now is Condition.REFUSED
+
+    def set_slots(self, slots: int | None) -> None:
+        """Say how many jobs the machine is to run at once; None leaves that to whoever has said it."""
+        if slots is not None and slots != self._slots:
+            self._slots = slots
+            self.machine.request("slots", slots=slots, paused=None)
 
     def submit(self, jobs: Sequence[Job], shared: Sequence[Staged]) -> None:
         """Queue jobs there as soon as what they need is there; each that needs no more goes in the same frame.

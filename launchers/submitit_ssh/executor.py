@@ -52,6 +52,8 @@ class SshExecutor(core.Executor):
         self.max_pickle_size_gb = max_pickle_size_gb
         self._code: dict[Path, staging.Code] = {}
         self._support: tuple[staging.Code, ...] = ()
+        # The function that was looked at last, and the modules that it needs.
+        self._scanned: tuple[Any, list[str]] = (None, [])
 
     @classmethod
     def affinity(cls) -> int:
@@ -86,7 +88,6 @@ class SshExecutor(core.Executor):
             ContentError: The project's code cannot be sent.
         """
         machine = self._machine()
-        self._check_size(delayed_submissions)
         self._make_folder()
         root = machine.root or "~/.sweeproute"
         code = self._collect()
@@ -95,37 +96,35 @@ class SshExecutor(core.Executor):
         jobs: list[core.Job[Any]] = []
         batch: list[Job] = []
         for delayed in delayed_submissions:
+            # Not the submission itself: to read that, every job would need all of submitit.
+            pickled = cloudpickle.dumps((delayed.function, delayed.args, delayed.kwargs), _PICKLE)
+            if not jobs:
+                self._check_size(len(delayed_submissions), len(pickled))
             job = SshJob[Any](self.folder, uuid.uuid4().hex)
-            followed = job._follow()
-            pickled = _pickled(delayed)
-            followed.files.make(machine)
+            files = job._follow().files
+            files.make(machine)
             job.paths.submitted_pickle.write_bytes(pickled)
             own = [_staged(job.paths.submitted_pickle, pickled)] if len(pickled) > _INLINE else []
-            argument = {
-                "job_id": job.job_id,
-                "call": None if own else base64.b64encode(pickled).decode(),
-                "project": project,
-                "logs": followed.files.live[:1] * 2 if self.parameters.get("stderr_to_stdout") else followed.files.live,
-                "warn_s": self._warn_s(),
-                "timeout_min": self.parameters.get("timeout_min") or 0,
-                "countdown": self.max_num_timeout,
-            }
             spec = {
                 "id": job.job_id,
                 "label": self.parameters.get("name") or getattr(delayed.function, "__name__", "submitit"),
                 "environment": environment,
-                "argument": argument,
-                "live": followed.files.live,
+                "argument": {
+                    "job_id": job.job_id,
+                    "call": None if own else base64.b64encode(pickled).decode(),
+                    "project": project,
+                    "logs": files.live[:1] * 2 if self.parameters.get("stderr_to_stdout") else files.live,
+                    **self._time(),
+                },
+                "live": files.live,
                 "inputs": {first_name(job.job_id): one.sha for one in own},
                 **self._needs(),
             }
             jobs.append(job)
-            batch.append((followed, spec, own))
+            batch.append((job._follow(), spec, own))
         connection = connect(machine)
-        if self.parameters.get("slots") is not None:
-            connection.machine.request("slots", slots=self.parameters["slots"], paused=None)
-        shared = [part.staged() for part in (*self._support, code) if part is not None]
-        connection.submit(batch, shared)
+        connection.set_slots(self.parameters.get("slots"))
+        connection.submit(batch, [part.staged() for part in (*self._support, code) if part is not None])
         return jobs
 
     # ---- what a job is given
@@ -147,14 +146,13 @@ class SshExecutor(core.Executor):
         if not mark.exists():
             mark.write_text("Jobs of submitit's ssh executor are kept here: none of it is code.\n", encoding="utf-8")
 
-    def _check_size(self, submissions: Sequence[DelayedSubmission]) -> None:
-        # As in submitit: one stands for all.
-        size_gb = len(submissions) * len(_pickled(submissions[0])) / 1e9
+    def _check_size(self, number: int, size: int) -> None:
+        # As in submitit, one stands for all.
+        size_gb = number * size / 1e9
         if size_gb > self.max_pickle_size_gb:
             raise SettingError(
-                f"{len(submissions)} submissions of this size take {size_gb:.2f} GB as pickles, and "
-                f"{self.max_pickle_size_gb:g} GB are allowed: let the function read its data from a file, or set "
-                "executor.max_pickle_size_gb."
+                f"{number} submissions of this size take {size_gb:.2f} GB as pickles, and {self.max_pickle_size_gb:g} "
+                "GB are allowed: let the function read its data from a file, or set executor.max_pickle_size_gb."
             )
 
     def _collect(self) -> staging.Code | None:
@@ -188,10 +186,22 @@ class SshExecutor(core.Executor):
             "load": {
                 "python": _PYTHON,
                 "extras": extras,
-                "modules": _modules(function),
+                "modules": self._modules(function),
             },
             "variables": variables,
         }
+
+    def _modules(self, function: Any) -> list[str]:
+        """Modules that a function needs, to be imported once: those that its pickle names and that are loaded here."""
+        known, modules = self._scanned
+        if known is not function:
+            pickled = cloudpickle.dumps(function, _PICKLE)
+            scanned = pickletools.genops(pickled) if len(pickled) < _SCANNED else ()
+            words = {word for _, word, _ in scanned if isinstance(word, str)}
+            # Over there __main__ is another module.
+            modules = sorted((words & sys.modules.keys()) - sys.stdlib_module_names - {"__main__"})
+            self._scanned = function, modules
+        return modules
 
     def _needs(self) -> dict[str, Any]:
         mem_gb, timeout_min = self.parameters.get("mem_gb"), self.parameters.get("timeout_min")
@@ -204,32 +214,17 @@ class SshExecutor(core.Executor):
             "timeout_s": None if timeout_min is None else 60.0 * timeout_min,
         }
 
-    def _warn_s(self) -> float | None:
-        timeout_min = self.parameters.get("timeout_min")
-        if timeout_min is None:
-            return None
-        delay_s = self.parameters.get("signal_delay_s")
-        # Of a short time, half is the job's.
-        return max(30.0 * timeout_min, 60.0 * timeout_min - (_SIGNAL_DELAY_S if delay_s is None else delay_s))
-
-
-def _pickled(delayed: DelayedSubmission) -> bytes:
-    # Not the submission itself: to read that, every job would need all of submitit.
-    return bytes(cloudpickle.dumps((delayed.function, delayed.args, delayed.kwargs), _PICKLE))
+    def _time(self) -> dict[str, Any]:
+        timeout_min, delay_s = self.parameters.get("timeout_min"), self.parameters.get("signal_delay_s")
+        warn_s = None
+        if timeout_min is not None:
+            # Of a short time, half is the job's.
+            warn_s = max(30.0 * timeout_min, 60.0 * timeout_min - (_SIGNAL_DELAY_S if delay_s is None else delay_s))
+        return {"warn_s": warn_s, "timeout_min": timeout_min or 0, "countdown": self.max_num_timeout}
 
 
 def _staged(path: Path, content: bytes) -> staging.Staged:
     return staging.Staged(hashlib.sha256(content).hexdigest(), "store", len(content), lambda: path.open("rb"))
-
-
-def _modules(function: Any) -> list[str]:
-    """Modules that a function needs, to be imported once: those that its pickle names and that are loaded here."""
-    pickled = cloudpickle.dumps(function, _PICKLE)
-    if len(pickled) > _SCANNED:
-        return []
-    words = {word for _, word, _ in pickletools.genops(pickled) if isinstance(word, str)}
-    # Over there __main__ is another module.
-    return sorted((words & sys.modules.keys()) - sys.stdlib_module_names - {"__main__"})
 
 
 def _cache() -> Path:

@@ -90,7 +90,12 @@ class Outputs:
         if last and target is not path:
             os.ftruncate(self._open[name], offset + len(data))
             self._shut(name)
-            target.replace(path)
+            try:
+                target.replace(path)
+            except FileNotFoundError:
+                # Another process that follows the job writes the same, and was first.
+                if not path.exists():
+                    raise
 
     def _shut(self, name: str) -> None:
         with contextlib.suppress(OSError):
