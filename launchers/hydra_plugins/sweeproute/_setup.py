@@ -22,7 +22,7 @@ _HOW = {
     "kept": "there already, as it should be; jobs use {python}",
 }
 # A build of torch that a person has chosen brings its own versions of these.
-_WITH_TORCH = re.compile(r"(torch|triton|nvidia[-_]|cuda[-_])")
+_WITH_TORCH = re.compile(r"(torch|triton|(nvidia|cuda)-.*)\Z")
 _NAME = re.compile(r"\s*([A-Za-z0-9][\w.-]*)")
 
 

@@ -166,9 +166,7 @@ def _end_there(folder: Path, platform: str, owner: str, identifiers: list[str]) 
     if ended.problem:
         print(f"{platform}: {ended.problem}.")
         if ended.kept:
-            print(
-                f"  {ended.kept} jobs may run there; the next contact with it ends them: any sweep that uses it, or cancel."
-            )
+            print(f"  {ended.kept} jobs may run there; the next contact with it, by a sweep or by cancel, ends them.")
         return False
     what = [f"{count} {word}" for count, word in ((ended.running, "running"), (ended.waiting, "waiting")) if count]
     print(f"{platform}: {' and '.join(what) + ' jobs ended; ' if what else ''}nothing of it is left there.")

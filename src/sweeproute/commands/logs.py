@@ -1,7 +1,6 @@
 """`sweeproute logs`: what a job has printed, and prints, wherever it runs."""
 
 import argparse
-import os
 import sys
 import time
 from dataclasses import dataclass
@@ -37,12 +36,7 @@ def run(asked: argparse.Namespace) -> None:
     """Print the console of the newest attempt at a job."""
     from sweeproute import pointers
 
-    try:
-        _show(pointers.find(asked.sweep), asked.job, asked.follow)
-        sys.stdout.flush()
-    except BrokenPipeError:
-        # Whoever read it has seen enough, as `head` has.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    _show(pointers.find(asked.sweep), asked.job, asked.follow)
 
 
 @dataclass
