@@ -246,7 +246,7 @@ class FarSide:
         near.ask("settle", ids=list(identifiers))
         assert near.ask("status")["jobs"] == []
         assert not list((self.root / "jobs").iterdir())
-        assert not list((self.root / "trash").iterdir())
+        near.until(lambda _: not list((self.root / "trash").iterdir()))
 
     def processes(self) -> list[int]:
         """All that runs for this far side: whatever names its root, and whatever its jobs have started."""

@@ -174,7 +174,7 @@ class Requests:
         return {"op": "settled"}
 
     def _slots(self, _: Connection, header: dict[str, Any]) -> Answer:
-        self._jobs.slots.set(header.get("slots"), header.get("paused"))
+        self._jobs.slots.set(header.get("slots"), header.get("paused"), header.get("for_s"))
         return {"slots": self._jobs.slots.count, "paused": self._jobs.slots.paused}
 
     def _status(self, *_: Any) -> Answer:

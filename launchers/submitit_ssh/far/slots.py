@@ -5,6 +5,7 @@ from __future__ import annotations
 import fcntl
 import json
 import os
+import time
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -19,24 +20,35 @@ class Slots:
 
     Attributes:
         count: How many there are; one until somebody says otherwise.
-        paused: Whether nothing may start.
     """
 
     def __init__(self, root: Path) -> None:
         self._root = root
         self.count = 1
-        self.paused = False
+        self._paused = False
+        # When a pause ends by itself, in seconds since the epoch.
+        self._until: float | None = None
+
+    @property
+    def paused(self) -> bool:
+        """Whether nothing may start."""
+        return self._paused and (self._until is None or time.time() < self._until)
 
     def open(self) -> None:
         """Read what was said last."""
         try:
             kept = json.loads((self._root / "slots.json").read_text(encoding="utf-8"))
-            self.count, self.paused = int(kept["slots"]), bool(kept["paused"])
+            self.count, self._paused, self._until = int(kept["slots"]), bool(kept["paused"]), kept.get("until")
         except (OSError, ValueError, KeyError, TypeError):
             pass
 
-    def set(self, count: int | None, paused: bool | None) -> None:
-        """Change the number, or pause, or go on; None leaves it.
+    def set(self, count: int | None, paused: bool | None, for_s: float | None = None) -> None:
+        """Change the number, or pause, or go on.
+
+        Args:
+            count: The number; None leaves it.
+            paused: Whether nothing may start; None leaves it.
+            for_s: Seconds after which a pause ends by itself; None for never.
 
         Raises:
             ValueError: A number below 0.
@@ -44,9 +56,13 @@ class Slots:
         """
         if count is not None and (isinstance(count, bool) or not isinstance(count, int) or count < 0):
             raise ValueError(f"slots is {count!r:.40}, where a number from 0 up is needed")
+        if for_s is not None and (isinstance(for_s, bool) or not isinstance(for_s, (int, float)) or not for_s > 0):
+            raise ValueError(f"for_s is {for_s!r:.40}, where a number above 0 is needed")
         self.count = self.count if count is None else count
-        self.paused = self.paused if paused is None else bool(paused)
-        write(self._root / "slots.json", json.dumps({"slots": self.count, "paused": self.paused}) + "\n")
+        if paused is not None:
+            self._paused, self._until = bool(paused), None if for_s is None else time.time() + for_s
+        kept = {"slots": self.count, "paused": self._paused, "until": self._until}
+        write(self._root / "slots.json", json.dumps(kept) + "\n")
 
     def take(self, taken: Iterable[int | None]) -> tuple[int, int] | None:
         """Lock the first free slot.

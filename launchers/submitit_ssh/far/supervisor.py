@@ -227,6 +227,8 @@ class Supervisor:
     def _turned(self) -> None:
         """What a turn of the loop has made possible is done at its end, and what it has to say is said at once."""
         self._jobs.schedule()
+        if self._records.tidy():
+            self._loop.after(0.0, lambda: None)
         for connection in list(self._connections):
             more = connection.write()
             events = (READ if connection.takes else 0) | (WRITE if more else 0)
