@@ -38,7 +38,8 @@ class Slots:
         """Read what was said last."""
         try:
             kept = json.loads((self._root / "slots.json").read_text(encoding="utf-8"))
-            self.count, self._paused, self._until = int(kept["slots"]), bool(kept["paused"]), kept.get("until")
+            self.count, self._paused = int(kept["slots"]), bool(kept["paused"])
+            self._until = None if kept.get("until") is None else float(kept["until"])
         except (OSError, ValueError, KeyError, TypeError):
             pass
 
