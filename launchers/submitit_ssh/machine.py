@@ -70,6 +70,7 @@ class Machine:
         self._uploads = Uploads(self._line, self._requests.framed)
         self._why = ""
         self._up_waiters: list[Future[str]] = []
+        self._rooted: Future[str] = Future()
 
     def open(self) -> None:
         """Start to connect, and return at once."""
@@ -125,6 +126,14 @@ class Machine:
             return future.result(timeout_s)
         except TimeoutError:
             raise FarError(f"{self.settings.host} has not answered within {timeout_s:g} s.") from None
+
+    def wait_root(self) -> str:
+        """Wait for as long as it takes until the machine has answered; see `wait_up`.
+
+        Raises:
+            FarError: The connection was closed before.
+        """
+        return self._rooted.result()
 
     def submit(self, spec: Mapping[str, Any], folder: Path) -> "Future[str]":
         """Put a job into the machine's queue.
@@ -262,6 +271,8 @@ class Machine:
         self._adopt([identifier for identifier, job in self._jobs.items() if job.known])
         self._unsent = dict.fromkeys(identifier for identifier, job in self._jobs.items() if not job.known)
         self._uploads.restart()
+        if not self._rooted.done():
+            self._rooted.set_result(self.root)
         for waiter in self._up_waiters:
             waiter.set_result(self.root)
         self._up_waiters.clear()

@@ -62,7 +62,8 @@ def load(settings: dict[str, Any]) -> None:
     _link(settings["links"])
     _worker.start(settings["payload"], parent=None)
     message = _unpacked(settings["message"])
-    _worker.warm(message.base, message.preload, (*message.settled, *message.far.settled))
+    far = message.far.settled if message.far is not None else ()
+    _worker.warm(message.base, message.preload, (*message.settled, *far))
     _worker.rehearse(message)
 
 
@@ -79,7 +80,9 @@ def run(argument: dict[str, Any], folder: str) -> str:
     from . import _worker
 
     _link(argument["links"])
-    return _worker.run(replace(_unpacked(argument["message"]), folder=folder))
+    message = _unpacked(argument["message"])
+    # A folder that it names already is one of a disk that both sides share.
+    return _worker.run(message if message.folder else replace(message, folder=folder))
 
 
 def _link(links: list[list[str]]) -> None:

@@ -155,16 +155,20 @@ class Route:
         platform, entry = self._registry.platforms[name], self._registry.settings[name]
         if entry.backend == "ssh":
             from ._reach import reach_of
-            from ._ssh import Place, SshBackend
+            from ._shipping import Place
+            from ._ssh import SshBackend
 
             owner = f"{self._sweep.record['id']}@{socket.gethostname()}"
             place = Place(
                 reach=reach_of(name, entry),
                 python=entry.python,
                 files=tuple(self._settings.files),
+                preload=self._settings.preload,
                 identity=self._settings.identity,
+                threads=platform.threads,
                 cache=cache_dir() / "staging",
                 owner=owner,
+                shared=entry.shared_disk,
             )
             return SshBackend(platform, place, events)
         if entry.backend == "slurm":

@@ -41,6 +41,8 @@ class PlatformConf:
     python: str | None = None
     # Folder on the far machine for all that is kept there; null is ~/.sweeproute.
     root: str | None = None
+    # Whether the far machine sees this one's folders under the same paths, as over a network disk.
+    shared_disk: bool = False
     # Of SLURM: the partition, null for the cluster's default.
     partition: str | None = None
     # Minutes that a job may take; null is what the partition allows, a day at most.

@@ -1,0 +1,265 @@
+"""Makes of a sweep's jobs what a far machine is told, and brings over what they need there."""
+
+import os
+import sys
+from collections.abc import Sequence
+from concurrent.futures import Future
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, Protocol
+
+from hydra.core.override_parser.types import Override
+from omegaconf import DictConfig
+
+from submitit_ssh.errors import FarError
+from submitit_ssh.machine import Machine
+from submitit_ssh.ssh import Settings
+from submitit_ssh.staging import Code, Staged
+from submitit_ssh.staging import file as staged_file
+
+from . import _far, _worker
+from ._code import origin
+from ._compose import Point
+from ._named_files import FilesByKey, NamedFiles
+from ._records import CHECKPOINT
+from ._threads import thread_variables
+
+# What of this project a far machine needs beside the person's own code.
+PACKAGES = ("hydra_plugins.sweeproute", "sweeproute", "submitit_ssh")
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where a far platform is, as the registry says.
+
+    Attributes:
+        reach: How its machine is reached.
+        python: The Python that runs the jobs; None is the one that `sweeproute setup` made.
+        files: Keys of the app's config that name files a job reads.
+        preload: Dotted path of what warms a process.
+        identity: Dotted path of the app's function from a config to its hashes.
+        threads: Threads of one job.
+        cache: Folder on this machine for what staging remembers.
+        owner: Name of the sweep there.
+        shared: Whether the machine sees this one's folders under the same paths, as over a network disk.
+    """
+
+    reach: Settings
+    python: str | None
+    files: tuple[str, ...]
+    preload: str | None
+    identity: str | None
+    threads: int | None
+    cache: Path
+    owner: str
+    shared: bool = False
+
+
+@dataclass(frozen=True)
+class Parcel:
+    """A job on its way.
+
+    Attributes:
+        contents: What has to be over there first.
+        environment: Where it runs; see the far side's contract.
+        argument: What the far entry is given.
+        inputs: Content that is laid into the job's folder, by its path in it.
+    """
+
+    contents: list[Staged]
+    environment: dict[str, Any]
+    argument: dict[str, Any]
+    inputs: dict[str, str]
+
+
+class Shipping(Protocol):
+    """A way of bringing jobs to a far machine; may be called from several threads."""
+
+    def prepare(self, root: str, payload: str, base: str, settled: tuple[Override, ...]) -> list[str]:
+        """Bring over what every job needs; blocks until it is there.
+
+        Args:
+            root: The folder there in which everything is kept.
+            payload: Path of the pickled `_worker.Payload`.
+            base: Path of the base config that is needed first.
+            settled: What the platform settles of that config.
+
+        Returns:
+            Sentences for the person: what does not travel.
+
+        Raises:
+            FarError: The far machine does not take it.
+            OSError: It cannot be read here.
+        """
+
+    def parcel(self, message: _worker.Message) -> "Future[Parcel]":
+        """Pack a job; done once its environment is there.
+
+        Args:
+            message: The attempt, as this machine would run it.
+        """
+
+
+class ByContent:
+    """Brings code, configs and data over by their content, to a machine that shares nothing with this one.
+
+    Args:
+        place: Where the machine is.
+        machine: Its client.
+    """
+
+    def __init__(self, place: Place, machine: Machine) -> None:
+        self._place = place
+        self._machine = machine
+        self._named = FilesByKey(place.files, place.cache)
+        self._environments: dict[str, Future[dict[str, Any]]] = {}
+        self._folders: dict[str, dict[str, str]] = {}
+        self._over_there: set[str] = set()
+
+    def prepare(self, root: str, payload: str, base: str, settled: tuple[Override, ...]) -> list[str]:
+        """See Shipping."""
+        self._root = root
+        self._code = code = Code.collect(Path.cwd(), PACKAGES, cache=self._place.cache)
+        self._payload = staged_file(Path(payload), self._place.cache)
+        staged = self._machine.stage([code.staged(), self._payload])
+        self._environment(base, settled).result()
+        staged.result()
+        if not code.left_out:
+            return []
+        named = "; ".join(f"{path} ({why})" for path, why in code.left_out[:3])
+        more = f" and {len(code.left_out) - 3} more" if len(code.left_out) > 3 else ""
+        return [f"does not get {named}{more}"]
+
+    def parcel(self, message: _worker.Message) -> "Future[Parcel]":
+        """See Shipping; the `.hydra` files are written here, where their paths make sense."""
+        config = _worker.write_config(message)
+        packed: Future[Parcel] = Future()
+
+        def made(environment: "Future[dict[str, Any]]") -> None:
+            try:
+                packed.set_result(self._packed(message, config, environment.result()))
+            except (FarError, OSError) as error:
+                packed.set_exception(error)
+
+        self._environment(message.base, message.settled).add_done_callback(made)
+        return packed
+
+    def _packed(self, message: _worker.Message, config: DictConfig, environment: dict[str, Any]) -> Parcel:
+        named = self._named.of(config, self._root)
+        contents = [one for one in named.contents if one.sha not in self._over_there]
+        inputs = {}
+        folder = Path(message.folder)
+        for path in sorted((folder / CHECKPOINT).rglob("*")):
+            if path.is_file():
+                contents.append(staged_file(path, self._place.cache))
+                inputs[path.relative_to(folder).as_posix()] = contents[-1].sha
+        there = replace(message, base=self._there(message.base), folder="", far=self._far(message.base, named))
+        return Parcel(contents, environment, {"message": _far.packed(there), "links": named.links}, inputs)
+
+    def _environment(self, base: str, settled: Sequence[Override]) -> "Future[dict[str, Any]]":
+        """The environment in which the jobs of one base run, once all that it names is over there."""
+        made = self._environments.get(base)
+        if made is not None:
+            return made
+        made = self._environments[base] = Future()
+        config = _worker.base_config(base)
+        named = self._named.of(config, self._root)
+        sources = [Path(source.path) for source in config.hydra.runtime.config_sources if source.path]
+        there = {str(path): self._code.far_path(path, self._root) for path in sources}
+        self._folders[base] = {near: far for near, far in there.items() if far is not None}
+        # A job of nothing but the base config: what warms a process does for once what every job does.
+        message = _worker.Message(
+            base=self._there(base),
+            point=Point((), (), ""),
+            settled=tuple(settled),
+            number=0,
+            folder="",
+            preload=self._place.preload,
+            identity=self._place.identity,
+            threads=self._place.threads,
+            far=self._far(base, named),
+        )
+        environment = {
+            "python": self._place.python or f"{self._root}/env/bin/python",
+            "path": self._code.sys_path(self._root),
+            "cwd": self._code.cwd(self._root),
+            **entry(message, f"{self._root}/store/{self._payload.sha}", named.links, config),
+        }
+
+        def done(staged: "Future[None]") -> None:
+            error = staged.exception()
+            if error is None:
+                self._over_there.update(one.sha for one in contents)
+                made.set_result(environment)
+            else:
+                made.set_exception(error)
+
+        contents = [staged_file(Path(base), self._place.cache), *named.contents]
+        self._machine.stage(contents).add_done_callback(done)
+        return made
+
+    def _there(self, base: str) -> str:
+        return f"{self._root}/store/{staged_file(Path(base), self._place.cache).sha}"
+
+    def _far(self, base: str, named: NamedFiles) -> _worker.Far:
+        return _worker.Far(self._code.cwd(self._root), self._folders[base], named.settled)
+
+
+class OnSharedDisk:
+    """Names things where they lie, for a machine that sees this one's folders under the same paths.
+
+    Args:
+        place: Where the machine is.
+    """
+
+    def __init__(self, place: Place) -> None:
+        self._place = place
+        self._environments: dict[str, dict[str, Any]] = {}
+
+    def prepare(self, root: str, payload: str, base: str, settled: tuple[Override, ...]) -> list[str]:  # noqa: ARG002
+        """See Shipping."""
+        self._payload = payload
+        return []
+
+    def parcel(self, message: _worker.Message) -> "Future[Parcel]":
+        """See Shipping."""
+        if message.base not in self._environments:
+            warms = replace(message, point=Point((), (), ""), number=0, folder="")
+            self._environments[message.base] = {
+                "python": self._place.python or sys.executable,
+                "path": [str(Path(entry).absolute()) for entry in sys.path],
+                "cwd": str(Path.cwd()),
+                **entry(warms, self._payload, (), _worker.base_config(message.base)),
+            }
+        packed: Future[Parcel] = Future()
+        argument = {"message": _far.packed(message), "links": []}
+        packed.set_result(Parcel([], self._environments[message.base], argument, {}))
+        return packed
+
+
+def entry(
+    message: _worker.Message, payload: str, links: Sequence[tuple[str, str]], config: DictConfig
+) -> dict[str, Any]:
+    """What a warm process loads, whichever way it came there.
+
+    Args:
+        message: A job of nothing but a base config.
+        payload: Where the pickled payload lies there.
+        links: See `_far.run`.
+        config: The base config, which names variables that are copied.
+    """
+    copied = [str(name) for name in config.hydra.job.env_copy]
+    return {
+        "entry": "hydra_plugins.sweeproute._far",
+        "load": {
+            "versions": _far.versions(),
+            "payload": payload,
+            "message": _far.packed(message),
+            "links": list(links),
+        },
+        "variables": {
+            **thread_variables(message.threads, {}),
+            **origin(),
+            **{name: os.environ[name] for name in copied if name in os.environ},
+        },
+    }
