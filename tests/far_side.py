@@ -141,7 +141,7 @@ class Near:
             raise TimeoutError(f"nothing of what was waited for; heard {[header for header, _ in self.heard][-20:]}")
         data = os.read(self.process.stdout.fileno(), 1 << 18)
         if not data:
-            raise Gone
+            raise Gone(f"the channel ended with {self.process.wait(PATIENCE_S)}")
         if self._chatter is not None:
             self._chatter += data
             _, found, data = self._chatter.partition(MARKER)

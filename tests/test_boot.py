@@ -193,6 +193,22 @@ def test_what_a_dead_supervisor_left_does_not_pass_for_a_living_one(far: FarSide
     assert far.near().hello()["pid"] != dead
 
 
+@pytest.mark.parametrize("name", ["supervisor.sock", "supervisor.json"])
+def test_a_supervisor_whose_door_was_removed_is_found_again_with_its_jobs(far: FarSide, name: str) -> None:
+    near = far.near()
+    job = far.waiting()
+    near.submit(job.spec)
+    job.runs()
+    old = near.supervisor()
+    near.close()
+    (far.root / name).unlink()
+    near = far.near()
+    assert near.hello()["pid"] == old
+    near.ask("adopt", jobs={job.id: {}})
+    job.end("found")
+    assert near.ended(job.id)["result"] == "found"
+
+
 def test_a_root_with_a_long_path_gets_a_socket_elsewhere_that_nobody_else_may_enter(tmp_path: Path) -> None:
     for far in living(tmp_path / ("x" * 100)):
         far.folder.mkdir()

@@ -38,6 +38,7 @@ def test_a_signal_reaches_the_jobs_own_process(far: FarSide) -> None:
     spec = far.spec("catch", tell=tell)
     near.submit(spec)
     assert tell.line() == "ready"
+    near.event("started", spec["id"])
     assert "no signal" in near.ask("signal", id=spec["id"], signal="NONE")["message"]
     assert near.ask("signal", id=spec["id"], signal="USR2")["op"] == "signalled"
     assert near.ended(spec["id"])["result"] == "caught"

@@ -59,8 +59,8 @@ def _connect(root: str, code: str) -> socket.socket:
     return connection
 
 
-def _greet(root: str, code: str) -> socket.socket | None:
-    """A connection to the living supervisor; None where there is none, or where an older one has made room."""
+def find(root: str) -> tuple[socket.socket, dict[str, Any]] | None:
+    """A connection to the living supervisor, with what it has written of itself; None where there is none."""
     try:
         found: dict[str, Any] = json.loads(read(f"{root}/supervisor.json"))
         if not alive(found["pid"], found["start_time"], found["boot_id"]):
@@ -70,7 +70,16 @@ def _greet(root: str, code: str) -> socket.socket | None:
         connection.connect(found["socket"])
     except (OSError, ValueError, KeyError):
         return None
-    if found.get("bin") == code and found.get("protocol") == PROTOCOL:
+    return connection, found
+
+
+def _greet(root: str, code: str) -> socket.socket | None:
+    """A connection to the living supervisor; None where there is none, or where one of another version makes room."""
+    found = find(root)
+    if found is None:
+        return None
+    connection, itself = found
+    if itself.get("bin") == code and itself.get("protocol") == PROTOCOL:
         return connection
     # One of another version goes on where it has jobs or someone to talk to, and makes room where it has neither.
     answer = _ask(connection, {"op": "retire", "n": 0})

@@ -25,12 +25,16 @@ from .job_folder import has_result, read_result, write
 from .jobs import Jobs
 from .loop import READ, WRITE, Loop, Timer
 from .records import Job, Records
+from .relay import find
 from .requests import Requests
 from .store import Store
 
-# Seconds: to wait for an earlier supervisor's end, between looks at what runs, until one that nobody needs ends itself.
-_LOCK_S = 15
+# Seconds: to wait for an earlier supervisor's end, and between looks whether it has.
+_LOCK_S = 15.0
+_LOCK_EVERY_S = 0.02
+# Seconds: between looks at what runs, and whether the socket is there; until one that nobody needs ends itself.
 _LOOK_S = 0.5
+_DOOR_S = 2.0
 _IDLE_S = 900.0
 # Bytes that a path of a socket may take.
 _SOCKET_PATH = 100
@@ -50,32 +54,51 @@ def main(root: str, code: str, tell: str) -> None:
     try:
         lock = _lock(Path(root))
         supervisor = Supervisor(Path(root), code)
-        supervisor.open()
+        if lock is not None:
+            supervisor.open()
     except Exception as error:
         os.write(descriptor, f"{type(error).__name__}: {error}".encode())
         raise
     os.write(descriptor, b"ready")
     os.close(descriptor)
-    supervisor.run()
-    os.close(lock)
+    if lock is not None:
+        supervisor.run()
+        os.close(lock)
 
 
-def _lock(root: Path) -> int:
-    def too_long(*_: object) -> None:
-        raise TimeoutError(f"another process holds {root / 'supervisor.lock'}")
-
-    signal.signal(signal.SIGALRM, too_long)
-    signal.alarm(_LOCK_S)
+def _lock(root: Path) -> int | None:
+    """The lock of the only supervisor, once an earlier one has ended; None where that one can be reached again."""
     lock = os.open(root / "supervisor.lock", os.O_RDWR | os.O_CREAT, 0o600)
-    fcntl.flock(lock, fcntl.LOCK_EX)
-    signal.alarm(0)
-    signal.signal(signal.SIGALRM, signal.SIG_DFL)
-    return lock
+    until = time.monotonic() + _LOCK_S
+    while True:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            if find(str(root)) is not None:
+                return None
+            if time.monotonic() > until:
+                raise TimeoutError(f"another process holds {root / 'supervisor.lock'}, and does not listen") from None
+            time.sleep(_LOCK_EVERY_S)
+        else:
+            return lock
 
 
 def say(text: str) -> None:
     """Write a line to the log."""
     sys.stderr.write(f"{time.strftime('%Y-%m-%d %H:%M:%S')} [{os.getpid()}] {text}\n")
+
+
+def _socket_path(root: Path) -> Path:
+    """Where the socket lies: in the root, or where a path may be no longer in a folder that nobody else enters."""
+    path = root / "supervisor.sock"
+    if len(os.fsencode(path)) < _SOCKET_PATH:
+        return path
+    folder = Path(f"/tmp/sweeproute-{os.getuid()}-{hashlib.sha256(os.fsencode(root)).hexdigest()[:8]}")
+    folder.mkdir(mode=0o700, exist_ok=True)
+    found = folder.lstat()
+    if found.st_uid != os.getuid() or found.st_mode & 0o077 or folder.is_symlink():
+        raise PermissionError(f"{folder} is somebody else's")
+    return folder / "socket"
 
 
 class Supervisor:
@@ -95,7 +118,8 @@ class Supervisor:
         self._store = Store(root, code, self._loop)
         self._requests = Requests(self._jobs, self._store, code, self._follow)
         self._connections: set[Connection] = set()
-        self._listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        self._listener: socket.socket | None = None
+        self._socket = root
         self._looking = False
         self._idle: Timer | None = None
 
@@ -113,16 +137,7 @@ class Supervisor:
         self._root.chmod(0o700)
         self._jobs.open()
         self._store.open()
-        path = self._listen()
-        identity = {
-            "pid": os.getpid(),
-            "start_time": processes.start_time(os.getpid()),
-            "boot_id": processes.boot_id(),
-            "protocol": PROTOCOL,
-            "socket": str(path),
-            "bin": self._code,
-        }
-        write(self._root / "supervisor.json", json.dumps(identity) + "\n")
+        self._keep_door()
         say(f"started, with {len(self._jobs.queue)} jobs queued and {len(self._jobs.active)} running")
 
     def run(self) -> None:
@@ -132,24 +147,34 @@ class Supervisor:
             self._close(connection)
         say("ended: nobody needs it")
 
-    def _listen(self) -> Path:
-        path = self._root / "supervisor.sock"
-        if len(os.fsencode(path)) >= _SOCKET_PATH:
-            short = hashlib.sha256(os.fsencode(self._root)).hexdigest()[:8]
-            folder = Path(f"/tmp/sweeproute-{os.getuid()}-{short}")
-            folder.mkdir(mode=0o700, exist_ok=True)
-            found = folder.lstat()
-            if found.st_uid != os.getuid() or found.st_mode & 0o077 or folder.is_symlink():
-                raise PermissionError(f"{folder} is somebody else's")
-            path = folder / "socket"
-        path.unlink(missing_ok=True)
-        self._listener.bind(str(path))
+    def _keep_door(self) -> None:
+        """Be found, also after somebody has cleaned up where the socket lies."""
+        self._loop.after(_DOOR_S, self._keep_door)
+        record = self._root / "supervisor.json"
+        if self._listener is not None and self._socket.exists() and record.exists():
+            return
+        if self._listener is not None:
+            self._loop.forget(self._listener.fileno())
+            self._listener.close()
+        self._listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        self._socket = _socket_path(self._root)
+        self._socket.unlink(missing_ok=True)
+        self._listener.bind(str(self._socket))
         self._listener.listen(64)
         self._listener.setblocking(False)
         self._loop.watch(self._listener.fileno(), lambda _: self._accept())
-        return path
+        itself = {
+            "pid": os.getpid(),
+            "start_time": processes.start_time(os.getpid()),
+            "boot_id": processes.boot_id(),
+            "protocol": PROTOCOL,
+            "socket": str(self._socket),
+            "bin": self._code,
+        }
+        write(record, json.dumps(itself) + "\n")
 
     def _accept(self) -> None:
+        assert self._listener is not None
         try:
             channel, _ = self._listener.accept()
         except OSError:
