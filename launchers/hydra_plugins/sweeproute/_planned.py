@@ -42,7 +42,7 @@ class Planned:
             {FIELD: _place(*place), "route_to": place[0], "reason": f"as planned: {place[1]}"}
             for place in dict.fromkeys(self.places.values())
         ]
-        written = OmegaConf.to_container(settings.rules) if OmegaConf.is_config(settings.rules) else settings.rules
+        written: Any = OmegaConf.to_container(settings.rules) if OmegaConf.is_config(settings.rules) else settings.rules
         return replace(settings, rules=[*rules, *written], overflow="never", restart_slow=False)
 
     def fields(self) -> dict[int, dict[str, str]]:

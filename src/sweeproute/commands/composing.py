@@ -29,7 +29,6 @@ def registry(overrides: Sequence[str]) -> "Registry":
         hydra.errors.HydraException: The overrides do not compose.
     """
     import hydra
-    from omegaconf import OmegaConf
 
     from hydra_plugins.sweeproute._platforms import read
     from hydra_plugins.sweeproute.config import RoutedLauncherConf
@@ -42,9 +41,7 @@ def registry(overrides: Sequence[str]) -> "Registry":
     target = str(launcher.get("_target_"))
     if not target.endswith("RoutedLauncher"):
         raise NoAppError(f"Jobs are started by {target} here, which has no platforms. Choose hydra/launcher=routed.")
-    settings = RoutedLauncherConf(
-        **{str(key): launcher[key] for key in OmegaConf.to_container(launcher, resolve=False)}
-    )
+    settings = RoutedLauncherConf(**{str(key): launcher[key] for key in launcher})
     return read(settings, composed)
 
 
