@@ -218,6 +218,14 @@ def do_catch(argument: dict[str, Any], folder: Path) -> Any:
     return "caught"
 
 
+def do_yield(argument: dict[str, Any], folder: Path) -> Any:
+    """Return when asked to end."""
+    signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGTERM])
+    told(argument, "ready")
+    signal.sigwait([signal.SIGTERM])
+    return "saved"
+
+
 def do_large(argument: dict[str, Any], folder: Path) -> Any:
     """Leave much, in text that grows when it is sent."""
     (folder / "many").mkdir()

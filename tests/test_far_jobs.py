@@ -87,6 +87,19 @@ def test_a_job_that_runs_too_long_is_ended_by_its_time_limit_also_by_a_later_sup
     assert 1.0 <= ended["run_s"] < 5
 
 
+@pytest.mark.parametrize(("asked", "error_class"), [("by its limit", None), ("by a cancel", "cancelled")])
+def test_a_job_that_is_asked_to_end_may_still_leave_a_result(far: FarSide, asked: str, error_class: str | None) -> None:
+    near = far.near()
+    tell = far.fifo()
+    spec = far.spec("yield", tell=tell, timeout_s=0.3 if asked == "by its limit" else None)
+    near.submit(spec)
+    assert tell.line() == "ready"
+    if asked == "by a cancel":
+        near.ask("cancel", ids=[spec["id"]], grace_s=None)
+    ended = near.ended(spec["id"])
+    assert (ended["class"], ended["result"], ended["exit"]["code"]) == (error_class, "saved", 0)
+
+
 @pytest.mark.parametrize("do", ["grow", "grow_apart"])
 def test_a_job_over_its_memory_limit_is_ended_and_one_below_is_not(far: FarSide, do: str) -> None:
     near = far.near(slots=2)

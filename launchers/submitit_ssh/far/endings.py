@@ -31,9 +31,11 @@ def cause(job: Job, records: Records, code: int | None, number: int | None) -> t
         The class, None where it ended by itself and left a result, and the message.
     """
     folder = records.folder(job.id)
-    if job.ending is not None:
+    result = has_result(folder)
+    # One that has left its result has been quicker than its limits; who cancels it does not want that either.
+    if job.ending is not None and (not result or job.ending[0] == "cancelled"):
         return job.ending[0], job.ending[1]
-    if has_result(folder):
+    if result:
         return None, ""
     failure = read_failure(folder)
     if failure:
