@@ -82,10 +82,10 @@ class PlatformState:
         memory_gb, memory_free_gb: main memory in all, and free now after reservations.
         gpu_memory_gb, gpu_memory_free_gb: the same of the GPU; 0 in all means that it has none.
         available: whether it takes jobs.
-        why: empty, or why it is unavailable, as a clause that follows its name.
+        why: empty, or why it is unavailable, silent or full, as a clause that follows its name.
         speed: by model type, 1 is normal and 2 takes half the time; a type that is absent has 1.
         free_at: when, by estimates, a job that comes last could start (same clock as `now`), or None if unknown.
-        silent: whether nothing may start for now, although its jobs wait for it; `why` says why.
+        silent: whether nothing may start for now, although its jobs wait for it.
         ahead: whether it has a queue of its own: its jobs are sent at once, and it starts them itself.
         expected_s: seconds of a job by class, where they are known better than from the class's minutes.
     """
@@ -186,7 +186,7 @@ def obstacle(job: JobClass, state: PlatformState) -> str:
     if state.silent:
         return state.why or "is silent"
     if state.running >= state.slots:
-        return "is full"
+        return state.why or "is full"
     if job.alone:
         return "is busy with other jobs, none may run beside this one"
     if job.memory_gb > state.memory_free_gb:

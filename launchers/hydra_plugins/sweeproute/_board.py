@@ -123,7 +123,9 @@ class Board:
         backlog = self._backlog(waiting, sent) if self._policy.overflow == "when_faster" else {}
         for name in self._stale:
             place, waits_s = self.places[name], backlog.get(name)
-            free_at = None if waits_s is None else now + (place.left_s(now) + waits_s) / place.spec.slots
+            free_at = None
+            if waits_s is not None:
+                free_at = now + place.held_s(now) + (place.left_s(now) + waits_s) / place.spec.slots
             self.states[name] = place.state(free_at)
         self._stale.clear()
 

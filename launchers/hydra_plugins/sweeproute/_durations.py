@@ -18,6 +18,9 @@ PASSES = 5
 PRIOR = 1.0
 # How many of the last jobs tell what is typical, and how far expectations reach.
 RECENT = 64
+# Log of how far a job is imagined to have ended from what was expected, before any has ended: for a point of which
+# nothing is known, and for one that has run before.
+IMAGINED = {False: 1.0, True: 0.2}
 
 
 @dataclass(frozen=True)
@@ -77,9 +80,10 @@ class Durations:
         if seen is None:
             return
         said = self.expected(seen.overrides, seen.model, seen.platform)
+        ran_before = frozenset(seen.overrides) in self._known
         effects = self._observe(seen)
         if said is not None:
-            effects.errors.append(math.log(seen.seconds / said))
+            effects.errors[ran_before].append(math.log(seen.seconds / said))
         if effects.due(seen.platform):
             effects.fit()
             self.version += 1
@@ -117,11 +121,12 @@ class Durations:
 
         Returns:
             Standard deviation of the log of seconds over expected seconds, among the last points with the same axes
-            and one imagined point that took e times as long.
+            that had run before as this one has, or had not, and one imagined point.
         """
         effects = self._effects.get(_axes(overrides)) if self._effects else None
-        errors = effects.errors if effects is not None else ()
-        return math.sqrt((1.0 + sum(error**2 for error in errors)) / (1 + len(errors)))
+        ran_before = effects is not None and frozenset(overrides) in self._known
+        errors = effects.errors[ran_before] if effects is not None else ()
+        return math.sqrt((IMAGINED[ran_before] ** 2 + sum(error**2 for error in errors)) / (1 + len(errors)))
 
     def typical_s(self, model: str | None, platform: str) -> float | None:
         """Median of the seconds that a model's last jobs took on a platform, None where none has finished there."""
@@ -163,7 +168,8 @@ class _Additive:
     """Log seconds as a mean and one effect for each value of each axis, shrunk towards none."""
 
     def __init__(self) -> None:
-        self.errors: deque[float] = deque(maxlen=RECENT)  # log of seconds over expected seconds
+        # Log of seconds over expected seconds, of points that had run before, and of those that had not.
+        self.errors = {ran_before: deque[float](maxlen=RECENT) for ran_before in IMAGINED}
         self._seen: deque[tuple[Features, float]] = deque(maxlen=KEPT)
         self._new = 0
         self._on: Counter[str] = Counter()  # observations by platform

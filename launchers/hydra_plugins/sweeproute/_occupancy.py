@@ -58,6 +58,7 @@ class Occupancy(Generic[Job]):
     Attributes:
         condition: see Condition.
         why: why it takes nothing, as a clause that follows its name; empty when it does.
+        held: why it starts nothing out of its own queue although it has slots, as such a clause; empty when it does.
         running: by slot; a platform with a queue of its own may run more than its slots.
         queued: jobs in its own queue.
         expected: seconds of a job by class, as far as they are estimated.
@@ -71,6 +72,8 @@ class Occupancy(Generic[Job]):
         if spec.available and spec.silent:
             self.condition = Condition.SUSPECT
         self.why = spec.why
+        self.held = ""
+        self._held_since = 0.0
         self.running: dict[int, Running[Job]] = {}
         self.queued = 0
         self.done = 0
@@ -92,13 +95,24 @@ class Occupancy(Generic[Job]):
             raise ForbiddenTransitionError(self.spec.name, self.condition, condition)
         self.condition, self.why = condition, why
 
+    def hold(self, why: str, now: float) -> None:
+        """Note what its own queue waits for; see `held`."""
+        if why and not self.held:
+            self._held_since = now
+        self.held = why
+
     def open(self) -> bool:
         """Whether another job could start at once."""
         return (
             self.condition is Condition.AVAILABLE
             and not self._alone
+            and not self.held
             and len(self.running) + self.queued < self.spec.slots
         )
+
+    def free(self) -> int:
+        """Slots in which nothing runs."""
+        return len(self._free)
 
     def start(self, job: Job, job_class: JobClass, now: float) -> int:
         """Put a job into the lowest free slot, or a further one where a platform runs more than it has slots.
@@ -147,6 +161,10 @@ class Occupancy(Generic[Job]):
         for running in self.running.values():
             running.expected_s = self.expected_s(running.job_class)
 
+    def held_s(self, now: float) -> float:
+        """Expected seconds until its own queue goes on: as long again as it has been held."""
+        return now - self._held_since if self.held else 0.0
+
     def left_s(self, now: float) -> float:
         """Expected seconds of work in what runs."""
         return sum(remaining_s(running.expected_s, now - running.started) for running in self.running.values())
@@ -161,13 +179,13 @@ class Occupancy(Generic[Job]):
         return PlatformState(
             name=spec.name,
             slots=spec.slots,
-            running=spec.slots if self._alone else len(self.running) + self.queued,
+            running=spec.slots if self._alone or self.held else len(self.running) + self.queued,
             memory_gb=spec.memory_gb,
             memory_free_gb=self.memory_free_gb(),
             gpu_memory_gb=spec.gpu_memory_gb,
             gpu_memory_free_gb=spec.gpu_memory_gb - self._reserved_gpu_gb,
             available=self.condition in KEEPS_JOBS,
-            why=self.why,
+            why=self.why or self.held,
             speed=spec.speed,
             free_at=free_at,
             silent=self.condition is Condition.SUSPECT,

@@ -119,8 +119,12 @@ class Placement:
 
     def _move(self, movable: Sent, states: Mapping[str, PlatformState], now: float) -> Placed | None:
         for platform, classes in movable.items():
-            if self._board.places[platform].condition is Condition.SUSPECT:
+            place = self._board.places[platform]
+            if place.condition is Condition.SUSPECT:
                 continue
+            at_once = place.condition is Condition.AVAILABLE and not place.held
+            if at_once and sum(map(len, classes.values())) <= place.free():
+                continue  # they are about to start
             for job_class in sorted(classes, key=_urgency, reverse=True):
                 blocked = self._blocked.get(job_class)
                 if blocked is not None and blocked.gains_seen == len(self._gains):

@@ -296,7 +296,7 @@ def _considered(job: JobClass, states: Snapshot, chosen: PlatformState) -> tuple
         [
             _alternative(
                 state.name,
-                "is full"
+                state.why or "is full"
                 if state.running >= state.slots and state.available and not state.silent
                 else _verdict(job, state),
             )

@@ -23,12 +23,16 @@ class Scheduler:
     It reads no clock: `now` is whatever seconds the caller counts, never running backwards.
 
     A platform with a queue of its own (`PlatformState.ahead`) gets the jobs that belong to it as soon as the caller
-    asks for `sends`, and starts them itself. Until then another platform with room may take them, the last sent first.
+    asks for `sends`, and starts them itself. Until it does, another platform with room may take them. A job that runs
+    slowly may be started on a faster platform for which nothing waits, so that several attempts live; the first result
+    counts.
 
     Args:
         policy: decides where.
         platforms: each as it is at the start, nothing running.
         source: where jobs come from.
+        durations: what is known of how long jobs run; it may learn on the way.
+        restart_slow: whether to start slow jobs again; never where jobs may not leave their platform (`overflow`).
         rng: for the jitter of the backoff.
         max_attempts, backoff, retry_user_errors: see RetryRules.
     """
@@ -151,20 +155,21 @@ class Scheduler:
             What to start now: the assignment itself, in the slot that it holds. None when the job stays where it is,
             or has ended meanwhile: the slot is free again.
         """
-        assert assignment.recall is not None
+        source = assignment.recall
+        assert source is not None
         life = self._attempts.by_job.get(assignment.job.num)
-        if life is None:
+        waits = life.live.get(source) if life is not None else None
+        if life is None or waits is None or waits.number != assignment.attempt:
             return None
-        waits_for_it = life.moving is not None and life.moving[0] is assignment
-        if waits_for_it and ok:
-            self._attempts.moved(life, now)
-            return assignment
-        if waits_for_it:
+        if life.moving is not None and life.moving[0] is assignment:
+            if ok:
+                self._attempts.moved(life, now)
+                return assignment
             self._attempts.stay(life)
-        if ok is False:
-            self._attempts.started(life, assignment.recall, now)
-        elif ok and life.moving is None:  # the assignment is off the books, yet the job has left
-            self.withdrawn(assignment.job, assignment.recall, now)
+        if ok:  # the assignment is off the books, yet the job has left
+            self.withdrawn(assignment.job, source, now)
+        elif ok is False:
+            self._attempts.started(life, source, now)
         return None
 
     def finished(self, job: Job, platform: str, slot: int | None, outcome: Outcome, now: float) -> Verdict:
@@ -255,6 +260,22 @@ class Scheduler:
         self._board.move(platform, condition, why)
         self._attempts.stay_all(platform, condition)
         self._placement.review(now)
+
+    def set_held(self, platform: str, why: str, now: float) -> None:
+        """Note what a platform's own queue waits for although slots are free there, such as memory that others use.
+
+        Its jobs wait or overflow as if it were full.
+
+        Args:
+            platform: its name.
+            why: as a clause that follows its name; empty when it waits for nothing.
+            now: seconds.
+        """
+        place = self._board.places[platform]
+        if place.held != why:
+            place.hold(why, now)
+            self._board.touch(platform)
+            self._placement.review(now)
 
     def set_memory(self, platform: str, free_gb: float) -> None:
         """Note the main memory in GB that was measured free on a platform just now."""
