@@ -1,11 +1,14 @@
-"""Ends what a sweep has left on a far machine, and looks whether anything of it is left."""
+"""Ends what a sweep has left on far machines or in SLURM's queue, and looks whether anything of it is left."""
 
+import re
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 from submitit_ssh.errors import FarError
 
+from . import _slurm_queue
 from ._errand import Errand
 from ._pending import PendingCancels
 from ._reach import reach_of
@@ -69,6 +72,41 @@ def end(
         return Ended(problem=str(error).rstrip("."), kept=0 if told else len(pending.kept()))
     running, waiting = (list(states.values()).count(state) for state in ("running", "queued"))
     return Ended(running, waiting, f"{left} of its jobs have not ended within {_GONE_S:g} s" if left else "")
+
+
+def end_in_slurm(ours: Path) -> Ended:
+    """End what a coordinator that died has left in SLURM's queue.
+
+    Args:
+        ours: The folder of the sweep's own files.
+
+    Returns:
+        What was ended.
+    """
+    try:
+        kept = (ours / "slurm" / "jobs.txt").read_text(encoding="utf-8")
+    except OSError:
+        return Ended()
+    jobs = re.findall(r"^\d+(?:_\d+)?$", kept, re.MULTILINE)
+    deadline = time.monotonic() + _GONE_S
+    try:
+        running, waiting = _in_slurm(jobs)
+        _slurm_queue.cancel(jobs)
+        while any(_in_slurm(jobs)):
+            if time.monotonic() > deadline:
+                return Ended(running, waiting, f"its jobs have not ended within {_GONE_S:g} s")
+            time.sleep(_LOOK_S)
+    except _slurm_queue.SlurmSilentError as error:
+        return Ended(problem=f"does not answer ({error})")
+    return Ended(running, waiting)
+
+
+def _in_slurm(jobs: Sequence[str]) -> tuple[int, int]:
+    """How many of these jobs run, and how many wait."""
+    states = _slurm_queue.states(jobs)
+    active = [states[job][0] for job in jobs if job in states and states[job][0] in _slurm_queue.ACTIVE]
+    waiting = active.count("PENDING")
+    return len(active) - waiting, waiting
 
 
 def _wait_gone(errand: Errand, owner: str, identifiers: Sequence[str]) -> int:

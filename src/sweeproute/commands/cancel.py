@@ -4,6 +4,7 @@ import argparse
 import signal
 import sys
 import time
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -12,11 +13,13 @@ from sweeproute.commands import Commands
 if TYPE_CHECKING:
     import psutil
 
+    from hydra_plugins.sweeproute._leftovers import Ended
     from sweeproute.sweep_folder import Attempt
 
 # Seconds that a coordinator has to stop in order; after the first it is asked by another signal, too: one that was
 # started in the background by a script may not hear of SIGINT.
 _STOPS_S = (15.0, 60.0)
+_LOOK_S = 0.1
 _OPEN = ("QUEUED", "RUNNING")
 _WHY = "the sweep was cancelled"
 
@@ -103,18 +106,27 @@ def _stop(sweep: str, folder: Path, record: dict[str, Any]) -> bool:
         return False
     print(f"Process {process.pid}, which runs {sweep}, is asked to stop.", flush=True)
     for patience_s, number in zip(_STOPS_S, (signal.SIGINT, signal.SIGTERM), strict=True):
-        try:
+        with suppress(psutil.NoSuchProcess):
             process.send_signal(number)
-            process.wait(patience_s)
-        except psutil.NoSuchProcess:
+        if _ends(process, patience_s):
             return True
-        except psutil.TimeoutExpired:
-            continue
-        return True
     raise CancelError(
         f"Process {process.pid} has not stopped within {sum(_STOPS_S):.0f} s. `kill -9 {process.pid}` ends it for "
         f"certain; then `sweeproute cancel {sweep}` ends what it leaves."
     )
+
+
+def _ends(process: "psutil.Process", patience_s: float) -> bool:
+    """Whether a process has ended before this time is over; one that its parent has not taken note of has."""
+    import psutil
+
+    deadline = time.monotonic() + patience_s
+    with suppress(psutil.NoSuchProcess):
+        while process.is_running() and process.status() != psutil.STATUS_ZOMBIE:
+            if time.monotonic() > deadline:
+                return False
+            time.sleep(_LOOK_S)
+    return True
 
 
 def _end_the_rest(folder: Path, record: dict[str, Any]) -> bool:
@@ -130,15 +142,16 @@ def _end_the_rest(folder: Path, record: dict[str, Any]) -> bool:
         if launch.get("far"):
             there = ids.setdefault(str(launch["platform"]), [])
             there += [str(launch["far"]["id"])] if launch["state"] in _OPEN else []
-    left = [platform for platform, identifiers in ids.items() if not _end_there(folder, platform, owner, identifiers)]
-    left += [] if _end_in_slurm(folder) else ["SLURM"]
+    # All of them, and not only up to the first where something is left.
+    left = [not _end_there(folder, platform, owner, identifiers) for platform, identifiers in ids.items()]
+    left.append(not _end_in_slurm(folder))
     finished = {launch["job"] for _, launch in known if launch["state"] == "FINISHED"}
     for attempt, launch in known:
         if launch["state"] in _OPEN:
             _record_end(attempt, launch, current=launch["job"] not in finished)
     if record.get("state") == "RUNNING":
         write_json(own(folder, "sweep.json"), record | {"state": "KILLED", "ended": time.time()})
-    return bool(left)
+    return any(left)
 
 
 def _record_end(attempt: "Attempt", launch: dict[str, Any], *, current: bool) -> None:
@@ -163,32 +176,29 @@ def _end_there(folder: Path, platform: str, owner: str, identifiers: list[str]) 
         print(f"{platform}: its host is not known any more, so {len(identifiers)} jobs may be left there.")
         return not identifiers
     ended = _leftovers.end(platform, entry, owner, identifiers, note)
-    if ended.problem:
-        print(f"{platform}: {ended.problem}.")
-        if ended.kept:
-            print(f"  {ended.kept} jobs may run there; the next contact with it, by a sweep or by cancel, ends them.")
-        return False
-    what = [f"{count} {word}" for count, word in ((ended.running, "running"), (ended.waiting, "waiting")) if count]
-    print(f"{platform}: {' and '.join(what) + ' jobs ended; ' if what else ''}nothing of it is left there.")
-    return True
+    _say(platform, ended)
+    if ended.kept:
+        print(f"  {ended.kept} jobs may run there; the next contact with it, by a sweep or by cancel, ends them.")
+    return not ended.problem
 
 
 def _end_in_slurm(folder: Path) -> bool:
-    """End what a coordinator that died has left in SLURM's queue; whether nothing is left."""
+    """End a sweep's jobs in SLURM's queue, and say so; whether nothing is left there."""
+    from hydra_plugins.sweeproute import _leftovers
     from sweeproute.sweep_folder import own
 
-    try:
-        jobs = (own(folder, "slurm") / "jobs.txt").read_text(encoding="utf-8").split()
-    except OSError:
+    jobs = own(folder, "slurm")
+    if not jobs.is_dir():
         return True
-    from hydra_plugins.sweeproute import _slurm_queue
+    ended = _leftovers.end_in_slurm(jobs.parent)
+    _say("SLURM", ended)
+    return not ended.problem
 
-    try:
-        _slurm_queue.cancel(jobs)
-    except _slurm_queue.SlurmSilentError as error:
-        print(f"SLURM: {error}; its jobs may be left there. `sweeproute cancel` again when it answers.")
-        return False
-    return True
+
+def _say(where: str, ended: "Ended") -> None:
+    what = [f"{count} {word}" for count, word in ((ended.running, "running"), (ended.waiting, "waiting")) if count]
+    said = f"{' and '.join(what)} jobs ended; " if what else ""
+    print(f"{where}: {said}{ended.problem or 'nothing of it is left there'}.")
 
 
 def _say_counts(sweep: str, folder: Path, stopped: bool) -> None:
