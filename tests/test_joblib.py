@@ -14,7 +14,7 @@ from hydra_plugins.hydra_joblib_launcher.config import JobLibLauncherConf
 from hydra_plugins.sweeproute import _joblib, _worker
 from hydra_plugins.sweeproute._admission import JobClass
 from hydra_plugins.sweeproute._backend import Died, Events, Finished, Platform
-from hydra_plugins.sweeproute._compose import Composer
+from hydra_plugins.sweeproute._compose import Composer, Point
 from hydra_plugins.sweeproute._joblib import JoblibBackend
 from small_app import singletons_kept, start_sweep
 
@@ -61,7 +61,8 @@ class Bench:
         self.payload.write_bytes(cloudpickle.dumps(whole))
         self.platform = Platform("here", slots, threads, "cpu")
         backend = JoblibBackend(self.platform, JobLibLauncherConf(**settings), self.events)
-        backend.start(str(self.payload), str(self.base), preload, ())
+        point = Point((), (), "")
+        backend.start(str(self.payload), _worker.Message(str(self.base), point, (), 0, "", preload=preload))
         return backend
 
     def more(self):

@@ -19,7 +19,7 @@ import slurm
 from hydra_plugins.sweeproute import _slurm_queue, _worker
 from hydra_plugins.sweeproute._admission import JobClass
 from hydra_plugins.sweeproute._backend import Died, Events, Finished, Moved, Platform
-from hydra_plugins.sweeproute._compose import Composer
+from hydra_plugins.sweeproute._compose import Composer, Point
 from hydra_plugins.sweeproute._condition import Condition
 from hydra_plugins.sweeproute._errors import SettingsError
 from hydra_plugins.sweeproute._slurm import SlurmBackend
@@ -120,7 +120,7 @@ class Bench:
         return SlurmBackend(Platform("cluster", slots, 1, device), SlurmSettings(**settings), self.events)
 
     def start(self, backend) -> SlurmBackend:
-        backend.start(str(self.ours / "payload.pkl"), str(self.base), None, ())
+        backend.start(str(self.ours / "payload.pkl"), _worker.Message(str(self.base), Point((), (), ""), (), 0, ""))
         return backend
 
     def message(self, *overrides, threads=1) -> _worker.Message:

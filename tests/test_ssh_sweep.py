@@ -44,6 +44,16 @@ def test_a_file_that_a_job_reads_comes_along(app: FarApp, tmp_path: Path) -> Non
     assert app.launch(0)["value"]["read"] == "a,b\n1,2\n"
 
 
+def test_what_warms_a_process_there_finds_what_the_jobs_read(app: FarApp, tmp_path: Path) -> None:
+    data = tmp_path / "games.csv"
+    data.write_text("a,b\n1,2\n")
+    (app.folder / "warming.py").write_text(
+        "from pathlib import Path\n\n\ndef load(cfg):\n    assert Path(cfg.file).read_text().startswith('a,b')\n"
+    )
+    app.sweep("kind=light,heavy", "x=1,2", f"file={data}", "hydra.launcher.preload=warming.load")
+    assert [(r["platform"], r["state"]) for r in app.launches()] == [("here", "FINISHED")] * 2 + [("box", "FINISHED")] * 2
+
+
 def test_what_dies_there_is_tried_again(app: FarApp) -> None:
     app.sweep("kind=heavy", "x=1,2", "dies=[1]")
     assert [(r["state"], r["current"]) for r in app.launches(0)] == [("KILLED", False), ("FINISHED", True)]

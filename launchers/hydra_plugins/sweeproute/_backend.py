@@ -5,8 +5,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
-from hydra.core.override_parser.types import Override
-
 from ._admission import JobClass
 from ._condition import Condition
 from ._retry import ErrorClass
@@ -132,14 +130,12 @@ class Backend(Protocol):
     An attempt has a place: a slot, or on a platform with a queue of its own a number that no other attempt has.
     """
 
-    def start(self, payload: str, base: str, preload: str | None, settled: tuple[Override, ...]) -> None:
+    def start(self, payload: str, first: Message) -> None:
         """Make the slots ready.
 
         Args:
             payload: Path of the pickled `_worker.Payload`.
-            base: Path of the base config that is needed first.
-            preload: Dotted path of what warms a worker.
-            settled: What the platform settles of that config.
+            first: A job that is to run, as it would be handed out here, without a folder.
         """
 
     def submit(self, place: int, message: Message, job_class: JobClass) -> None:

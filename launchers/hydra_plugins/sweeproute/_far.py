@@ -41,7 +41,7 @@ def load(settings: dict[str, Any]) -> None:
     """Make this process ready to be forked for jobs; nothing is unpickled before the versions have been compared.
 
     Args:
-        settings: versions, payload (path), message (packed: a job of nothing but the base config), links (see run).
+        settings: versions, payload (path), message (packed: one of the jobs, without a folder), links (see run).
 
     Raises:
         MismatchError: The two sides differ in what a pickle depends on.
@@ -62,8 +62,7 @@ def load(settings: dict[str, Any]) -> None:
     _link(settings["links"])
     _worker.start(settings["payload"], parent=None)
     message = _unpacked(settings["message"])
-    far = message.far.settled if message.far is not None else ()
-    _worker.warm(message.base, message.preload, (*message.settled, *far))
+    _worker.warm(message)
     _worker.rehearse(message)
 
 

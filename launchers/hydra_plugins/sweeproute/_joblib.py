@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import Any
 
 import psutil
-from hydra.core.override_parser.types import Override
 from hydra_plugins.hydra_joblib_launcher.config import JobLibLauncherConf
 from loky.backend import get_context
 from loky.process_executor import ProcessPoolExecutor
@@ -49,11 +48,11 @@ class JoblibBackend:
         # A worker that grew is replaced by loky between jobs; that is its business, not news.
         warnings.filterwarnings("ignore", message="A worker (stopped while some jobs were given|was restarted)")
 
-    def start(self, payload: str, base: str, preload: str | None, settled: tuple[Override, ...]) -> None:
+    def start(self, payload: str, first: _worker.Message) -> None:
         """See Backend."""
         self._payload = payload
         for slot in range(self._platform.slots):
-            self._executor(slot).submit(_worker.warm, base, preload, settled)
+            self._executor(slot).submit(_worker.warm, first)
 
     def _executor(self, slot: int) -> ProcessPoolExecutor:
         if slot not in self._executors:

@@ -87,6 +87,14 @@ class Jobs(Classes):
                 overrides.append(parse(f"{key}={facts[fact]}"))
         return Settled(tuple(overrides), facts["device"], None if facts["threads"] is None else int(facts["threads"]))
 
+    def first(self, overrides: tuple[str, ...], platform: str) -> _worker.Message:
+        """One of the jobs as a platform's processes are made ready for it: no attempt, and without a folder."""
+        base, point = self._composer.point(overrides)
+        settled = self.settle(base.config(), platform)
+        chosen = [key_path(value) for value in point.values]
+        left = tuple(one for one in settled.overrides if key_path(one) not in chosen)
+        return self._message(base, point, Settled(left, settled.device, settled.threads), 0, "")
+
     def prepare(self, assignment: Assignment, number: int | None = None) -> Prepared:
         """Compose an attempt, make its folder and its launch record.
 
@@ -126,17 +134,19 @@ class Jobs(Classes):
             "error": None,
             "identity": self._identity,
         }
-        message = _worker.Message(
+        return Prepared(self._message(base, point, settled, job.num, str(folder)), folder, launch)
+
+    def _message(self, base: Base, point: Point, settled: Settled, number: int, folder: str) -> _worker.Message:
+        return _worker.Message(
             base=self.path(base),
             point=point,
             settled=settled.overrides,
-            number=job.num,
-            folder=str(folder),
+            number=number,
+            folder=folder,
             preload=self._settings.preload,
             identity=self._settings.identity,
             threads=settled.threads,
         )
-        return Prepared(message, folder, launch)
 
     def _place(self, base: Base, point: Point, number: int, platform: str) -> tuple[Settled, str]:
         """What the platform settles of a job's config, and the job's folder under the sweep's.

@@ -141,13 +141,11 @@ class Route:
         first = next(waiting, None)
         if first is None:
             return {}
-        base = self._composer.base(self._composer.split(first)[0])
         backends: dict[str, Backend] = {}
         for name in self._registry.platforms:
             if name not in self._registry.unavailable:
                 backends[name] = self._backend(name, events)
-                settled = self._jobs.settle(base.config(), name).overrides
-                backends[name].start(str(path), self._jobs.path(base), self._settings.preload, settled)
+                backends[name].start(str(path), self._jobs.first(first, name))
         return backends
 
     def _backend(self, name: str, events: Events) -> Backend:
@@ -163,9 +161,6 @@ class Route:
                 reach=reach_of(name, entry),
                 python=entry.python,
                 files=tuple(self._settings.files),
-                preload=self._settings.preload,
-                identity=self._settings.identity,
-                threads=platform.threads,
                 cache=cache_dir() / "staging",
                 owner=owner,
                 shared=entry.shared_disk,

@@ -8,7 +8,6 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Protocol
 
-from hydra.core.override_parser.types import Override
 from omegaconf import DictConfig
 
 from submitit_ssh.errors import FarError
@@ -19,7 +18,6 @@ from submitit_ssh.staging import file as staged_file
 
 from . import _far, _worker
 from ._code import origin
-from ._compose import Point
 from ._named_files import FilesByKey, NamedFiles
 from ._records import CHECKPOINT
 from ._threads import thread_variables
@@ -36,9 +34,6 @@ class Place:
         reach: How its machine is reached.
         python: The Python that runs the jobs; None is the one that `sweeproute setup` made.
         files: Keys of the app's config that name files a job reads.
-        preload: Dotted path of what warms a process.
-        identity: Dotted path of the app's function from a config to its hashes.
-        threads: Threads of one job.
         cache: Folder on this machine for what staging remembers.
         owner: Name of the sweep there.
         shared: Whether the machine sees this one's folders under the same paths, as over a network disk.
@@ -47,9 +42,6 @@ class Place:
     reach: Settings
     python: str | None
     files: tuple[str, ...]
-    preload: str | None
-    identity: str | None
-    threads: int | None
     cache: Path
     owner: str
     shared: bool = False
@@ -75,14 +67,13 @@ class Parcel:
 class Shipping(Protocol):
     """A way of bringing jobs to a far machine; may be called from several threads."""
 
-    def prepare(self, root: str, payload: str, base: str, settled: tuple[Override, ...]) -> list[str]:
+    def prepare(self, root: str, payload: str, first: _worker.Message) -> list[str]:
         """Bring over what every job needs; blocks until it is there.
 
         Args:
             root: The folder there in which everything is kept.
             payload: Path of the pickled `_worker.Payload`.
-            base: Path of the base config that is needed first.
-            settled: What the platform settles of that config.
+            first: One of the jobs, without a folder.
 
         Returns:
             Sentences for the person: what does not travel.
@@ -116,13 +107,13 @@ class ByContent:
         self._folders: dict[str, dict[str, str]] = {}
         self._over_there: set[str] = set()
 
-    def prepare(self, root: str, payload: str, base: str, settled: tuple[Override, ...]) -> list[str]:
+    def prepare(self, root: str, payload: str, first: _worker.Message) -> list[str]:
         """See Shipping."""
         self._root = root
         self._code = code = Code.collect(Path.cwd(), PACKAGES, cache=self._place.cache)
         self._payload = staged_file(Path(payload), self._place.cache)
         staged = self._machine.stage([code.staged(), self._payload])
-        self._environment(base, settled).result()
+        self._environment(first).result()
         staged.result()
         if not code.left_out:
             return []
@@ -141,7 +132,7 @@ class ByContent:
             except (FarError, OSError) as error:
                 packed.set_exception(error)
 
-        self._environment(message.base, message.settled).add_done_callback(made)
+        self._environment(message).add_done_callback(made)
         return packed
 
     def _packed(self, message: _worker.Message, config: DictConfig, environment: dict[str, Any]) -> Parcel:
@@ -156,34 +147,27 @@ class ByContent:
         there = replace(message, base=self._there(message.base), folder="", far=self._far(message.base, named))
         return Parcel(contents, environment, {"message": _far.packed(there), "links": named.links}, inputs)
 
-    def _environment(self, base: str, settled: Sequence[Override]) -> "Future[dict[str, Any]]":
-        """The environment in which the jobs of one base run, once all that it names is over there."""
+    def _environment(self, message: _worker.Message) -> "Future[dict[str, Any]]":
+        """The environment in which the jobs of one base run, once all that it names is over there.
+
+        The first job of a base stands for all: what warms a process does for once what every job does.
+        """
+        base = message.base
         made = self._environments.get(base)
         if made is not None:
             return made
         made = self._environments[base] = Future()
-        config = _worker.base_config(base)
+        config = _worker.job_config(message)
         named = self._named.of(config, self._root)
         sources = [Path(source.path) for source in config.hydra.runtime.config_sources if source.path]
-        there = {str(path): self._code.far_path(path, self._root) for path in sources}
-        self._folders[base] = {near: far for near, far in there.items() if far is not None}
-        # A job of nothing but the base config: what warms a process does for once what every job does.
-        message = _worker.Message(
-            base=self._there(base),
-            point=Point((), (), ""),
-            settled=tuple(settled),
-            number=0,
-            folder="",
-            preload=self._place.preload,
-            identity=self._place.identity,
-            threads=self._place.threads,
-            far=self._far(base, named),
-        )
+        folders = {str(path): self._code.far_path(path, self._root) for path in sources}
+        self._folders[base] = {near: far for near, far in folders.items() if far is not None}
+        there = replace(message, base=self._there(base), number=0, folder="", far=self._far(base, named))
         environment = {
             "python": self._place.python or f"{self._root}/env/bin/python",
             "path": self._code.sys_path(self._root),
             "cwd": self._code.cwd(self._root),
-            **entry(message, f"{self._root}/store/{self._payload.sha}", named.links, config),
+            **entry(there, f"{self._root}/store/{self._payload.sha}", named.links, config),
         }
 
         def done(staged: "Future[None]") -> None:
@@ -216,7 +200,7 @@ class OnSharedDisk:
         self._place = place
         self._environments: dict[str, dict[str, Any]] = {}
 
-    def prepare(self, root: str, payload: str, base: str, settled: tuple[Override, ...]) -> list[str]:  # noqa: ARG002
+    def prepare(self, root: str, payload: str, first: _worker.Message) -> list[str]:  # noqa: ARG002
         """See Shipping."""
         self._payload = payload
         return []
@@ -224,12 +208,12 @@ class OnSharedDisk:
     def parcel(self, message: _worker.Message) -> "Future[Parcel]":
         """See Shipping."""
         if message.base not in self._environments:
-            warms = replace(message, point=Point((), (), ""), number=0, folder="")
+            warms = replace(message, number=0, folder="")
             self._environments[message.base] = {
                 "python": self._place.python or sys.executable,
                 "path": [str(Path(entry).absolute()) for entry in sys.path],
                 "cwd": str(Path.cwd()),
-                **entry(warms, self._payload, (), _worker.base_config(message.base)),
+                **entry(warms, self._payload, (), _worker.job_config(message)),
             }
         packed: Future[Parcel] = Future()
         argument = {"message": _far.packed(message), "links": []}
@@ -243,10 +227,10 @@ def entry(
     """What a warm process loads, whichever way it came there.
 
     Args:
-        message: A job of nothing but a base config.
+        message: One of the jobs, without a folder.
         payload: Where the pickled payload lies there.
         links: See `_far.run`.
-        config: The base config, which names variables that are copied.
+        config: Its config, which names variables that are copied.
     """
     copied = [str(name) for name in config.hydra.job.env_copy]
     return {

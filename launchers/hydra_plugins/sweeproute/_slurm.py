@@ -13,8 +13,6 @@ from itertools import groupby
 from pathlib import Path
 from typing import Any
 
-from hydra.core.override_parser.types import Override
-
 from . import _slurm_job, _slurm_queue, _worker
 from ._admission import JobClass
 from ._backend import Died, Events, Finished, Moved, Platform
@@ -109,13 +107,7 @@ class SlurmBackend:
         self._timeout_min: int | None = settings.timeout_min
         self._thread = threading.Thread(target=self._work, daemon=True, name=f"slurm-{platform.name}")
 
-    def start(
-        self,
-        payload: str,
-        base: str,  # noqa: ARG002
-        preload: str | None,  # noqa: ARG002
-        settled: tuple[Override, ...],  # noqa: ARG002
-    ) -> None:
+    def start(self, payload: str, first: _worker.Message) -> None:  # noqa: ARG002
         """See Backend. There is nothing to warm: each job is a process of its own.
 
         What a coordinator of this sweep that died has left in SLURM's queue is ended: its jobs are run anew.

@@ -7,8 +7,6 @@ from concurrent.futures import Future
 from pathlib import Path
 from typing import Any
 
-from hydra.core.override_parser.types import Override
-
 from submitit_ssh.errors import FarError
 from submitit_ssh.line import Condition as Line
 from submitit_ssh.machine import Ended, Machine
@@ -53,12 +51,12 @@ class SshBackend:
 
     # ---- the contract; see QueueBackend
 
-    def start(self, payload: str, base: str, preload: str | None, settled: tuple[Override, ...]) -> None:  # noqa: ARG002
+    def start(self, payload: str, first: _worker.Message) -> None:
         """See Backend."""
         self._machine.open()
         self._machine.request("slots", slots=self._platform.slots, paused=None)
         self._pending.deliver(self._machine)
-        thread = threading.Thread(target=self._prepare, args=(payload, base, settled), daemon=True, name="staging")
+        thread = threading.Thread(target=self._prepare, args=(payload, first), daemon=True, name="staging")
         thread.start()
 
     def identifier(self, place: int) -> str:
@@ -217,11 +215,11 @@ class SshBackend:
         else:
             self._put(Moved(name, Condition.AVAILABLE, ""))
 
-    def _prepare(self, payload: str, base: str, settled: tuple[Override, ...]) -> None:
+    def _prepare(self, payload: str, first: _worker.Message) -> None:
         """Bring over what every job needs; the platform takes jobs as soon as it is there."""
         try:
             root = self._machine.wait_root()
-            for said in self._shipping.prepare(root, payload, base, settled):
+            for said in self._shipping.prepare(root, payload, first):
                 self._put(Said(f"{self._platform.name} {said}"))
         except (FarError, OSError) as error:
             self._why_not = f"cannot be given the code: {error}"

@@ -153,24 +153,26 @@ def resolve(dotted: str) -> Any:
     return getattr(sys.modules[module], name)
 
 
-def warm(base: str, preload: str | None, settled: tuple[Override, ...]) -> None:
+def warm(message: Message) -> None:
     """Read a base config, and let the app load what its jobs need, before the first job comes.
 
     Args:
-        base: Path of the pickled base config.
-        preload: Dotted path of the app's function(config); None for none.
-        settled: What the platform adds.
+        message: One of the jobs: what is needed may be said by its own values, where the base alone names no data.
     """
     if _process.broken is not None:
         return
-    blob = _base(base).blob
-    if preload is not None and base not in _process.preloaded:
-        _process.preloaded.add(base)
-        config = build(blob, Point((), (), ""), settled, None)
+    blob = _base(message.base).blob
+    if message.preload is not None and message.base not in _process.preloaded:
+        _process.preloaded.add(message.base)
+        config = build(blob, message.point, _settled(message), None)
         assert _process.payload is not None
         with hydra_config(config), open_dict(config), allowing(_process.payload.allowed_targets):
             del config["hydra"]
-            resolve(preload)(config)
+            resolve(message.preload)(config)
+
+
+def _settled(message: Message) -> tuple[Override, ...]:
+    return message.settled if message.far is None else (*message.settled, *message.far.settled)
 
 
 def _base(path: str) -> _Base:
@@ -205,7 +207,7 @@ def _run(message: Message) -> str:
     try:
         with _console(Path(message.folder) / CONSOLE):
             try:
-                warm(message.base, message.preload, message.settled)
+                warm(message)
                 with held(message.threads):
                     returned, identity = run_job(message)
                 answer["identity"] = identity
@@ -237,7 +239,7 @@ def run_job(message: Message, configure_logging: bool = True) -> tuple[JobReturn
     shared = _process.payload
     assert shared is not None
     base = _base(message.base)
-    settled = message.settled if message.far is None else (*message.settled, *message.far.settled)
+    settled = _settled(message)
     config = build(base.blob, message.point, settled, message.number)
     with open_dict(config.hydra.runtime):
         config.hydra.runtime.output_dir = message.folder
@@ -280,10 +282,9 @@ def run_job(message: Message, configure_logging: bool = True) -> tuple[JobReturn
     return returned, identity
 
 
-def base_config(path: str) -> DictConfig:
-    """A base config with its hydra node, afresh."""
-    config: DictConfig = pickle.loads(_base(path).blob)  # noqa: S301  (see start)
-    return config
+def job_config(message: Message) -> DictConfig:
+    """A job's config with its hydra node, afresh."""
+    return build(_base(message.base).blob, message.point, message.settled, message.number)
 
 
 def write_config(message: Message) -> DictConfig:
@@ -303,7 +304,7 @@ def write_config(message: Message) -> DictConfig:
     else:
         # One copy of the hydra node serves all jobs: what differs between them is set anew for each.
         if message.base not in _process.shells:
-            _process.shells[message.base] = base_config(message.base)
+            _process.shells[message.base] = pickle.loads(base.blob)  # noqa: S301  (see start)
         config = dress(_process.shells[message.base], message.point, message.number)
     if config.hydra.output_subdir is not None:
         with open_dict(config.hydra.runtime):
