@@ -38,9 +38,11 @@ def machine(round_trip_ms: int) -> Iterator[tuple[str, dict[str, str], dict[str,
         raise SystemExit(f"A slow line needs the workstation: {workstation.missing()}")
     with tempfile.TemporaryDirectory() as name:
         near = near_shell.NearShell(Path(name))
-        yield "this machine, without a network", {"host": "far", "python": sys.executable}, {
-            "PATH": f"{near.home}:{os.environ['PATH']}"
-        }
+        yield (
+            "this machine, without a network",
+            {"host": "far", "python": sys.executable},
+            {"PATH": f"{near.home}:{os.environ['PATH']}"},
+        )
 
 
 def seconds(folder: Path, jobs: int, entry: dict[str, str], environment: dict[str, str]) -> float:

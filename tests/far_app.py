@@ -81,7 +81,8 @@ hydra:
     overflow: never
     platforms:
       here: {max_concurrent_jobs: 1, specs: {memory_gb: 4}}
-      box: {max_concurrent_jobs: 2, specs: {memory_gb: 64, gpu: false, cpu_cores: 2}, host: far, python: null, ssh_config: null}
+      box:
+        {max_concurrent_jobs: 2, specs: {memory_gb: 64, cpu_cores: 2}, host: far, python: null, ssh_config: null}
     rules:
       - {kind: light, route_to: here, reason: starts at once}
       - {kind: heavy, route_to: box, reason: needs the box}
@@ -99,7 +100,7 @@ class FarApp:
         python: The Python of the far side's jobs.
         ssh_config: Configuration under which `host` is a real machine; None is a far side in a folder.
         host: Its name there.
-        at: A folder of the far side in which executions are counted; made by the caller where the machine is a real one.
+        at: A folder of the far side in which executions are counted; where the machine is a real one, the caller's.
     """
 
     def __init__(
@@ -116,7 +117,8 @@ class FarApp:
         (self.folder / "kinds.py").write_text("def double(x):\n    return 2 * x\n")
         (self.folder / "conf" / "config.yaml").write_text(CONF)
         self.state = folder / "state"
-        self.environment = os.environ | {"SWEEPROUTE_STATE": str(self.state), "SWEEPROUTE_CACHE": str(folder / "cache")}
+        ours = {"SWEEPROUTE_STATE": str(self.state), "SWEEPROUTE_CACHE": str(folder / "cache")}
+        self.environment = os.environ | ours
         self.words = [f"hydra.launcher.platforms.box.python={python}", f"hydra.launcher.platforms.box.host={host}"]
         self.shell: NearShell | None = None
         if ssh_config is None:

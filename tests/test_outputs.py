@@ -1,6 +1,6 @@
 """What a far job sends is written into its folder, and nowhere else."""
 
-import os
+from pathlib import Path
 
 import pytest
 
@@ -106,9 +106,9 @@ def test_a_link_that_lies_in_the_way_is_not_followed(folder, tmp_path):
 
 
 def test_no_descriptor_is_left_open(folder):
-    before = len(os.listdir("/dev/fd"))
+    before = len(list(Path("/dev/fd").iterdir()))
     out = outputs(folder)
     for number in range(20):
         out.write(f"file{number}", 0, b"x", False)
     out.close()
-    assert len(os.listdir("/dev/fd")) == before
+    assert len(list(Path("/dev/fd").iterdir())) == before

@@ -1,11 +1,11 @@
-"""Sweeps over two machines: what each runs, what comes back, what becomes of it when a line, a process or a person ends."""
+"""Sweeps over two machines: what each runs, what comes back, what becomes of it when a line or a process ends."""
 
 import json
 import os
 import signal
-import subprocess
 from pathlib import Path
 
+import psutil
 import pytest
 import yaml
 
@@ -171,8 +171,6 @@ def test_a_line_that_goes_down_for_long_lets_the_queue_go_on_at_both_ends(app: F
 
 def end_lines() -> None:
     """End the far ends of the channels that are open, as a line does that goes down."""
-
-    import psutil
 
     for process in psutil.process_iter(["cmdline"]):
         if "i.readline())" in " ".join(process.info["cmdline"] or ()):
