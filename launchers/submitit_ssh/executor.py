@@ -7,6 +7,7 @@ import pickletools
 import sys
 import uuid
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -35,6 +36,23 @@ _PICKLE = 5
 _PYTHON = "{}.{}".format(*sys.version_info)
 
 
+@dataclass(frozen=True)
+class _Brought:
+    """What is brought along for the jobs of an executor, and where it is over there.
+
+    Attributes:
+        objects: The content.
+        path: Where Python finds modules before its own, submitit's folder first.
+        extras: Where it finds some of those that it has none of its own of.
+        project: The folder in which the submitting process stands; None where no code goes.
+    """
+
+    objects: list[staging.Staged]
+    path: list[str]
+    extras: str
+    project: str | None
+
+
 class SshExecutor(core.Executor):
     """Runs jobs on a machine that `ssh` reaches, through a queue of its own that goes on while this machine is away.
 
@@ -50,8 +68,7 @@ class SshExecutor(core.Executor):
         super().__init__(folder)
         self.max_num_timeout = max_num_timeout
         self.max_pickle_size_gb = max_pickle_size_gb
-        self._code: dict[Path, staging.Code] = {}
-        self._support: tuple[staging.Code, ...] = ()
+        self._brought: dict[tuple[Path | None, str], _Brought] = {}
         # The function that was looked at last, and the modules that it needs.
         self._scanned: tuple[Any, list[str]] = (None, [])
 
@@ -89,10 +106,8 @@ class SshExecutor(core.Executor):
         """
         machine = self._machine()
         self._make_folder()
-        root = machine.root or "~/.sweeproute"
-        code = self._collect()
-        environment = self._environment(machine.python, root, code, delayed_submissions[0].function)
-        project = None if code is None else code.cwd(root)
+        brought = self._bring(machine.root or "~/.sweeproute")
+        environment = self._environment(machine.python, brought, delayed_submissions[0].function)
         jobs: list[core.Job[Any]] = []
         batch: list[Job] = []
         for delayed in delayed_submissions:
@@ -112,7 +127,7 @@ class SshExecutor(core.Executor):
                 "argument": {
                     "job_id": job.job_id,
                     "call": None if own else base64.b64encode(pickled).decode(),
-                    "project": project,
+                    "project": brought.project,
                     "logs": files.live[:1] * 2 if self.parameters.get("stderr_to_stdout") else files.live,
                     **self._time(),
                 },
@@ -124,7 +139,7 @@ class SshExecutor(core.Executor):
             batch.append((job._follow(), spec, own))
         connection = connect(machine)
         connection.set_slots(self.parameters.get("slots"))
-        connection.submit(batch, [part.staged() for part in (*self._support, code) if part is not None])
+        connection.submit(batch, brought.objects)
         return jobs
 
     # ---- what a job is given
@@ -155,22 +170,25 @@ class SshExecutor(core.Executor):
                 "GB are allowed: let the function read its data from a file, or set executor.max_pickle_size_gb."
             )
 
-    def _collect(self) -> staging.Code | None:
+    def _bring(self, root: str) -> _Brought:
         """The project's code, and submitit for the far side; both as they are at the first submission."""
         stage = self.parameters.get("stage")
         start = None if stage is False else stage or Path.cwd()
-        if not self._support:
-            self._support = tuple(staging.Code.collect(None, part, cache=_cache()) for part in (_SUPPORT, _EXTRAS))
-        if start is not None and start not in self._code:
-            code = self._code[start] = staging.Code.collect(start, cache=_cache())
-            named = "; ".join(f"{name} ({why})" for name, why in code.left_out[:3])
-            if named:
-                more = f" and {len(code.left_out) - 3} more" if len(code.left_out) > 3 else ""
-                get_logger().warning(f"Jobs over SSH do not get {named}{more}.")
-        return None if start is None else self._code[start]
+        found = self._brought.get((start, root))
+        if found is None:
+            support, extras = (staging.Code.collect(None, part, cache=_cache()) for part in (_SUPPORT, _EXTRAS))
+            code = None if start is None else staging.Code.collect(start, cache=_cache())
+            if code is not None:
+                _say_what_is_left_out(code)
+            found = self._brought[start, root] = _Brought(
+                objects=[part.staged() for part in (support, extras, code) if part is not None],
+                path=[*support.sys_path(root), *(code.sys_path(root) if code is not None else [])],
+                extras=extras.sys_path(root)[0],
+                project=None if code is None else code.cwd(root),
+            )
+        return found
 
-    def _environment(self, python: str, root: str, code: staging.Code | None, function: Any) -> dict[str, Any]:
-        (support,), (extras,) = (part.sys_path(root) for part in self._support)
+    def _environment(self, python: str, brought: _Brought, function: Any) -> dict[str, Any]:
         variables = {}
         if self.parameters.get("gpus_per_node") == 0:
             variables["CUDA_VISIBLE_DEVICES"] = ""
@@ -180,12 +198,12 @@ class SshExecutor(core.Executor):
             variables[SIGNAL_VARIABLE] = os.environ[SIGNAL_VARIABLE]
         return {
             "python": python,
-            "path": [support, *(code.sys_path(root) if code is not None else [])],
-            "cwd": code.cwd(root) if code is not None else "~",
+            "path": brought.path,
+            "cwd": brought.project or "~",
             "entry": "submitit_ssh.far_submitit",
             "load": {
                 "python": _PYTHON,
-                "extras": extras,
+                "extras": brought.extras,
                 "modules": self._modules(function),
             },
             "variables": variables,
@@ -221,6 +239,13 @@ class SshExecutor(core.Executor):
             # Of a short time, half is the job's.
             warn_s = max(30.0 * timeout_min, 60.0 * timeout_min - (_SIGNAL_DELAY_S if delay_s is None else delay_s))
         return {"warn_s": warn_s, "timeout_min": timeout_min or 0, "countdown": self.max_num_timeout}
+
+
+def _say_what_is_left_out(code: staging.Code) -> None:
+    named = "; ".join(f"{name} ({why})" for name, why in code.left_out[:3])
+    if named:
+        more = f" and {len(code.left_out) - 3} more" if len(code.left_out) > 3 else ""
+        get_logger().warning(f"Jobs over SSH do not get {named}{more}.")
 
 
 def _staged(path: Path, content: bytes) -> staging.Staged:
