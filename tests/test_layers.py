@@ -65,7 +65,7 @@ LAYERS = {
             "_platform_log",
             "_named_files",
         ],
-        ["_pending", "_reservation", "_threads", "_reach", "_notify", "_handoff", "_interrupt"],
+        ["_pending", "_reservation", "_threads", "_reach", "_notify", "_handoff", "_interrupt", "_awake"],
         ["_records"],
         ["config"],
         ["_errors", "_hydra_versions", "_columns"],

@@ -18,6 +18,7 @@ from . import _worker
 from ._admission import JobClass
 from ._alarm import SweepAlarm
 from ._assignment import Assignment, Job
+from ._awake import awake
 from ._backend import Backend, Events
 from ._book import Book
 from ._compose import Composer, as_written
@@ -125,9 +126,11 @@ class Route:
             conditions = self._conditions()
             alarm = SweepAlarm(view, self._sweep, self._registry, durations, self._settings.notify, self._deadline())
             book = Book(self._sweep, durations, points, self._return)
-            Dispatcher(
+            dispatcher = Dispatcher(
                 scheduler, backends, events, self._jobs.prepare, book, points, durations, conditions, view, log, alarm
-            ).run(away)
+            )
+            with awake():
+                dispatcher.run(away)
         finally:
             for backend in backends.values():
                 backend.close(GRACE_S)
