@@ -164,7 +164,8 @@ main(sys.argv[1:])
 
 
 def start(app: FarApp, pip: str) -> "subprocess.Popen[str]":
-    environment = app.environment | {"PYTHONPATH": os.pathsep.join([str(Path(__file__).parent), *sys.path])}
+    path = os.pathsep.join([str(Path(__file__).parent), *filter(None, [os.environ.get("PYTHONPATH")])])
+    environment = app.environment | {"PYTHONPATH": path}
     words = ["setup", "box", f"{BOX}.specs.memory_gb=1", f"--pip={pip}"]
     return subprocess.Popen(
         [sys.executable, "-c", PROGRAM, *words],

@@ -121,7 +121,7 @@ def _unreached(name: str, reach: Settings, error: str) -> Finding:
     if "refuses the login" in said:
         return Finding("login", False, said, step)
     if "Python" in said:
-        return Finding("python", False, said, _name_python(name, reach))
+        return Finding("python", False, said.removesuffix(": name another one"), _name_python(name, reach))
     if "ssh configuration" in said:
         return Finding("ssh configuration", False, said, "Correct it, then check again.")
     config = f"-F {reach.ssh_config} " if reach.ssh_config else ""

@@ -15,7 +15,6 @@ from submitit_ssh.machine import Ended, Machine
 from submitit_ssh.ssh import Settings
 from submitit_ssh.staging import Code
 
-from ._errors import headline
 from ._pending import PendingCancels
 from ._records import cache_dir
 from ._worker import CONSOLE
@@ -156,7 +155,7 @@ class Errand:
                 # What still runs is ended by this, too.
                 self._forget(identifier)
         if ended.error_class is not None:
-            raise FarError(f"{headline(ended.message) or ended.error_class}.")
+            raise FarError(f"{_short(ended.message) or ended.error_class}.")
         return ended.result
 
     def _follow(self, identifier: str, console: Path, said: Callable[[str], None]) -> Ended:
@@ -224,3 +223,10 @@ class Errand:
         """See Listener."""
         now = time.time()
         self._heard.put(Ended(identifier, "lost", "the machine does not know the job any more", None, 0.0, now, now))
+
+
+def _short(message: str) -> str:
+    """The first line of a message, with the last one, where that is not what the first has said already."""
+    lines = [line.strip() for line in message.splitlines() if line.strip()]
+    more = f" ({lines[-1]})" if len(lines) > 1 and lines[-1] not in lines[0] else ""
+    return f"{lines[0]}{more}" if lines else ""

@@ -133,18 +133,16 @@ def _make(python: str, made: Path, argument: dict[str, Any], folder: Path) -> No
     print(f"{python} makes {made}", flush=True)
     made.parent.mkdir(mode=0o700, exist_ok=True)
     _step([python, "-m", "venv", "--clear", str(made)])
-    files = {}
     for name in ("constraints", "requirements"):
-        files[name] = folder / f"{name}.txt"
-        files[name].write_text(argument[name], encoding="utf-8")
+        (folder / f"{name}.txt").write_text(argument[name], encoding="utf-8")
     pip = [str(made / "bin" / "python"), "-m", "pip", "install", "--disable-pip-version-check", "--no-input"]
-    wanted = ["--requirement", str(files["requirements"])] if argument["requirements"].strip() else []
+    wanted = ["--requirement", "requirements.txt"] if argument["requirements"].strip() else []
     if wanted or argument["pip"]:
-        _step([*pip, "--constraint", str(files["constraints"]), *argument["pip"], *wanted])
+        _step([*pip, "--constraint", "constraints.txt", *argument["pip"], *wanted], folder)
 
 
-def _step(command: list[str]) -> None:
-    code = subprocess.run(command, stdin=subprocess.DEVNULL, check=False).returncode
+def _step(command: list[str], folder: Path | None = None) -> None:
+    code = subprocess.run(command, stdin=subprocess.DEVNULL, cwd=folder, check=False).returncode
     if code != 0:
         raise _SetupError(
             f"could not run `{' '.join(command)}` (exit code {code}); what it said is above. "

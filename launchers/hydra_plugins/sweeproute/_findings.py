@@ -134,10 +134,10 @@ def python(name: str, entry: PlatformConf, found: Mapping[str, Any]) -> Iterator
         same = has == here[package]
         said = str(has) if same else f"{has or 'missing'} there, {here[package]} here, and both need the same"
         yield Finding(package, same, said, "" if same else setup)
-    yield _compared(name, found["versions"])
+    yield _compared(found["versions"], setup)
 
 
-def _compared(name: str, there: Mapping[str, str | None]) -> Finding:
+def _compared(there: Mapping[str, str | None], setup: str) -> Finding:
     """The libraries of the trials, against this machine's."""
     near = libraries()
     missing = [library for library in near if there.get(library) is None]
@@ -151,9 +151,7 @@ def _compared(name: str, there: Mapping[str, str | None]) -> Finding:
     if differing:
         said += f"; {', '.join(differing)}: results may differ"
     if missing:
-        return Finding(
-            "libraries", False, f"{said}; missing: {', '.join(missing)}", f"`sweeproute setup {name}` installs."
-        )
+        return Finding("libraries", False, f"{said}; missing: {', '.join(missing)}", setup)
     return Finding("libraries", True, said)
 
 

@@ -51,12 +51,15 @@ def show(platform: str, findings: "Iterable[Finding]", as_json: bool = False) ->
         SystemExit: With 1, where one of them is bad.
     """
     seen = []
+    step = ""
     for finding in findings:
         seen.append(finding)
         if not as_json:
             print(f"{'ok' if finding.ok else '--'}  {finding.what}: {finding.said}", flush=True)
-            if finding.step:
+            # What one step mends is often found in several places.
+            if finding.step and finding.step != step:
                 print(f"      {finding.step}", flush=True)
+            step = finding.step or step
     ok = all(finding.ok for finding in seen)
     if as_json:
         print(json.dumps({"platform": platform, "ok": ok, "findings": list(map(dataclasses.asdict, seen))}))
