@@ -10,7 +10,7 @@ from pathlib import Path
 
 from . import processes, resources
 from .forker import AGAIN, NO_FILES, NO_RESULT
-from .job_folder import Run, has_result, read_failure
+from .job_folder import Run, has_result, read_failure, read_run
 from .loop import Loop
 from .records import Job, Records
 
@@ -57,9 +57,10 @@ def cause(job: Job, records: Records, code: int | None, number: int | None) -> t
 
 def asks_again(job: Job, records: Records) -> bool:
     """Whether a job whose process is gone has asked to be queued once more; then it is as if it had not run."""
-    run = job.run
     asked = processes.read(str(records.folder(job.id) / AGAIN)).split()
-    # By the process that has ended now, not by an earlier one.
+    # By the process that has ended now, not by an earlier one; by what it has written of itself, since of one that
+    # was quick its start could not be seen any more.
+    run = read_run(records.folder(job.id)) if asked else None
     if run is None or job.ending is not None or asked != [b"%d" % run.pid, b"%d" % run.start_time]:
         return False
     kill_rest(job)

@@ -278,7 +278,8 @@ class Jobs:
 
     def _take_up(self, job: Job) -> None:
         """Go on with a job that somebody else has started, or say how it ended."""
-        job.run = read_run(self.records.folder(job.id))
+        # Its own record, or before it has written that what its parent has said of it.
+        job.run = read_run(self.records.folder(job.id)) or job.run
         assert job.run is not None
         if endings.when_gone(self._loop, job.run, lambda: self._ended(job, None, None)):
             self._running(job, job.run)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import ctypes
 import fcntl
 import hashlib
 import json
@@ -131,8 +130,10 @@ class Supervisor:
             os.set_blocking(end, False)
         signal.set_wakeup_fd(waker, warn_on_full_buffer=False)
         self._loop.watch(woken, lambda _: self._reap(woken))
-        with contextlib.suppress(OSError, AttributeError):
-            # What a dead parent leaves comes to this process, which then hears of its end.
+        with contextlib.suppress(ImportError, OSError, AttributeError):
+            import ctypes  # not every Python has it
+
+            # What a dead parent leaves comes to this process, which then hears of its end at once.
             ctypes.CDLL(None).prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
         self._root.chmod(0o700)
         self._jobs.open()
