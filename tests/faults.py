@@ -279,6 +279,8 @@ def main() -> None:
     asked = parser.parse_args()
     if workstation.missing():
         raise SystemExit(workstation.missing())
+    # Started in the background, this process ignores Ctrl-C, and so would the coordinators that it starts.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     chosen = [fault for fault in FAULTS if not asked.only or any(word in fault.name for word in asked.only)]
     columns = "{:22} {:>5} {:>5} {:>10}  {:>8} {:>8} {:>8}  {}"
     print(columns.format("fault", "times", "right", "run again", "next s", "fall s", "all s", "notes"), flush=True)
