@@ -68,7 +68,7 @@ LAYERS = {
         ["_pending", "_reservation", "_threads", "_reach", "_notify", "_handoff", "_interrupt", "_awake"],
         ["_records"],
         ["config"],
-        ["_errors", "_hydra_versions", "_columns"],
+        ["_errors", "_hydra_versions", "_columns", "_clock"],
     ],
     # It would stand as a package of its own: it knows neither Hydra nor the rest of this project.
     "submitit_ssh": [
