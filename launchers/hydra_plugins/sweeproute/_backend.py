@@ -86,11 +86,13 @@ class Moved:
         platform: Which.
         condition: What it is now.
         why: A clause that follows its name.
+        silent: Of one that is down, whether it does not answer; else it does, and cannot run the jobs.
     """
 
     platform: str
     condition: Condition
     why: str
+    silent: bool = True
 
 
 @dataclass(frozen=True)

@@ -11,6 +11,7 @@ from hydra.core.utils import JobReturn
 from ._assignment import Job
 from ._backend import Died, Finished
 from ._durations import Durations
+from ._errors import headline
 from ._records import SweepFolder, append_line, state_dir
 from ._retry import Outcome
 from ._source import Points
@@ -83,7 +84,10 @@ class Book:
             launch["run_s"] = event.run_s if event.run_s is not None else launch["ended_at"] - launch["started_at"]
             launch["state"] = "LOST" if event.error_class == "lost" else "KILLED"
             launch["error"] = _error(event.error_class, event.message)
-            return Outcome("FAILED", event.error_class, event.message)
+            message = event.message
+            if event.error_class == "precheck":
+                message = f"cannot run this sweep's jobs: {headline(message)}"
+            return Outcome("FAILED", event.error_class, message)
         answer = event.answer
         if event.started is not None:
             launch |= {"started_at": event.started, "ended_at": event.ended}
@@ -95,7 +99,7 @@ class Book:
         launch |= {"state": "FAILED", "error": answer["error"]}
         message = answer["error"]["message"]
         if answer["error"]["class"] == "precheck":
-            message = f"cannot run this sweep's jobs: {answer['error']['type']}: {message}"
+            message = f"cannot run this sweep's jobs: {answer['error']['type']}: {headline(message)}"
         return Outcome("FAILED", answer["error"]["class"], message)
 
     def ended(self, attempt: Attempt, final: bool) -> None:

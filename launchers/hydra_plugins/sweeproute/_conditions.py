@@ -71,13 +71,17 @@ class Conditions:
             Its new condition; None where that changes nothing.
         """
         name, condition = event.platform, event.condition
+        old = self._now[name]
         if condition is not Condition.PAUSED:
             self._reported[name] = condition
-        if condition is Condition.DOWN:
+        if condition is Condition.DOWN and event.silent:
             self._silent_since.setdefault(name, now)
         elif condition is Condition.AVAILABLE:
             self._silent_since.pop(name, None)
-        old = self._now[name]
+            if name in self._paused:
+                condition = Condition.PAUSED
+        elif condition is Condition.PAUSED and old in UNREACHABLE:
+            return None  # as soon as it can be asked for what waits there
         if condition is old or condition not in NEXT[old]:
             return None
         self._before[name], self._now[name] = old, condition
@@ -90,11 +94,12 @@ class Conditions:
     def look(self, now: float) -> Iterator[Moved]:  # noqa: ARG002
         """What a person has asked for since the last look: a pause, or its end."""
         wanted = paused().keys() & self._now.keys()
-        for name in sorted(wanted - self._paused):
-            yield Moved(name, Condition.PAUSED, "is paused")
-        for name in sorted(self._paused - wanted):
-            yield Moved(name, self._reported[name], "is no longer paused")
+        begun, ended = sorted(wanted - self._paused), sorted(self._paused - wanted)
         self._paused = wanted
+        for name in begun:
+            yield Moved(name, Condition.PAUSED, "is paused")
+        for name in ended:
+            yield Moved(name, self._reported[name], "is no longer paused")
 
     def lost(self, now: float) -> Iterable[str]:
         """Platforms that have been out of reach for so long that what ran there counts as lost."""

@@ -1,10 +1,9 @@
 """The event loop of a sweep: starts a job when a slot frees, records how each attempt ends."""
 
 import queue
-import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, cast
 
@@ -14,6 +13,7 @@ from ._alarm import Loss, SweepAlarm
 from ._assignment import Assignment, Job
 from ._backend import Backend, Died, Event, Events, Finished, Moved, QueueBackend, Recalled, Said, Started
 from ._book import Attempt, Book
+from ._clock import AwakeClock
 from ._condition import Condition
 from ._conditions import Conditions
 from ._durations import Durations, time_left
@@ -112,7 +112,8 @@ class Dispatcher:
         self._fresh: set[Key] = set()
         self._sent = 0
         self._said: set[tuple[str, str]] = set()
-        self._began = time.monotonic()
+        self._clock = AwakeClock()
+        self._began = self._clock()
         self._memory_at = self._show_at = float("-inf")
         self._total = len(points.overrides) - len(points.returns)
 
@@ -134,11 +135,11 @@ class Dispatcher:
             self._stop("stopped by the person" if isinstance(error, KeyboardInterrupt) else "the coordinator failed")
             raise
         finally:
-            self._view.update(self._state(time.monotonic()))
+            self._view.update(self._state(self._clock()))
             self._view.close()
 
     def _adopt(self, away: Sequence[Away]) -> None:
-        now = time.monotonic()
+        now = self._clock()
         for one in away:
             platform, launch = one.launch["platform"], one.launch
             key = self._place_of(platform, None)
@@ -160,7 +161,7 @@ class Dispatcher:
         return platform, self._sent if slot is None else slot
 
     def _step(self) -> None:
-        now = time.monotonic()
+        now = self._clock()
         if now - self._memory_at >= _TICK_S:
             self._memory_at = now
             self._look_around(now)
@@ -218,20 +219,23 @@ class Dispatcher:
             self._ended(event)
 
     def _moved(self, event: Moved) -> None:
-        now = time.monotonic()
+        now = self._clock()
         condition = self._conditions.moved(event, now)
         if condition is None:
             return
+        if condition is not event.condition:
+            event = replace(event, condition=condition, why="is still paused")
         before = self._scheduler.counts()
         self._scheduler.set_condition(event.platform, condition, event.why, now)
         self._log.condition(event.platform, condition, event.why)
         if condition is Condition.DOWN:
             self._alarm.lost(self._loss(event, before, now))
-        elif self._conditions.was_away(event.platform):
+            return
+        if self._conditions.was_away(event.platform):
             self._alarm.back(event.platform)
             if event.platform in self._queues:
                 self._take_back_copied(event.platform)
-        elif event.why:
+        if event.why:
             self._alarm.said(f"{event.platform} {event.why}")
 
     def _loss(self, event: Moved, before: Mapping[str, Counts], now: float) -> Loss:
@@ -273,10 +277,10 @@ class Dispatcher:
         if assignment is None:
             if event.ok and attempt is not None:
                 del self._live[key]
-                self._scheduler.withdrawn(attempt.job, event.platform, time.monotonic())
+                self._scheduler.withdrawn(attempt.job, event.platform, self._clock())
                 self._book.killed(attempt, "taken back before it began", current=False)
             return
-        granted = self._scheduler.recalled(assignment, event.ok, time.monotonic())
+        granted = self._scheduler.recalled(assignment, event.ok, self._clock())
         if not event.ok or attempt is None:
             return
         del self._live[key]
@@ -307,7 +311,7 @@ class Dispatcher:
     def _refuse(self, assignment: Assignment, error: HydraException) -> None:
         job = assignment.job
         outcome = Outcome("FAILED", "user", str(error))
-        self._scheduler.finished(job, assignment.platform, assignment.slot, outcome, time.monotonic())
+        self._scheduler.finished(job, assignment.platform, assignment.slot, outcome, self._clock())
         self._fail_unstarted(job, assignment.decision.reason, describe(error))
 
     def _fail_unstarted(self, job: Job, reason: str, error: dict[str, str]) -> None:
@@ -320,7 +324,7 @@ class Dispatcher:
             self._book.begun(attempt, event.at)
             # Recorded in a moment, unless its end has come by then: short jobs cost one record less.
             self._fresh.add((event.platform, event.place))
-            self._scheduler.started(attempt.job, event.platform, time.monotonic())
+            self._scheduler.started(attempt.job, event.platform, self._clock())
 
     def _ended(self, event: Finished | Died) -> None:
         key = (event.platform, event.place)
@@ -329,11 +333,13 @@ class Dispatcher:
             return  # off the books: another attempt was first
         if event.platform in self._queues and not attempt.begun:
             # Begun and ended while nobody listened.
-            self._scheduler.started(attempt.job, event.platform, time.monotonic())
+            self._scheduler.started(attempt.job, event.platform, self._clock())
             attempt.launch["state"] = "RUNNING"
         outcome = self._book.outcome(attempt, event)
+        if outcome.error_class == "precheck":
+            self._moved(Moved(event.platform, Condition.DOWN, outcome.message, silent=False))
         job = attempt.job
-        verdict = self._scheduler.finished(job, event.platform, attempt.slot, outcome, time.monotonic())
+        verdict = self._scheduler.finished(job, event.platform, attempt.slot, outcome, self._clock())
         self._book.ended(attempt, verdict.final)
         if event.platform in self._queues:
             self._queues[event.platform].settle(event.place)
@@ -355,7 +361,7 @@ class Dispatcher:
 
     def _give_up(self) -> None:
         """Fail the jobs that no platform can take, once nothing runs that could change it."""
-        if self._live or self._conditions.may_return(time.monotonic()):
+        if self._live or self._conditions.may_return(self._clock()):
             return
         stranded = self._scheduler.stranded()
         for job_class, decision in stranded.items():

@@ -70,7 +70,7 @@ class SshBackend:
         identifier = self.identifier(place)
 
         def refuse(error: Exception) -> None:
-            self._put(Died(self._platform.name, place, "precheck", f"cannot be given the job: {error}"))
+            self._put(Died(self._platform.name, place, "precheck", f"a job cannot be brought there: {error}"))
 
         def stage(packed: "Future[Parcel]") -> None:
             error = packed.exception()
@@ -211,7 +211,7 @@ class SshBackend:
     def _say(self) -> None:
         name = self._platform.name
         if self._why_not:
-            self._put(Moved(name, Condition.DOWN, self._why_not))
+            self._put(Moved(name, Condition.DOWN, self._why_not, silent=False))
         else:
             self._put(Moved(name, Condition.AVAILABLE, ""))
 

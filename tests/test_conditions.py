@@ -1,0 +1,72 @@
+"""A platform's condition: what its machine says, and what a person wants of it."""
+
+import pytest
+
+from hydra_plugins.sweeproute._backend import Moved
+from hydra_plugins.sweeproute._condition import Condition
+from hydra_plugins.sweeproute._conditions import Conditions, end_pause, pause
+
+LOST_S = 100.0
+
+
+@pytest.fixture
+def conditions(monkeypatch, tmp_path):
+    monkeypatch.setenv("SWEEPROUTE_STATE", str(tmp_path))
+    return Conditions({"box": Condition.AVAILABLE}, LOST_S)
+
+
+def hear(conditions, condition, now=0.0, **more):
+    return conditions.moved(Moved("box", condition, "", **more), now)
+
+
+def look(conditions):
+    return [conditions.moved(moved, 0.0) for moved in conditions.look(0.0)]
+
+
+def test_a_machine_that_does_not_answer_is_waited_for_and_then_given_up(conditions):
+    assert hear(conditions, Condition.SUSPECT) is Condition.SUSPECT
+    assert hear(conditions, Condition.DOWN, 10.0) is Condition.DOWN
+    assert conditions.may_return(10.0 + LOST_S)
+    assert not conditions.lost(10.0 + LOST_S)
+    assert conditions.lost(10.1 + LOST_S) == ["box"]
+    assert not conditions.may_return(10.1 + LOST_S)
+    assert hear(conditions, Condition.AVAILABLE, 300.0) is Condition.AVAILABLE
+    assert not conditions.lost(1000.0)
+
+
+def test_what_runs_on_a_machine_that_answers_is_not_lost_though_it_takes_no_more_jobs(conditions):
+    assert hear(conditions, Condition.DOWN, silent=False) is Condition.DOWN
+    assert not conditions.lost(10 * LOST_S)
+    assert not conditions.may_return(0.0)
+
+
+def test_silence_is_no_news_of_a_machine_that_takes_no_jobs(conditions):
+    hear(conditions, Condition.DOWN, silent=False)
+    assert hear(conditions, Condition.SUSPECT) is None
+
+
+def test_a_pause_outlives_an_outage(conditions):
+    pause("box", None)
+    assert look(conditions) == [Condition.PAUSED]
+    assert hear(conditions, Condition.DOWN) is Condition.DOWN
+    assert hear(conditions, Condition.AVAILABLE) is Condition.PAUSED
+    assert hear(conditions, Condition.AVAILABLE) is None  # another channel, as after a moment of silence
+    end_pause("box")
+    assert look(conditions) == [Condition.AVAILABLE]
+
+
+def test_a_pause_of_a_machine_that_is_away_begins_when_it_is_back(conditions):
+    hear(conditions, Condition.DOWN)
+    pause("box", None)
+    assert look(conditions) == [None]
+    assert conditions.was_away("box") is False
+    assert hear(conditions, Condition.AVAILABLE) is Condition.PAUSED
+
+
+def test_a_pause_that_ends_while_the_machine_is_away_leaves_it_away(conditions):
+    pause("box", None)
+    look(conditions)
+    hear(conditions, Condition.DOWN)
+    end_pause("box")
+    assert look(conditions) == [None]
+    assert hear(conditions, Condition.AVAILABLE) is Condition.AVAILABLE
