@@ -51,7 +51,8 @@ def test_what_warms_a_process_there_finds_what_the_jobs_read(app: FarApp, tmp_pa
         "from pathlib import Path\n\n\ndef load(cfg):\n    assert Path(cfg.file).read_text().startswith('a,b')\n"
     )
     app.sweep("kind=light,heavy", "x=1,2", f"file={data}", "hydra.launcher.preload=warming.load")
-    assert [(r["platform"], r["state"]) for r in app.launches()] == [("here", "FINISHED")] * 2 + [("box", "FINISHED")] * 2
+    ended = [("here", "FINISHED")] * 2 + [("box", "FINISHED")] * 2
+    assert [(r["platform"], r["state"]) for r in app.launches()] == ended
 
 
 def test_what_dies_there_is_tried_again(app: FarApp) -> None:
