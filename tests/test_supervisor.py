@@ -3,6 +3,7 @@
 import json
 import os
 import signal
+import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -10,6 +11,8 @@ from typing import Any
 import pytest
 
 from far_side import FarSide, Gone, kill, living, wait_gone
+from submitit_ssh.far import processes
+from submitit_ssh.far.job_folder import Run, claim
 
 
 @pytest.fixture
@@ -235,3 +238,30 @@ def test_a_job_that_ran_before_the_machine_was_started_anew_is_lost(far: FarSide
     near = far.near()
     assert near.ask("adopt", jobs={job.id: {}})["states"] == {job.id: "ended"}
     assert near.ended(job.id)["class"] == "lost"
+
+
+def claimed(far: FarSide, identifier: str) -> subprocess.Popen[bytes]:
+    """A process that has claimed a job, as one does that a dead supervisor's parent has still forked."""
+    process = subprocess.Popen(["sleep", "60"])
+    run = Run(process.pid, processes.start_time(process.pid) or 0, processes.boot_id(), 0, [], 0.0, 0.0)
+    assert claim(far.root / "jobs" / identifier, run)
+    return process
+
+
+def test_a_job_that_another_process_has_claimed_is_followed_and_not_run_again(far: FarSide) -> None:
+    near = far.near(slots=0)
+    one, two, three = far.spec(), far.spec(), far.spec()
+    near.submit(one, two, three)
+    claims = {spec["id"]: claimed(far, spec["id"]) for spec in (one, two, three)}
+    # One is started, one recalled and one cancelled, by a supervisor that takes all of them for queued.
+    near.ask("slots", slots=1, paused=None)
+    assert near.wait(lambda header: header.get("pid") == claims[one["id"]].pid)["id"] == one["id"]
+    assert near.ask("recall", ids=[two["id"]])["running"] == [two["id"]]
+    near.ask("cancel", ids=[three["id"]], grace_s=0)
+    assert near.ended(three["id"])["class"] == "cancelled"
+    assert claims[three["id"]].wait() == -signal.SIGKILL
+    for spec in (one, two):
+        claims[spec["id"]].kill()
+        claims[spec["id"]].wait()
+        assert near.ended(spec["id"])["class"] == "killed"
+    assert far.runs() == []
