@@ -82,7 +82,8 @@ hydra:
     platforms:
       here: {max_concurrent_jobs: 1, specs: {memory_gb: 4}}
       box:
-        {max_concurrent_jobs: 2, specs: {memory_gb: 64, cpu_cores: 2}, host: far, python: null, ssh_config: null}
+        {max_concurrent_jobs: 2, host: far, python: null, ssh_config: null,
+        specs: {memory_gb: 64, gpu: false, cpu_cores: 2}}
     rules:
       - {kind: light, route_to: here, reason: starts at once}
       - {kind: heavy, route_to: box, reason: needs the box}
