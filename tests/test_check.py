@@ -2,7 +2,6 @@
 
 import json
 import sys
-import threading
 from pathlib import Path
 
 import pytest
@@ -13,6 +12,7 @@ from far_commands import Command, at_home
 from hydra_plugins.sweeproute import _check
 from loopback import Loopback
 from loopback import missing as missing_loopback
+from sweeproute.commands import check as commands_check
 from workstation import Workstation
 
 MINOR = f"{sys.version_info.major}.{sys.version_info.minor}"
@@ -141,14 +141,20 @@ def test_a_pause_keeps_what_a_check_would_start_from_starting(sweeproute: Comman
 
 
 @pytest.mark.usefixtures("no_fits")
-def test_a_check_waits_for_a_free_slot_alone_and_not_for_the_queue(sweeproute: Command, app: FarApp):
-    sweep = app.start("kind=heavy", "x=1,2,3,4,5,6", "wait=[1,2,3,4]", f"{BOX}.max_concurrent_jobs=2")
+def test_a_check_waits_for_a_free_slot_alone_and_not_for_the_queue(sweeproute: Command, app: FarApp, monkeypatch):
+    sweep = app.start("kind=heavy", "x=1,2,3,4,5,6", "wait=[1,2]", f"{BOX}.max_concurrent_jobs=2")
     wait_until(lambda: len(app.executions()) == 2, "two jobs to run")
-    threading.Timer(4, app.go).start()
+    notes = []
+
+    def note(text: str) -> None:
+        notes.append(text)
+        app.go()
+
+    monkeypatch.setattr(commands_check, "note", note)
     said = sweeproute("check", "box", SMALL, HERE)
     assert said.code == 0, said.out + said.err
     assert findings(said.out)["queue"][1].startswith("2 of 2 slots are taken, ")
-    assert "Waits, since all 2 slots are taken. Ctrl-C ends this.\n" in said.err
+    assert notes == ["Waits, since all 2 slots are taken. Ctrl-C ends this."]
     sweep.communicate(timeout=60)
     assert sweep.returncode == 0
 

@@ -79,7 +79,7 @@ def test_a_queue_without_a_coordinator_stops_until_the_pause_ends(alone: FarApp,
 
 
 def test_a_pause_for_some_time_ends_by_itself_there_and_here(alone: FarApp, sweeproute: Command):
-    said = sweeproute("pause", "box", "--for", "4s")
+    said = sweeproute("pause", "box", "--for", "6s")
     assert said.out.startswith(f"box is paused until {time.strftime('%H:')}")
     assert kept(alone)["paused"] is True
     assert _conditions.paused().keys() == {"box"}
