@@ -26,11 +26,12 @@ def main(argv: Sequence[str] | None = None) -> None:
     """Run one command; see `sweeproute --help`."""
     parser = _parser()
     asked, rest = parser.parse_known_args(argv)
-    if not hasattr(asked, "overrides") or any(word.startswith("-") for word in rest):
-        asked = parser.parse_args(argv)
-    else:
+    words = getattr(asked, "overrides", None)
+    if isinstance(words, list) and not any(word.startswith("-") for word in rest):
         # argparse gives a list of words what stands before the first option, and no more.
-        asked.overrides += rest
+        words += rest
+    else:
+        asked = parser.parse_args(argv)
     # lazy import: --help answers before Hydra is there
     from sweeproute.errors import command
 
