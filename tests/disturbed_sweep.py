@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
+from random import Random
 from typing import Any
 
 import psutil
@@ -71,16 +72,21 @@ class DisturbedSweep:
         at: Where executions are counted; see `counts`.
         jobs: How many.
         takes_s: Seconds that each takes at least.
+        rng: Chooses the moment at which something happens.
     """
 
-    def __init__(self, box: Workstation, folder: Path, at: Path, jobs: int, takes_s: float = 0.1) -> None:
+    def __init__(
+        self, box: Workstation, folder: Path, at: Path, jobs: int, takes_s: float = 0.1, rng: Random | None = None
+    ) -> None:
         self.box = box
         self.jobs = jobs
+        self.rng = rng or Random(0)
         self.app = FarApp(folder, python=box.python, ssh_config=box.ssh_config, host=box.host, at=at)
         self.folder = folder
         self.coordinator: subprocess.Popen[str] | None = None
         self._words = ["kind=heavy", f"x=range({jobs})", f"takes={takes_s}"]
         self._more: tuple[str, ...] = ()
+        self._ended: set[int] = set()
         self.output = ""
         self._struck = self._over = 0.0
         self._began = time.monotonic()
@@ -96,9 +102,14 @@ class DisturbedSweep:
         """Start another coordinator that goes on with it."""
         self.coordinator = self.app.start(*self._words, *self._more, "hydra.sweeper.resume=true")
 
+    def contact(self) -> None:
+        """Run another sweep, of one job: what could not be said to the workstation before is said now."""
+        self.coordinator = self.app.start("kind=heavy", f"x={self.jobs}", "hydra.sweep.dir=contact")
+        self.finish()
+
     def under_way(self, jobs: int | None = None) -> None:
-        """Wait until so many jobs have begun over there; a fifth of them where no number is given."""
-        wanted = self.jobs // 5 if jobs is None else jobs
+        """Wait until so many jobs have begun over there; up to half of them where no number is given."""
+        wanted = self.rng.randint(1, self.jobs // 2) if jobs is None else jobs
 
         def begun() -> bool:
             self._still_runs()
@@ -129,6 +140,10 @@ class DisturbedSweep:
         with suppress(subprocess.TimeoutExpired):
             self.coordinator.wait(seconds)
 
+    def runs(self) -> bool:
+        """Whether its coordinator's end has not been waited for."""
+        return self.coordinator is not None and self.coordinator.pid not in self._ended
+
     def finish(self, code: int = 0) -> str:
         """Wait for the coordinator's end.
 
@@ -146,6 +161,7 @@ class DisturbedSweep:
             self.output += self.coordinator.communicate()[0]
             raise AssertionError(f"the sweep did not end within {_END_S} s") from None
         self.output += said
+        self._ended.add(self.coordinator.pid)
         assert self.coordinator.returncode == code, f"a coordinator ended with {self.coordinator.returncode}"
         return said
 
@@ -238,6 +254,8 @@ class DisturbedSweep:
         if wrong:
             problems.append(f"{len(wrong)} rows of the table differ, one of them {wrong[0]}")
         far, near = self.far_executions(), self.near_executions()
+        for ran in (far, near):
+            ran.pop(self.jobs, None)  # see `contact`
         problems += [f"job {number} never ran" for number in set(range(self.jobs)) - far.keys() - near.keys()]
         more = [number for number, times in (far + near).items() if times > 1]
         if more and not again:

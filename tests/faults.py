@@ -15,10 +15,12 @@ import tempfile
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from random import Random
 from typing import Any
 
 import workstation
 from disturbed_sweep import DisturbedSweep, Outcome, counts
+from far_app import wait_until
 from workstation import Workstation
 
 Table = Mapping[tuple[str, ...], Any]
@@ -35,7 +37,7 @@ class Fault:
 
     Attributes:
         name: In a few words.
-        inflict: Starts the sweep, has it happen, and leaves a coordinator that goes on; gets how long it lasts.
+        inflict: Starts the sweep and has it happen; gets how long it lasts. A coordinator that it leaves is waited for.
         seconds: How long it lasts.
         short_s: How long it lasts in the test suite.
         again: Why a job may be run more than once; empty where none may.
@@ -161,6 +163,21 @@ def _cancel_while_down(sweep: DisturbedSweep, _: float) -> None:
     sweep.go()
 
 
+def _lose_for_good(sweep: DisturbedSweep, _: float) -> None:
+    number = sweep.jobs // 3
+    sweep.start(f"wait=[{number}]", "hydra.launcher.lost_after_min=0.02")
+    pid = sweep.await_far_process(number)
+    sweep.struck()
+    sweep.box.black_hole(True)
+    sweep.await_word(lambda: sweep.near_executions()[number], "the lost job to run here")
+    sweep.app.go()
+    sweep.finish()
+    sweep.box.black_hole(False)
+    sweep.over()
+    sweep.contact()
+    wait_until(lambda: not sweep.far_lives(pid), "what was given up to end over there")
+
+
 def _close_lid(sweep: DisturbedSweep, seconds: float) -> None:
     sweep.start()
     sweep.under_way()
@@ -197,7 +214,7 @@ FAULTS = [
         "black hole for 2 min",
         _outage(lambda box: box.black_hole(True), lambda box: box.black_hole(False)),
         120,
-        14,
+        12,
         BOTH_ENDS,
         says="has not answered for 10 s",
     ),
@@ -212,10 +229,11 @@ FAULTS = [
         "power off and on",
         _outage(Workstation.power_off, Workstation.power_on),
         20,
-        13,
+        12,
         "it was lost with the machine, or " + BOTH_ENDS,
         says="has not answered for 10 s",
     ),
+    Fault("silent for too long", _lose_for_good, again="it was given up"),
     Fault("coordinator killed", _kill_coordinator),
     Fault("second resume", _resume_twice),
     Fault("cancel while down", _cancel_while_down, again="it was cancelled"),
@@ -229,7 +247,7 @@ FAULTS = [
     ),
     Fault("clock an hour ahead", _clock(1)),
     Fault("clock an hour behind", _clock(-1)),
-    Fault("lid closed", _close_lid, 600, 14),
+    Fault("lid closed", _close_lid, 600, 12),
 ]
 
 
@@ -242,7 +260,9 @@ def undisturbed(jobs: int) -> Table:
         return sweep.table()
 
 
-def run(fault: Fault, box: Workstation, expected: Table, jobs: int, seconds: float, folder: Path) -> Outcome:
+def run(
+    fault: Fault, box: Workstation, expected: Table, jobs: int, seconds: float, folder: Path, rng: Random | None = None
+) -> Outcome:
     """Have a fault happen to a sweep.
 
     Args:
@@ -252,12 +272,14 @@ def run(fault: Fault, box: Workstation, expected: Table, jobs: int, seconds: flo
         jobs: How many.
         seconds: How long the fault lasts.
         folder: Where the sweep's files are.
+        rng: Chooses the moment.
     """
     with counts(box) as at:
-        sweep = DisturbedSweep(box, folder, at, jobs)
+        sweep = DisturbedSweep(box, folder, at, jobs, rng=rng)
         try:
             fault.inflict(sweep, seconds)
-            sweep.finish()
+            if sweep.runs():
+                sweep.finish()
             outcome = sweep.outcome(fault.again, expected)
         except AssertionError as error:
             outcome = Outcome([str(error)], output=sweep.output)
@@ -287,7 +309,7 @@ def main() -> None:
     wrong = 0
     expected = undisturbed(asked.jobs)
     for fault in chosen:
-        outcomes = [_once(fault, expected, asked) for _ in range(asked.times)]
+        outcomes = [_once(fault, expected, asked, Random(time)) for time in range(asked.times)]
         right = sum(not one.problems for one in outcomes)
         wrong += asked.times - right
         again = f"{sum(one.again for one in outcomes)} {'allowed' if fault.again else ''}"
@@ -297,10 +319,11 @@ def main() -> None:
     sys.exit(1 if wrong else 0)
 
 
-def _once(fault: Fault, expected: Table, asked: argparse.Namespace) -> Outcome:
+def _once(fault: Fault, expected: Table, asked: argparse.Namespace, rng: Random) -> Outcome:
     folder = Path(tempfile.mkdtemp(prefix="fault-"))
     with Workstation.start() as box:
-        outcome = run(fault, box, expected, asked.jobs, fault.short_s if asked.short else fault.seconds, folder)
+        seconds = fault.short_s if asked.short else fault.seconds
+        outcome = run(fault, box, expected, asked.jobs, seconds, folder, rng)
     if outcome.problems and asked.keep:
         asked.keep.mkdir(parents=True, exist_ok=True)
         (folder / "output").write_text("\n".join([*outcome.problems, outcome.output]))
