@@ -10,6 +10,8 @@ import sshd
 from far_app import FarApp, wait_until
 from far_commands import Command, at_home
 from hydra_plugins.sweeproute import _check
+from hydra_plugins.sweeproute._findings import fitted
+from hydra_plugins.sweeproute.config import PlatformConf
 from loopback import Loopback
 from loopback import missing as missing_loopback
 from sweeproute.commands import check as commands_check
@@ -206,9 +208,7 @@ class TestGpu:
         ok, text, step = found["torch"]
         assert not ok
         assert "fits no tiny model on cuda: it is built " in text
-        assert step.startswith(
-            "The driver runs builds for CUDA 12.2 and older; pin one, as in sweeproute setup box --pip '"
-        )
+        assert step.startswith("The driver runs builds for CUDA 12.2 and older; pin one, as in pip install --extra")
         assert "torch==VERSION+cu122" in step
 
     @pytest.mark.usefixtures("no_fits")
@@ -221,6 +221,14 @@ class TestGpu:
     def test_a_gpu_that_the_registry_does_not_know_of_is_shown(self, sweeproute: Command):
         found = findings(sweeproute("check", "box", SMALL, HERE).out)
         assert found["gpu"][2] == "The registry says specs.gpu=false, so jobs there run on the CPU."
+
+
+def test_the_environment_that_setup_makes_is_given_another_build_by_setup():
+    there = {"cuda": "12.1"}
+    step = fitted("box", PlatformConf(), "torch", "2.9", "cuda", "it finds no GPU that it can use", there).step
+    assert "as in sweeproute setup box --pip '--extra-index-url URL torch==VERSION+cu121', where URL is" in step
+    step = fitted("box", PlatformConf(), "xgboost", "3.2", "cuda", "it finds no GPU that it can use", there).step
+    assert step.endswith("as in sweeproute setup box --pip 'xgboost==VERSION'.")
 
 
 @pytest.mark.usefixtures("no_fits")

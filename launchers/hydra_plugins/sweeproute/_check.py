@@ -104,7 +104,7 @@ def look_inside(name: str, entry: PlatformConf, errand: Errand) -> Iterator[Find
             problem = str(errand.run(_ENTRY, argument, python, gpus=gpus))
         except FarError as error:
             problem = str(error)
-        yield _findings.fitted(name, library, found["versions"][library], device, problem, there)
+        yield _findings.fitted(name, entry, library, found["versions"][library], device, problem, there)
 
 
 def jobs_python(entry: PlatformConf, errand: Errand) -> str:

@@ -52,7 +52,7 @@ def resources(name: str, entry: PlatformConf, load: Mapping[str, Any], skew_s: f
     step = "" if disk >= _DISK_GB else f"Make room, or name another folder: registry.platforms.{name}.root=FOLDER"
     yield Finding("disk", disk >= _DISK_GB, f"{disk:.1f} GB free", step)
     step = "" if abs(skew_s) < _SKEW_S else "Results are right all the same, since times are shifted; ntp sets a clock."
-    yield Finding("clock", True, f"{skew_s:+.1f} s against this machine", step)
+    yield Finding("clock", True, f"{round(skew_s, 1) + 0.0:+.1f} s against this machine", step)
     running, queued = len(load["running"]), load["queued"]
     if running or queued:
         yield Finding("queue", True, f"{running} of {load['slots']} slots are taken, {queued} jobs wait")
@@ -168,11 +168,14 @@ def libraries() -> dict[str, str]:
     return found
 
 
-def fitted(name: str, library: str, has: str, device: str, problem: str, there: Mapping[str, Any]) -> Finding:
+def fitted(
+    name: str, entry: PlatformConf, library: str, has: str, device: str, problem: str, there: Mapping[str, Any]
+) -> Finding:
     """A tiny model of one library.
 
     Args:
         name: The platform.
+        entry: Its entry in the registry.
         library: The library.
         has: Its version there.
         device: cpu or cuda.
@@ -181,23 +184,19 @@ def fitted(name: str, library: str, has: str, device: str, problem: str, there: 
     """
     if not problem:
         return Finding(library, True, f"{has} fits a tiny model on {device}")
-    return Finding(
-        library, False, f"{has} fits no tiny model on {device}: {problem}", _build(name, library, device, there)
-    )
+    step = _build(name, entry, library, device, there)
+    return Finding(library, False, f"{has} fits no tiny model on {device}: {problem}", step)
 
 
-def _build(name: str, library: str, device: str, there: Mapping[str, Any]) -> str:
+def _build(name: str, entry: PlatformConf, library: str, device: str, there: Mapping[str, Any]) -> str:
     """Which build of a library would do."""
-    if device == "cpu":
+    if device == "cpu" and entry.python is None:
         return f"`sweeproute setup {name}` installs the version of this machine."
-    if not there["cuda"]:
-        return ""  # the driver is what is wrong, and that is said
-    pinned = f"{library}==VERSION"
-    where = ""
+    if device == "cpu" or not there["cuda"]:
+        return ""  # the person's own environment; or the driver is what is wrong, and that is said
+    pinned, where = f"{library}==VERSION", ""
     if library == "torch":
         pinned = f"--extra-index-url URL torch==VERSION+cu{there['cuda'].replace('.', '')}"
         where = ", where URL is the list of torch's builds for each CUDA"
-    return (
-        f"The driver runs builds for CUDA {there['cuda']} and older; pin one, as in "
-        f"sweeproute setup {name} --pip '{pinned}'{where}."
-    )
+    command = f"sweeproute setup {name} --pip '{pinned}'" if entry.python is None else f"pip install {pinned}"
+    return f"The driver runs builds for CUDA {there['cuda']} and older; pin one, as in {command}{where}."
