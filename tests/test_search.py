@@ -26,8 +26,10 @@ defaults:
   - override hydra/sweeper: search
   - _self_
 x: 0
+again: false
 hydra:
   sweep: {dir: out, subdir: "${hydra.job.num}"}
+  sweeper: {resume: "${again}"}
 """
 }
 
@@ -174,6 +176,13 @@ def test_the_same_point_twice_is_two_jobs_also_on_resume(sweep_of):
     second = Streaming()
     assert values(sweep_of(second, "x=1,1", resumed=True, resume=True)) == [[0, 1]]
     assert second.ran == {}
+
+
+def test_the_word_that_resumes_is_no_part_of_a_job(sweep_of):
+    sweep_of(Streaming(), "x=1,2")
+    second = Streaming()
+    sweep_of(second, "x=1,2,3", "again=true", resumed=True, resume=True)
+    assert second.ran == {2: "x=3"}
 
 
 def test_jobs_that_failed_run_again_on_resume(sweep_of):

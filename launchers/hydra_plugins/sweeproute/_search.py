@@ -2,6 +2,7 @@
 
 import itertools
 import os
+import re
 import shlex
 import shutil
 from collections.abc import Iterator, Sequence
@@ -69,6 +70,13 @@ def resume_folder(resume: Any, config: DictConfig) -> Path | None:
     return found
 
 
+def _followed(config: DictConfig, setting: str) -> str | None:
+    """The key of the app's config that a setting of the sweeper follows; None where it follows none."""
+    node = config.hydra.sweeper._get_node(setting)
+    follows = re.fullmatch(r"\$\{([^${}:]+)\}", str(node._value())) if node is not None else None
+    return follows.group(1) if follows else None
+
+
 class Search:
     """One sweep.
 
@@ -125,6 +133,9 @@ class Search:
 
     def _run(self, arguments: Sequence[str], folder: Path) -> list[Sequence[JobReturn]]:
         settings = self._settings
+        # To go on is no part of a job: one that has finished would pass for another.
+        alias = _followed(self._config, "resume")
+        arguments = [word for word in arguments if word.lstrip("+").partition("=")[0] != alias]
         plans = self._streams and self._launcher.settings.dry_run
         if plans and (folder / OURS / "sweep.json").exists():
             raise SettingsError(
