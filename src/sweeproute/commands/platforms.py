@@ -75,14 +75,14 @@ def probe(name: str, entry: "PlatformConf") -> dict[str, Any]:
 
 def _states(found: "Registry") -> dict[str, dict[str, Any]]:
     """What is known of each platform now."""
-    from hydra_plugins.sweeproute._conditions import pauses
+    from hydra_plugins.sweeproute._conditions import paused
     from sweeproute import pointers
     from sweeproute.progress import is_running, progress
     from sweeproute.sweep_folder import sweep_record
 
     newest = pointers.pointers()[:_NEWEST]
     running = [progress(one) for one in newest if is_running(one.folder, sweep_record(one.folder))]
-    states = {}
+    states, on_pause = {}, paused()
     for name, platform in found.platforms.items():
         entry = found.settings[name]
         if name in found.unavailable:
@@ -91,7 +91,7 @@ def _states(found: "Registry") -> dict[str, dict[str, Any]]:
             known = {"state": "available"}
         else:
             known = probe(name, entry)
-        if (pauses() / name).exists():
+        if name in on_pause:
             known["state"] = "paused"
         states[name] = {
             **known,
