@@ -111,6 +111,12 @@ def sweep(active: Collection[Job], ours: Collection[int], slots: Path) -> None:
     _kill(left)
 
 
+def is_ours(run: Run) -> bool:
+    """Whether a job's process is a child of this one, which reaps it and hears what ended it."""
+    same = run.boot_id == processes.boot_id() and processes.start_time(run.pid) in (run.start_time, None)
+    return same and processes.is_child(run.pid)
+
+
 def when_gone(loop: Loop, run: Run, call: Callable[[], None]) -> bool:
     """Call once when a process that is no child has ended.
 

@@ -281,7 +281,7 @@ class Jobs:
         # Its own record, or before it has written that what its parent has said of it.
         job.run = read_run(self.records.folder(job.id)) or job.run
         assert job.run is not None
-        if endings.when_gone(self._loop, job.run, lambda: self._ended(job, None, None)):
+        if endings.is_ours(job.run) or endings.when_gone(self._loop, job.run, lambda: self._ended(job, None, None)):
             self._running(job, job.run)
         else:
             self._ended(job, None, None)

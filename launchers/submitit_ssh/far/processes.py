@@ -89,7 +89,7 @@ def is_child(pid: int) -> bool:
     """Whether this process is its parent, and has not reaped it."""
     try:
         os.waitid(os.P_PID, pid, os.WEXITED | os.WNOHANG | os.WNOWAIT)
-    except ChildProcessError:
+    except OSError:
         return False
     return True
 
