@@ -61,12 +61,14 @@ class Attempts:
 
     Attributes:
         by_job: by job number.
+        begun: how many attempts there have been.
         movable: jobs that another platform may take, by the platform in whose queue they wait and by class, the one
             last whose turn comes last.
     """
 
     def __init__(self, board: Board, gained: Callable[[str], None]) -> None:
         self.by_job: dict[int, Life] = {}
+        self.begun = 0
         self.movable: dict[str, dict[JobClass, dict[int, Job]]] = {}
         self._where: dict[int, Attempt] = {}
         self._queues: dict[str, dict[int, Job]] = {}  # the same jobs in the order of each platform's queue
@@ -92,8 +94,9 @@ class Attempts:
     ) -> Assignment:
         """Give a platform a job: one that waits here, or a copy of one of which an attempt lives on another."""
         life.number += 1
-        attempt = self.enter(life, platform, life.number, job_class, now)
-        return Assignment(life.job, platform, attempt.slot, attempt.number, decision, copy_of=copy_of)
+        attempt = self._occupy(life.job, platform, life.number, job_class, now)
+        self._enter(life, attempt)
+        return Assignment(life.job, platform, attempt.slot, attempt.number, decision, None, copy_of)
 
     def take(self, job_class: JobClass, source: str, platform: str, decision: Decision, now: float) -> Assignment:
         """Give a platform a job of a class out of another's queue; beside that where nobody answers."""
@@ -106,15 +109,10 @@ class Attempts:
         self._settle(life)
         return assignment
 
-    def enter(
-        self, life: Life, platform: str, number: int, job_class: JobClass, now: float, running: bool = False
-    ) -> Attempt:
-        """Note a live attempt: in a slot, or in the queue of a platform that has one unless it is `running` there."""
-        attempt = self._occupy(life.job, platform, number, job_class, now, running)
-        life.live[platform] = attempt
-        if len(life.live) > 1 or attempt.slot is None:
-            self._settle(life)
-        return attempt
+    def adopt(self, life: Life, platform: str, number: int, running: bool, now: float) -> None:
+        """Note a live attempt that an earlier coordinator began."""
+        life.number = max(life.number, number)
+        self._enter(life, self._occupy(life.job, platform, number, life.job.job_class, now, running))
 
     def started(self, life: Life, platform: str, now: float) -> None:
         """Note that a platform has started a job out of its own queue."""
@@ -237,6 +235,12 @@ class Attempts:
             slot = place.start(job, job_class, now)
         self._board.touch(platform)
         return Attempt(platform, number, job_class, slot)
+
+    def _enter(self, life: Life, attempt: Attempt) -> None:
+        life.live[attempt.platform] = attempt
+        self.begun += 1
+        if attempt.slot is None or len(life.live) > 1:
+            self._settle(life)
 
     def _leave(self, attempt: Attempt) -> None:
         """Give back the room that an attempt has taken."""

@@ -68,9 +68,8 @@ class Occupancy(Generic[Job]):
 
     def __init__(self, spec: PlatformState) -> None:
         self.spec = spec
-        self.condition = Condition.AVAILABLE if spec.available else Condition.DOWN
-        if spec.available and spec.silent:
-            self.condition = Condition.SUSPECT
+        begins = Condition.SUSPECT if spec.silent else Condition.AVAILABLE
+        self._enter(begins if spec.available else Condition.DOWN)
         self.why = spec.why
         self.held = ""
         self._held_since = 0.0
@@ -93,7 +92,8 @@ class Occupancy(Generic[Job]):
         """
         if condition is not self.condition and condition not in NEXT[self.condition]:
             raise ForbiddenTransitionError(self.spec.name, self.condition, condition)
-        self.condition, self.why = condition, why
+        self._enter(condition)
+        self.why = why
 
     def hold(self, why: str, now: float) -> None:
         """Note what its own queue waits for; see `held`."""
@@ -103,12 +103,7 @@ class Occupancy(Generic[Job]):
 
     def open(self) -> bool:
         """Whether another job could start at once."""
-        return (
-            self.condition is Condition.AVAILABLE
-            and not self._alone
-            and not self.held
-            and len(self.running) + self.queued < self.spec.slots
-        )
+        return self._takes and not self._alone and not self.held and len(self.running) + self.queued < self.spec.slots
 
     def free(self) -> int:
         """Slots in which nothing runs."""
@@ -184,14 +179,20 @@ class Occupancy(Generic[Job]):
             memory_free_gb=self.memory_free_gb(),
             gpu_memory_gb=spec.gpu_memory_gb,
             gpu_memory_free_gb=spec.gpu_memory_gb - self._reserved_gpu_gb,
-            available=self.condition in KEEPS_JOBS,
+            available=self._keeps,
             why=self.why or self.held,
             speed=spec.speed,
             free_at=free_at,
-            silent=self.condition is Condition.SUSPECT,
+            silent=self._keeps and not self._takes,
             ahead=spec.ahead,
             expected_s=self.expected,
         )
+
+    def _enter(self, condition: Condition) -> None:
+        """Set the condition, and what is asked about it several times a job."""
+        self.condition = condition
+        self._takes = condition is Condition.AVAILABLE
+        self._keeps = condition in KEEPS_JOBS
 
     def _reserve(self, job_class: JobClass) -> None:
         self._alone |= job_class.alone

@@ -14,7 +14,7 @@ from ._outlook import counts, loads
 from ._placement import Placed, Placement
 from ._policy import Decision, Policy
 from ._retry import Backoff, Outcome, RetryQueue, RetryRules, Verdict
-from ._stragglers import Stragglers, takes
+from ._stragglers import Stragglers
 
 
 class Scheduler:
@@ -85,10 +85,10 @@ class Scheduler:
             if placed is not None:
                 assignments.append(self._begin(placed, now))
                 continue
-            again = [] if waiting or not self._restart_slow else self._restart(now)
-            if not again:
+            again = None if waiting or not self._restart_slow else self._restart(now)
+            if again is None:
                 break
-            assignments += again
+            assignments.append(again)
         return assignments
 
     def sends(self, now: float, limit: int) -> list[Assignment]:
@@ -237,9 +237,7 @@ class Scheduler:
             started: whether it runs; it waits there otherwise.
             now: when it started, or the present, in seconds.
         """
-        life = self._attempts.of(job)
-        life.number = max(life.number, attempt)
-        self._attempts.enter(life, platform, attempt, job.job_class, now, running=started)
+        self._attempts.adopt(self._attempts.of(job), platform, attempt, started, now)
 
     def set_condition(self, platform: str, condition: Condition, why: str, now: float) -> None:
         """Note a platform's condition; what runs there is reported by `finished` as ever.
@@ -288,8 +286,8 @@ class Scheduler:
 
     def next_wakeup(self, now: float) -> float | None:
         """When `assign` is worth calling again although nothing has happened; None for not before an event."""
-        times = (self._retries.next_at(now), self._placement.review_at(), self._stragglers.review_at(now))
-        return min((at for at in times if at is not None), default=None)
+        times = [self._placement.review_at(), self._stragglers.review_at(now), self._retries.next_at(now)]
+        return min([at for at in times if at is not None], default=None)
 
     def done(self) -> bool:
         """Whether every job has ended and none will come."""
@@ -349,18 +347,14 @@ class Scheduler:
             waiting[job_class] = waiting.get(job_class, 0) + 1
         return waiting
 
-    def _restart(self, now: float) -> list[Assignment]:
-        """Start slow jobs again where they are expected to finish first."""
-        assignments = []
-        for slow in self._stragglers.found(now):
-            self._board.refresh({}, self._attempts.movable, now)
-            if slow.fast in self._board.open and takes(slow.job_class, self._board.states[slow.fast]):
-                reason = f"restarted on {slow.fast}, which is expected to finish first"
-                decision = Decision("scheduled", slow.fast, reason)
-                slow.life.restarted = True
-                again = self._attempts.begin(slow.life, slow.job_class, slow.fast, decision, now, copy_of=slow.slow)
-                assignments.append(again)
-        return assignments
+    def _restart(self, now: float) -> Assignment | None:
+        """Start a slow job again where it is expected to finish first."""
+        found = self._stragglers.take(now)
+        if found is None:
+            return None
+        found.life.restarted = True
+        decision = Decision("scheduled", found.fast, f"restarted on {found.fast}, which is expected to finish first")
+        return self._attempts.begin(found.life, found.job_class, found.fast, decision, now, copy_of=found.slow)
 
     def _begin(self, placed: Placed, now: float) -> Assignment:
         job_class, platform, decision = placed.job_class, placed.platform, placed.decision

@@ -1,8 +1,10 @@
 """Runs the scheduler of a sweep under a virtual clock."""
 
 import heapq
+from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import islice
 from random import Random
 from typing import Any
 
@@ -106,6 +108,7 @@ class _Machines:
         self._run_s = run_s
         self._slots = {state.name: state.slots for state in platforms}
         self._queues: dict[str, dict[int, Assignment]] = {state.name: {} for state in platforms if state.ahead}
+        self._busy: Counter[str] = Counter()  # jobs that run, by platform
         self._running: dict[tuple[str, int], tuple[Assignment, float]] = {}  # by platform and job: what, since when
         self._ends: list[tuple[float, int, Assignment]] = []
         self._begun = 0
@@ -125,10 +128,12 @@ class _Machines:
     def start_queued(self, now: float) -> None:
         """Let machines with a queue of their own start what they have room for."""
         for platform, queue in self._queues.items():
+            room = self._slots[platform] - self._busy[platform]
+            if room <= 0 or not queue:
+                continue
             for job in self._scheduler.reordered(platform) or ():
                 queue[job.num] = queue.pop(job.num)
-            running = sum(where == platform for where, _ in self._running)
-            for num in list(queue)[: self._slots[platform] - running]:
+            for num in list(islice(queue, room)):
                 self._scheduler.started(queue[num].job, platform, now)
                 self._begin(queue.pop(num), now)
 
@@ -145,20 +150,26 @@ class _Machines:
         """End the attempt whose turn it is, and those at the same job that are to end with it."""
         now, _, assignment = heapq.heappop(self._ends)
         job, platform = assignment.job, assignment.platform
-        _, began = self._running.pop((platform, job.num))
+        began = self._end(platform, job)
         ended = outcome(assignment)
         stretch = Stretch(assignment, began, now, ended)
         self.stretches.append(stretch)
         verdict = self._scheduler.finished(job, platform, assignment.slot, ended, now)
         for other, _ in verdict.also:
             if (other, job.num) in self._running:
-                cancelled, began = self._running.pop((other, job.num))
-                self.stretches.append(Stretch(cancelled, began, now, None))
+                cancelled = self._running[other, job.num][0]
+                self.stretches.append(Stretch(cancelled, self._end(other, job), now, None))
             else:
                 del self._queues[other][job.num]
         return stretch
 
+    def _end(self, platform: str, job: Job) -> float:
+        """Free a slot; when what ran in it began."""
+        self._busy[platform] -= 1
+        return self._running.pop((platform, job.num))[1]
+
     def _begin(self, assignment: Assignment, now: float) -> None:
+        self._busy[assignment.platform] += 1
         self._running[assignment.platform, assignment.job.num] = (assignment, now)
         self._begun += 1
         end = now + self._run_s(assignment.job, assignment.platform)

@@ -1,6 +1,5 @@
 """Finds the running job that another platform would finish sooner."""
 
-from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 
 from ._admission import JobClass, PlatformState, barrier, has_room
@@ -47,42 +46,44 @@ class Stragglers:
         self._board = board
         self._attempts = attempts
         self._durations = durations
-        self._compared: set[str] = set()  # platforms that are free, and for which there was none
+        self._compared: set[str] = set()  # free platforms with which running jobs were compared
         self._compared_at = float("-inf")
-        self._waits = False  # whether time alone may make one a straggler
+        self._begun = -1  # attempts that had begun by then
+        self._found: list[tuple[float, Straggler]] = []  # with what is left of each, the most last
+        self._waits = False  # whether time alone may make a straggler of one of them
 
-    def found(self, now: float) -> list[Straggler]:
-        """Jobs that are to be restarted, as far as there is room.
+    def take(self, now: float) -> Straggler | None:
+        """The job to restart first: the one that is expected to end last where it runs.
 
         Args:
             now: seconds.
 
         Returns:
-            The jobs, the one first that is expected to end last where it runs.
+            The job; None where all are best left alone.
         """
-        if now - self._compared_at >= REVIEW_S:
+        if now - self._compared_at >= REVIEW_S and (self._waits or self._begun != self._attempts.begun):
             self._compared.clear()
-            self._compared_at, self._waits = now, False
-        self._compared &= self._board.open
+            self._found.clear()
+            self._waits = False
         fresh = self._board.open - self._compared
-        found = []
-        for life, running, slow, fast in self._candidates(fresh) if fresh else ():
-            left_s, again_s = self._compare(running, slow, fast, now)
-            self._waits = True
-            if left_s > MARGIN * again_s:
-                found.append((left_s, life.job.num, Straggler(life, running.job_class, slow, fast)))
-        if not found:
-            self._compared |= fresh
-        found.sort(key=lambda entry: (-entry[0], entry[1]))
-        return [straggler for _, _, straggler in found]
+        if fresh:
+            self._compare_with(fresh, now)
+        for place in reversed(range(len(self._found))):
+            straggler = self._found[place][1]
+            if straggler.fast in self._board.open:
+                del self._found[place]
+                if self._runs_once(straggler.life) and takes(straggler.job_class, self._board.states[straggler.fast]):
+                    self._begun += 1  # the copy is no reason for a review
+                    return straggler
+        return None
 
     def review_at(self, now: float) -> float | None:
         """When one may be found although nothing has happened."""
         at = self._compared_at + REVIEW_S
         return at if self._waits and at > now else None
 
-    def _candidates(self, free: Collection[str]) -> Iterator[tuple[Life, Running, str, str]]:
-        """Jobs that run once, with where they run and the free platform on which they would run fastest."""
+    def _compare_with(self, free: set[str], now: float) -> None:
+        """Note which jobs are stragglers, as far as these are the fastest of the platforms that are free."""
         fastest: dict[JobClass, str | None] = {}
         for slow, place in self._board.places.items():
             if place.condition not in HEARD:
@@ -90,20 +91,36 @@ class Stragglers:
             for running in place.running.values():
                 job_class = running.job_class
                 if job_class not in fastest:
-                    fastest[job_class] = self._fastest(job_class, free)
+                    fast = self._fastest(job_class)
+                    fastest[job_class] = fast if fast in free else None
                 fast = fastest[job_class]
                 if fast is None or place.expected_s(job_class) <= self._board.places[fast].expected_s(job_class):
                     continue
                 life = self._attempts.by_job[running.job.num]
-                if not life.restarted and len(life.live) == 1 and life.moving is None:
-                    yield life, running, slow, fast
+                if self._runs_once(life):
+                    left_s, again_s = self._compare(running, slow, fast, now)
+                    if left_s > MARGIN * again_s:
+                        self._found.append((left_s, Straggler(life, job_class, slow, fast)))
+                    else:
+                        self._waits = True
+        self._compared |= free
+        self._compared_at, self._begun = now, self._attempts.begun
+        self._found.sort(key=lambda entry: (entry[0], -entry[1].life.job.num))
 
-    def _fastest(self, job_class: JobClass, free: Collection[str]) -> str | None:
+    def _runs_once(self, life: Life) -> bool:
+        """Whether a job still runs, in one place, and was not restarted before."""
+        return not life.restarted and len(life.live) == 1 and life.moving is None
+
+    def _fastest(self, job_class: JobClass) -> str | None:
+        """The free platform on which a class is expected to run fastest."""
         if job_class.asked:
             return None
-        states = [self._board.states[name] for name in free]
-        able = [state.name for state in states if takes(job_class, state)]
-        return min(able, key=lambda name: (self._board.places[name].expected_s(job_class), name), default=None)
+
+        def rank(name: str) -> tuple[float, bool, str]:
+            return self._board.places[name].expected_s(job_class), name not in self._compared, name
+
+        names = (name for name in sorted(self._board.open, key=rank) if takes(job_class, self._board.states[name]))
+        return next(names, None)
 
     def _compare(self, running: Running, slow: str, fast: str, now: float) -> tuple[float, float]:
         """Expected seconds that a job still needs where it runs, and those that it would need elsewhere."""
