@@ -48,6 +48,18 @@ def test_what_a_job_returns_comes_back_as_data_and_nothing_of_it_is_left(errand:
     assert errand.ask("status")["jobs"] == []
 
 
+def test_a_cancel_that_could_not_be_delivered_is_delivered_by_any_command(
+    shell: NearShell, tmp_path: Path, monkeypatch
+):
+    monkeypatch.setenv("SWEEPROUTE_STATE", str(tmp_path / "state"))
+    monkeypatch.setattr(_errand, "_PACKAGES", (ENTRY,))
+    pending = PendingCancels("box", shell.settings.host)
+    pending.keep(["f" * 32])
+    with Errand("box", shell.settings):
+        pass
+    assert pending.kept() == []
+
+
 def test_what_a_job_raises_is_said_in_one_line(errand: Errand, tmp_path: Path):
     with pytest.raises(FarError) as raised:
         run(errand, tmp_path, "raise")

@@ -57,7 +57,7 @@ class Errand:
         self._code: Code | None = None
 
     def open(self) -> None:
-        """Connect.
+        """Connect, and say what could not be said to the machine before.
 
         Raises:
             FarError: The machine cannot be used, or does not answer.
@@ -65,6 +65,7 @@ class Errand:
         self.machine.open()
         try:
             self.root = self.machine.wait_up(self._timeout_s)
+            self._pending.deliver(self.machine)
         except BaseException:
             self.machine.close()
             raise

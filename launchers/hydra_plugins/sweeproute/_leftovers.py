@@ -61,7 +61,6 @@ def end(
         with errand:
             states = {job["id"]: job["state"] for job in _jobs(errand, owner, identifiers)}
             wanted = list(dict.fromkeys([*identifiers, *states]))
-            pending.deliver(errand.machine)
             if wanted:
                 errand.ask("settle", ids=wanted)
             told = True
