@@ -89,7 +89,7 @@ def test_a_machine_out_of_reach_hears_of_it_from_the_next_sweep(dead: FarApp, sw
     assert said.code == 1
     first, second, _ = said.out.splitlines()
     assert first.startswith("box: far cannot be reached (ssh: ")
-    assert second == "  5 jobs may run there; the next contact with it, by a sweep or by cancel, ends them."
+    assert second == "  5 jobs may run there; the next contact with it, by a sweep or a command, ends them."
     assert {r["state"] for r in dead.launches()} == {"KILLED"}
     dead.shell.cut(False)
     assert len(dead.far_jobs()) == 5

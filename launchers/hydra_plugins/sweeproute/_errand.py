@@ -37,6 +37,7 @@ class Errand:
         reach: How it is reached.
         notes: Called with what the person waits for, in a sentence.
         timeout_s: Seconds until a machine that does not answer is given up.
+        delivers: Whether it cancels at once what could not be cancelled before.
 
     Attributes:
         machine: The machine, with its clock's offset and its round trip.
@@ -44,7 +45,12 @@ class Errand:
     """
 
     def __init__(
-        self, platform: str, reach: Settings, notes: Callable[[str], None] = lambda _: None, timeout_s: float = 20.0
+        self,
+        platform: str,
+        reach: Settings,
+        notes: Callable[[str], None] = lambda _: None,
+        timeout_s: float = 20.0,
+        delivers: bool = True,
     ) -> None:
         self.machine = Machine(reach, f"command {uuid.uuid4().hex}", self)
         self.root = ""
@@ -52,6 +58,7 @@ class Errand:
         self._pending = PendingCancels(platform, reach.host)
         self._notes = notes
         self._timeout_s = timeout_s
+        self._delivers = delivers
         self._heard: queue.SimpleQueue[Ended | str] = queue.SimpleQueue()
         self._started: set[str] = set()
         self._code: Code | None = None
@@ -65,7 +72,8 @@ class Errand:
         self.machine.open()
         try:
             self.root = self.machine.wait_up(self._timeout_s)
-            self._pending.deliver(self.machine)
+            if self._delivers:
+                self._pending.deliver(self.machine)
         except BaseException:
             self.machine.close()
             raise

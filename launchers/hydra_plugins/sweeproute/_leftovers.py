@@ -55,12 +55,13 @@ def end(
     """
     reach = reach_of(platform, entry)
     pending = PendingCancels(platform, reach.host)
-    errand = Errand(platform, reach, notes)
+    errand = Errand(platform, reach, notes, delivers=False)  # only once it is known what that ends
     told = False
     try:
         with errand:
             states = {job["id"]: job["state"] for job in _jobs(errand, owner, identifiers)}
             wanted = list(dict.fromkeys([*identifiers, *states]))
+            pending.deliver(errand.machine)
             if wanted:
                 errand.ask("settle", ids=wanted)
             told = True

@@ -178,7 +178,7 @@ def _end_there(folder: Path, platform: str, owner: str, identifiers: list[str]) 
     ended = _leftovers.end(platform, entry, owner, identifiers, note)
     _say(platform, ended)
     if ended.kept:
-        print(f"  {ended.kept} jobs may run there; the next contact with it, by a sweep or by cancel, ends them.")
+        print(f"  {ended.kept} jobs may run there; the next contact with it, by a sweep or a command, ends them.")
     return not ended.problem
 
 
