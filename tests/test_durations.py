@@ -9,7 +9,14 @@ from typing import Any
 import pytest
 
 from hydra_plugins.sweeproute import _durations
-from hydra_plugins.sweeproute._durations import Durations, Load, LongestFirst, remaining_s, time_left
+from hydra_plugins.sweeproute._durations import (
+    Durations,
+    Load,
+    LongestFirst,
+    remaining_s,
+    time_left,
+    uncertain_remaining_s,
+)
 
 DEPTHS, TREES, RATES = (3, 5, 7, 9), (100, 300, 500), (0.01, 0.05, 0.1)
 GRID = [
@@ -103,6 +110,55 @@ def queue(durations: Durations, *points: tuple[str, ...]) -> LongestFirst[tuple[
     return it
 
 
+def test_the_first_jobs_on_another_platform_are_learned_from_however_many_ran_here() -> None:
+    durations = Durations(line(point, seconds_of(point)) for point in GRID * 5)
+    before = durations.expected(GRID[0], "XGBoost", "remote_4090")
+    assert before == pytest.approx(seconds_of(GRID[0]))
+    for point in GRID[1:4]:
+        durations.learn(line(point, seconds_of(point) / 10, platform="remote_4090"))
+    after = durations.expected(GRID[0], "XGBoost", "remote_4090")
+    assert after is not None
+    assert after < before / 3
+
+
+def test_typical_is_the_median_of_the_last_jobs_of_a_model_on_a_platform() -> None:
+    durations = Durations([line(GRID[0], 5.0), line(GRID[1], 7.0), line(GRID[2], 100.0)])
+    assert durations.typical_s("XGBoost", "local_m4") == 7.0
+    assert durations.typical_s("XGBoost", "remote_4090") is None
+    assert durations.typical_s("GLM", "local_m4") is None
+    for point in GRID * 2:
+        durations.learn(line(point, 1.0))
+    assert durations.typical_s("XGBoost", "local_m4") == 1.0
+
+
+def test_expectations_are_trusted_as_far_as_they_have_held() -> None:
+    durations = Durations()
+    assert durations.spread(GRID[0]) == 1.0
+    rng = Random(2)
+    for point in rng.sample(GRID, len(GRID)):
+        durations.learn(line(point, seconds_of(point)))
+    foreseen = durations.spread(("depth=11", "trees=100", "rate=0.1"))
+    assert durations.spread(GRID[0]) == 0.2  # it has run before
+    wild = Durations()
+    for num in range(40):
+        wild.learn(line((f"x={num}",), rng.lognormvariate(4.0, 0.8)))
+    assert foreseen < 0.65 < wild.spread(("x=99",)) < 1.2
+
+
+@pytest.mark.parametrize("elapsed", [0.0, 20.0, 60.0, 150.0, 400.0])
+def test_what_is_left_of_an_uncertain_job_is_the_mean_of_those_that_ran_as_long(elapsed: float) -> None:
+    rng = Random(1)
+    seconds = [rng.lognormvariate(math.log(60.0), 0.8) for _ in range(200_000)]
+    left = [total - elapsed for total in seconds if total > elapsed]
+    expected = max(elapsed - 60.0, sum(left) / len(left))
+    assert uncertain_remaining_s(60.0, elapsed, 0.8) == pytest.approx(expected, rel=0.05)
+
+
+def test_a_job_that_is_far_beyond_what_is_likely_needs_as_long_again() -> None:
+    assert uncertain_remaining_s(60.0, 600.0, 0.05) == 540.0
+    assert uncertain_remaining_s(60.0, 1e6, 0.01) == 1e6 - 60.0
+
+
 def test_the_longest_known_comes_first_and_the_unknown_before_it_in_the_order_given() -> None:
     durations = Durations([line(GRID[0], 1.0), line(GRID[1], 3.0), line(GRID[2], 2.0)])
     strange = [("alpha=1",), ("beta=2",)]
@@ -127,6 +183,16 @@ def test_the_queue_is_ordered_anew_when_something_was_learned() -> None:
     left = [it.pop() for _ in range(len(it))]
     expected = [durations.expected(point) or 0.0 for point in left]
     assert expected == sorted(expected, reverse=True)
+
+
+def test_an_item_may_be_taken_out_of_turn() -> None:
+    durations = Durations([line(GRID[0], 1.0), line(GRID[1], 3.0), line(GRID[2], 2.0)])
+    it = queue(durations, *GRID[:3])
+    it.remove(GRID[1])
+    assert it.total_s() == pytest.approx(3.0)
+    assert [it.pop(), it.pop()] == [GRID[2], GRID[0]]
+    with pytest.raises(ValueError, match="not in list"):
+        it.remove(GRID[0])
 
 
 def test_the_total_counts_the_unknown_as_the_mean_of_the_known() -> None:

@@ -191,6 +191,33 @@ def test_overflow_when_faster_waits_where_nothing_is_known() -> None:
     assert policy("when_faster").decide(job(), states, now=0.0).status == "queued"
 
 
+def test_jobs_of_a_silent_platform_wait_for_it_and_no_other_job_goes_there() -> None:
+    states = platforms(remote_4090={"silent": True, "why": "has been silent for 3 s", "running": 2, "free_at": 1e9})
+    decision = policy("always").decide(job("XGBoost"), states, now=0.0)
+    assert (decision.status, decision.platform) == ("queued", "remote_4090")
+    assert decision.reason == "remote_4090 has been silent for 3 s"
+    full = platforms(local_m4={"running": 4}, remote_4090={"silent": True, "why": "has been silent for 3 s"})
+    assert policy("always").decide(job("GLM"), full, now=0.0).status == "queued"
+
+
+def test_a_platform_that_is_held_up_is_full_for_the_reason_given() -> None:
+    states = platforms(remote_4090={"running": 2, "why": "has 2 GB of GPU memory free, 8 GB needed"})
+    decision = policy("always").decide(job("XGBoost"), states, now=0.0)
+    assert decision.reason == "remote_4090 has 2 GB of GPU memory free, 8 GB needed: overflow to local_m4"
+    assert decision.considered == (Alternative("remote_4090", "has 2 GB of GPU memory free, 8 GB needed"),)
+
+
+@pytest.mark.parametrize(("here_s", "status"), [(500.0, "scheduled"), (700.0, "queued")])
+def test_overflow_when_faster_believes_what_was_measured(here_s: float, status: str) -> None:
+    """The registry says ten times faster there; jobs took 100 s there, and the platform is full for another 500 s."""
+    xgboost = job(minutes=100.0)
+    states = platforms(
+        local_m4={"expected_s": {xgboost: here_s}},
+        remote_4090={"running": 2, "free_at": 500.0, "speed": {"XGBoost": 10.0}, "expected_s": {xgboost: 100.0}},
+    )
+    assert policy("when_faster").decide(xgboost, states, now=0.0).status == status
+
+
 def test_a_job_waits_for_memory_that_others_hold() -> None:
     states = platforms(local_m4={"running": 1, "memory_free_gb": 6.0})
     decision = policy("never").decide(job("GLM", memory_gb=8.0), states, now=0.0)

@@ -95,6 +95,21 @@ def test_a_failed_precheck_is_charged_to_nobody() -> None:
     assert failures == {}
 
 
+def test_a_failure_counts_on_its_platform_unless_it_was_a_precheck() -> None:
+    rules, failures = RetryRules(Random(1), 3, Backoff(), user_errors=False), {"remote_4090": 1}
+    assert rules.count(Outcome("FAILED", "lost"), "remote_4090", failures) == 2
+    assert rules.count(Outcome("FAILED", "precheck", "has no GPU"), "remote_4090", failures) == 2
+    assert rules.count(Outcome("FAILED", "killed"), "local_m4", failures) == 1
+    assert failures == {"remote_4090": 2, "local_m4": 1}
+
+
+@pytest.mark.parametrize("user_errors", [False, True])
+def test_the_jobs_own_failure_is_final_unless_it_may_be_tried_again(user_errors: bool) -> None:
+    rules = RetryRules(Random(1), 3, Backoff(), user_errors)
+    assert rules.final(Outcome("FAILED", "user")) is not user_errors
+    assert not rules.final(Outcome("FAILED", "out_of_memory"))
+
+
 def test_waiting_times_double_up_to_the_cap_and_jitter_below() -> None:
     backoff, rng = Backoff(base_s=1.0, factor=2.0, cap_s=60.0), Random(3)
     for failures, longest in [(1, 1.0), (2, 2.0), (3, 4.0), (6, 32.0), (7, 60.0), (20, 60.0)]:

@@ -11,10 +11,10 @@ from typing import Any
 import pytest
 
 from hydra_plugins.sweeproute import _simulator
+from hydra_plugins.sweeproute._assignment import Assignment, Job
 from hydra_plugins.sweeproute._durations import Durations
 from hydra_plugins.sweeproute._policy import JobClass, Overflow, PlatformState, Policy, Rule
 from hydra_plugins.sweeproute._retry import Outcome
-from hydra_plugins.sweeproute._scheduler import Assignment, Job
 from hydra_plugins.sweeproute._simulator import Simulation, SimulationStuckError, makespan_bound, simulate
 
 XGBOOST = JobClass((("model_type", "XGBoost"),), minutes=1.0)
@@ -38,11 +38,53 @@ def run(seed: int, **settings: Any) -> Simulation:
     return simulate(workload(seed, 324), FAST_AND_SLOW, policy(), speed={"slow": SLOW}, **settings)
 
 
+def counted(result: Simulation) -> Counter[int]:
+    """How many attempts at each job count."""
+    return Counter(stretch.assignment.job.num for stretch in result.stretches if stretch.outcome is not None)
+
+
 def test_two_machines_of_different_speed_stay_busy() -> None:
     results = [run(seed) for seed in range(15)]
     assert statistics.median(result.idle_share for result in results) <= 0.06
     assert statistics.median(result.makespan_s / result.bound_s for result in results) <= 1.07
     assert all(result.makespan_s >= result.bound_s for result in results)
+
+
+def fast_far() -> tuple[PlatformState, ...]:
+    return (PlatformState("fast", slots=4, speed={"XGBoost": 1.0}, ahead=True), FAST_AND_SLOW[1])
+
+
+@pytest.mark.parametrize("overflow", ["when_faster", "always"])
+@pytest.mark.parametrize("platforms", [FAST_AND_SLOW, fast_far()], ids=["near", "far"])
+def test_slow_jobs_that_start_again_bring_a_first_sweep_closer_to_the_bound(
+    overflow: Overflow, platforms: tuple[PlatformState, ...]
+) -> None:
+    settings: dict[str, Any] = {"speed": {"slow": SLOW}, "learn": True}
+    results = [simulate(workload(seed, 324), platforms, policy(overflow), **settings) for seed in range(15)]
+    assert statistics.median(result.makespan_s / result.bound_s for result in results) <= 1.045
+    assert all(counted(result) == Counter(range(324)) for result in results)
+    assert any(stretch.outcome is None for result in results for stretch in result.stretches)
+
+
+def test_a_machine_with_its_own_queue_runs_no_more_jobs_at_once_than_it_has_slots() -> None:
+    result = simulate(workload(6, 324), fast_far(), policy("always"), speed={"slow": SLOW})
+    events = [(s.started, 1) for s in result.stretches if s.assignment.platform == "fast"]
+    events += [(s.ended, -1) for s in result.stretches if s.assignment.platform == "fast"]
+    running = list(itertools.accumulate(change for _, change in sorted(events)))
+    assert max(running) == 4
+    assert min(running) == 0
+
+
+def test_effects_learned_on_the_way_order_a_far_queue_too() -> None:
+    rng = Random(4)
+    effects = {(axis, value): rng.gauss(0.0, 0.6) for axis in "abcd" for value in range(4)}
+    jobs = []
+    for num, point in enumerate(itertools.product(range(4), repeat=4)):
+        overrides = tuple(f"{axis}={value}" for axis, value in zip("abcd", point, strict=True))
+        log_s = sum(effects[key] for key in zip("abcd", point, strict=True)) + rng.gauss(0.0, 0.1)
+        jobs.append((Job(num, overrides, XGBOOST), 60.0 * math.exp(log_s)))
+    result = simulate(jobs, fast_far(), policy(), speed={"slow": SLOW}, learn=True)
+    assert result.makespan_s / result.bound_s <= 1.01
 
 
 def test_known_durations_bring_the_sweep_close_to_the_bound() -> None:
@@ -58,11 +100,6 @@ def test_known_durations_bring_the_sweep_close_to_the_bound() -> None:
 
 def test_a_simulation_is_the_same_each_time() -> None:
     assert run(5) == run(5)
-
-
-def counted(result: Simulation) -> Counter[int]:
-    """How many attempts at each job count."""
-    return Counter(stretch.assignment.job.num for stretch in result.stretches if stretch.outcome is not None)
 
 
 def test_no_slot_runs_two_jobs_at_once_and_no_job_counts_twice() -> None:
