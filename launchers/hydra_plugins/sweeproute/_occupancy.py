@@ -70,7 +70,7 @@ class Occupancy(Generic[Job]):
         self.spec = spec
         begins = Condition.SUSPECT if spec.silent else Condition.AVAILABLE
         self._enter(begins if spec.available else Condition.DOWN)
-        self.why = spec.why
+        self.why = "" if self._takes else spec.why
         self.held = ""
         self._held_since = 0.0
         self.running: dict[int, Running[Job]] = {}
