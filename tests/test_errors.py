@@ -81,7 +81,7 @@ def test_a_mistake_in_an_override_is_one_sentence_with_what_is_allowed(override:
 def test_an_unknown_key_of_the_registry_is_answered_with_those_of_a_platform() -> None:
     sentence = said("registry.platforms.remote_4090.hots=box")
     assert sentence.startswith("There is no key registry.platforms.remote_4090.hots.")
-    assert "nearest match first: host, backend," in sentence
+    assert "nearest match first: host, " in sentence
     assert "nearest match first: local_m4, remote_4090." in said("registry.platforms.local_m5.host=box")
 
 
