@@ -8,6 +8,7 @@ import sys
 import threading
 import time
 import uuid
+from dataclasses import replace
 from pathlib import Path
 
 import psutil
@@ -344,14 +345,55 @@ def test_a_machine_that_cannot_be_reached_is_down_with_the_reason_of_ssh(far):
 
 def test_a_python_that_is_not_there_is_refused_with_the_cure(far):
     settings = far.shell.settings
-    from dataclasses import replace
-
     machine = Machine(replace(settings, python="/nowhere/python"), "sweep", heard := Heard())
     far.machines.append(machine)
     machine.open()
     heard.wait(lambda: heard.conditions)
     assert heard.conditions[0][0] is Condition.REFUSED
     assert "has no Python under the name '/nowhere/python'" in heard.conditions[0][1]
+
+
+class Through:
+    """An ssh in front of the far side's own, which leaves word of how it was called."""
+
+    def __init__(self, far, folder, script):
+        self.words = folder / "words"
+        program = folder / "through"
+        program.write_text(f'#!/bin/sh\necho "$*" >> {self.words}\n{script}\nexec {far.shell.settings.ssh[0]} "$@"\n')
+        program.chmod(0o755)
+        self.heard = Heard()
+        self.machine = Machine(replace(far.shell.settings, ssh=(str(program),)), "sweep", self.heard)
+        far.machines.append(self.machine)
+        self.machine.open()
+        self.machine.wait_up(WAIT_S)
+
+    def again(self):
+        machine_line(self.machine).post(machine_line(self.machine)._hang_up)
+        self.machine.request("status").result(WAIT_S)
+
+    def calls(self):
+        return self.words.read_text().splitlines()
+
+
+def test_a_channel_has_a_connection_of_its_own_though_the_person_shares_one(far, tmp_path):
+    (call,) = Through(far, tmp_path, "").calls()
+    assert "ControlPath=none" in call
+
+
+def test_where_a_connection_of_its_own_is_refused_the_one_that_the_person_shares_serves(far, tmp_path):
+    denied = 'case "$*" in *ControlPath=none*) echo "me@far: Permission denied (publickey)." >&2; exit 255;; esac'
+    through = Through(far, tmp_path, denied)
+    assert [condition for condition, _ in through.heard.conditions] == [Condition.UP]
+    through.again()
+    assert ["ControlPath=none" in call for call in through.calls()] == [True, False, False]
+
+
+def test_a_first_handshake_that_took_long_makes_no_later_one_wait(far, tmp_path):
+    through = Through(far, tmp_path, f"[ -e {tmp_path}/once ] || {{ touch {tmp_path}/once; sleep 1.5; }}")
+    through.again()
+    through.again()
+    timeouts = [int(call.partition("ConnectTimeout=")[2].split()[0]) for call in through.calls()]
+    assert timeouts[0] > timeouts[1] > timeouts[2]
 
 
 def test_content_travels_once(far, tmp_path):

@@ -98,6 +98,7 @@ class Line:
         self._ping_in_s = 0.0
         self._wait_s = 0.0
         self._retry_s = _RETRY_S[0]
+        self._own = True  # whether the channel gets a connection of its own
         self._opened_at = 0.0
         self._handshake_s: float | None = None
         self._pings: dict[int, float] = {}
@@ -221,6 +222,7 @@ class Line:
             self._hang_up()  # a new channel finds a way that an old one waits for in vain
         elif self._process is not None and not self._live and time.monotonic() - self._opened_at > 2 * _HANDSHAKE_S:
             self._hang_up()
+            self._own = True
 
     def _move(self, condition: Condition, why: str = "") -> None:
         if condition is not self.condition:
@@ -236,7 +238,7 @@ class Line:
         self._pings.clear()
         try:
             self._process = subprocess.Popen(
-                self._settings.command(timeout_s),
+                self._settings.command(timeout_s, own=self._own),
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=subprocess.PIPE,
@@ -354,8 +356,11 @@ class Line:
         self._hang_up()
         refused = None if was_live else refusal(code, self._stderr, self._settings)
         if refused:
-            self._wait_s = REFUSED_RETRY_S
-            self._move(Condition.REFUSED, refused)
+            # One that the person has opened to be shared, with a second factor maybe, may be the only one to be had.
+            self._own = not self._own
+            self._wait_s = REFUSED_RETRY_S if self._own else 0.0
+            if self._own:
+                self._move(Condition.REFUSED, refused)
             return
         self._wait_s = self._retry_s
         self._retry_s = min(_RETRY_S[1], 2 * self._retry_s)

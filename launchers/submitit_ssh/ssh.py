@@ -25,11 +25,13 @@ class Settings:
     root: str | None = None
     ssh: tuple[str, ...] = ("ssh",)
 
-    def command(self, timeout_s: float) -> list[str]:
+    def command(self, timeout_s: float, *, own: bool = False) -> list[str]:
         """The command that opens the channel.
 
         Args:
             timeout_s: Seconds until ssh gives up on connecting.
+            own: Whether the channel gets a connection of its own where the person's configuration lets several share
+                one (ControlMaster): a shared one that an outage has cut is noticed by whoever opened it, in minutes.
         """
         config = ["-F", self.ssh_config] if self.ssh_config else []
         options = {
@@ -42,6 +44,8 @@ class Settings:
             "ServerAliveInterval": "5",
             "ServerAliveCountMax": "3",
         }
+        if own:
+            options |= {"ControlMaster": "no", "ControlPath": "none"}
         flags = [word for name, value in options.items() for word in ("-o", f"{name}={value}")]
         return [*self.ssh, *config, *flags, "--", self.host, boot.command(self.python)]
 
