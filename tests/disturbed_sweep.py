@@ -25,7 +25,7 @@ _COUNTS = "/srv"
 _ROOT = "/home/me/.sweeproute"
 # Seconds that a sweep may take beyond what happens to it, and that what it leaves behind gets to end.
 _END_S = 240
-_TIDY_S = 20
+_TIDY_S = 40
 # What may run over there when nothing is to be done: the supervisor, with the warm parents that it keeps.
 _STAYS = re.compile(r"sweeproute_far\.(supervisor|forker) import main")
 # What differs between two runs of a job that are as good as each other.

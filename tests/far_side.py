@@ -64,8 +64,10 @@ class Near:
         shell: str = "sh",
         cwd: Path = Path("/"),
         variables: Mapping[str, str] = os.environ,
+        patience_s: float | None = None,
     ) -> None:
         self.owner = owner
+        self.patience_s = patience_s
         self.root = root
         self.process = subprocess.Popen(
             [shell, "-c", boot.command(python)],
@@ -92,7 +94,7 @@ class Near:
             raise Gone from None
 
     def hello(self) -> dict[str, Any]:
-        return self.ask("hello", owner=self.owner, protocol=1)
+        return self.ask("hello", owner=self.owner, protocol=1, patience_s=self.patience_s)
 
     def send(self, op: str, payload: bytes = b"", **fields: Any) -> int:
         self._n += 1
@@ -196,9 +198,9 @@ class FarSide:
         self.variables = dict(os.environ)
         self._open: list[Near | Fifo] = []
 
-    def near(self, owner: str = "me", slots: int | None = None) -> Near:
+    def near(self, owner: str = "me", slots: int | None = None, patience_s: float | None = None) -> Near:
         """A connection that has said hello."""
-        near = Near(self.root, owner, variables=self.variables)
+        near = Near(self.root, owner, variables=self.variables, patience_s=patience_s)
         self._open.append(near)
         near.hello()
         if slots is not None:

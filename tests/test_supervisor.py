@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from far_side import FarSide, Gone, kill, living, wait_gone
+from far_side import PATIENCE_S, FarSide, Gone, kill, living, wait_gone
 from submitit_ssh.far import processes
 from submitit_ssh.far.job_folder import Run, claim
 
@@ -161,6 +161,12 @@ def test_a_second_hello_of_an_owner_closes_the_first_connection(far: FarSide) ->
     assert other.ask("ping")["op"] == "pong"
     assert second.ask("ping")["op"] == "pong"
     assert second.supervisor() == second.hello()["pid"]
+
+
+def test_a_channel_that_is_silent_for_longer_than_it_asked_for_is_given_up_with_its_relay(far: FarSide) -> None:
+    cut, other = far.near(patience_s=1.0), far.near("another")
+    assert cut.process.wait(PATIENCE_S) == 0
+    assert other.ask("ping")["op"] == "pong"
 
 
 def test_two_owners_hear_of_their_own_jobs_alone_and_share_the_slots(far: FarSide) -> None:

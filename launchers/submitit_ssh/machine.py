@@ -18,6 +18,8 @@ from .uploads import Uploads
 
 # Specs in one frame.
 _BATCH = 64
+# Seconds without a ping after which the far side gives a channel up: its other end may be cut off for good.
+_PATIENCE_S = 30.0
 # Seconds for which answers to what was asked last are waited for.
 _LAST_WORDS_S = 2.0
 
@@ -256,7 +258,7 @@ class Machine:
 
     def hello(self) -> dict[str, Any]:
         """See Ears."""
-        return {"op": "hello", "owner": self.owner, "protocol": PROTOCOL}
+        return {"op": "hello", "owner": self.owner, "protocol": PROTOCOL, "patience_s": _PATIENCE_S}
 
     def up(self, answer: Mapping[str, Any]) -> None:
         """See Ears."""

@@ -31,6 +31,8 @@ class Connection:
         owner: Whose it is; empty until it has said hello.
         offsets: By id of each job that it has named, how many bytes it has of each file that grows.
         uploads: What it is staging.
+        patience_s: Seconds of silence after which it is given up, as its other side has asked; None for never.
+        silent_s: Seconds since it said anything.
     """
 
     def __init__(self, channel: socket.socket, ready: Callable[[Connection, int], None]) -> None:
@@ -40,6 +42,8 @@ class Connection:
         self.owner = ""
         self.offsets: dict[str, dict[str, int]] = {}
         self.uploads: dict[tuple[str, str], Upload] = {}
+        self.patience_s: float | None = None
+        self.silent_s = 0.0
         self.closed = False
         self._deaf = False
         self._decoder = Decoder()
@@ -59,7 +63,13 @@ class Connection:
             return []
         except OSError:
             return None
+        self.silent_s = 0.0
         return self._decoder.feed(data) if data else None
+
+    def waited(self, seconds: float) -> bool:
+        """Note that time has passed; whether it has been silent for too long, though it was listened to."""
+        self.silent_s += seconds if self.takes else 0.0
+        return self.patience_s is not None and self.silent_s > self.patience_s
 
     def send(self, header: dict[str, Any], payload: bytes = b"") -> None:
         """Say something, behind what has been said; outputs of jobs that have ended wait for it."""

@@ -206,15 +206,16 @@ class Supervisor:
             if op == "retire" and not connection.owner:
                 self._retire(connection, header)
             elif op == "hello":
-                self._greet(connection, str(header.get("owner") or ""))
+                self._greet(connection, str(header.get("owner") or ""), header.get("patience_s"))
                 self._requests.answer(connection, header, payload)
             elif not connection.owner:
                 connection.send({"op": "error", "re": header.get("n"), "message": "hello comes first"})
             else:
                 self._requests.answer(connection, header, payload)
 
-    def _greet(self, connection: Connection, owner: str) -> None:
+    def _greet(self, connection: Connection, owner: str, patience_s: Any) -> None:
         """Give a connection its owner; an older one of the same owner is closed, and what it still says is not read."""
+        connection.patience_s = float(patience_s) if isinstance(patience_s, (int, float)) else None
         for other in list(self._connections):
             if other is not connection and other.owner == owner:
                 self._close(other)
@@ -271,6 +272,9 @@ class Supervisor:
 
     def _look(self) -> None:
         self._looking = False
+        for connection in list(self._connections):
+            if connection.waited(_LOOK_S):  # cut off, and nobody will ever say so
+                self._close(connection)
         if self._connections:
             self._jobs.gpus.look()
         self._jobs.look()
