@@ -70,3 +70,9 @@ def test_a_pause_that_ends_while_the_machine_is_away_leaves_it_away(conditions):
     end_pause("box")
     assert look(conditions) == [None]
     assert hear(conditions, Condition.AVAILABLE) is Condition.AVAILABLE
+
+
+def test_what_a_queue_waited_for_is_not_said_of_one_that_is_empty(conditions):
+    load = {"waits": "the slot is taken", "gpus": []}
+    assert conditions.note("box", load, queued=1) == "the slot is taken"
+    assert conditions.note("box", load, queued=0) == ""

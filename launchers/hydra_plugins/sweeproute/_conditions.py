@@ -111,11 +111,17 @@ class Conditions:
         silent = (name for name, since in self._silent_since.items() if now - since <= self._lost_after_s)
         return any(True for _ in waited) or any(True for _ in silent)
 
-    def note(self, platform: str, load: Mapping[str, Any] | None) -> str:
-        """What the live table says of a platform beside its jobs."""
+    def note(self, platform: str, load: Mapping[str, Any] | None, queued: int) -> str:
+        """What the live table says of a platform beside its jobs.
+
+        Args:
+            platform: Its name.
+            load: What it said last.
+            queued: Jobs that wait for it now, which it may not have said yet.
+        """
         words = [] if self._now[platform] is Condition.AVAILABLE else [str(self._now[platform])]
         for gpu in (load or {}).get("gpus") or ():
             used = float(gpu["memory_gb"]) - float(gpu["memory_free_gb"])
             words.append(f"GPU {gpu['utilisation']:.0f} %, {used:.1f} of {gpu['memory_gb']:.0f} GB")
-        waits = (load or {}).get("waits")
+        waits = (load or {}).get("waits") if queued else ""
         return "; ".join([*words, *([str(waits)] if waits else [])])

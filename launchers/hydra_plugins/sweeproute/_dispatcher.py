@@ -372,12 +372,13 @@ class Dispatcher:
 
     def _state(self, now: float) -> SweepState:
         loads = self._scheduler.loads(now, self._points.waiting_s, self._expected_s)
-        notes = {name: self._conditions.note(name, one.load()) for name, one in self._queues.items()}
         counts = {
             name: one
             for name, one in self._scheduler.counts().items()
             if name in self._backends or one.queued or one.failed
         }
+        queues = self._queues.items()
+        notes = {name: self._conditions.note(name, one.load(), counts[name].queued) for name, one in queues}
         return SweepState(counts, self._total, now - self._began, time_left(loads.values()), notes)
 
     def _expected_s(self, job: Job, platform: str) -> float | None:
