@@ -2,7 +2,9 @@
 
 import hashlib
 import json
+import os
 import re
+import shutil
 import signal
 import subprocess
 import tempfile
@@ -56,7 +58,10 @@ class Outcome:
 @contextmanager
 def counts(box: Workstation) -> Iterator[Path]:
     """A folder that each machine has under this one path, and for itself: executions are counted in it."""
-    with tempfile.TemporaryDirectory(dir=_COUNTS, prefix="sweeproute-") as name:
+    for left in Path(_COUNTS).glob("sweeproute-*-*"):
+        if not psutil.pid_exists(int(left.name.split("-")[1])):  # of a process that was killed
+            shutil.rmtree(left, ignore_errors=True)
+    with tempfile.TemporaryDirectory(dir=_COUNTS, prefix=f"sweeproute-{os.getpid()}-") as name:
         # Made anew over there, so that what this machine writes into its own never shows.
         done = box.run(f"rm -rf {name} && mkdir -m 777 {name}", user="root")
         assert done.returncode == 0, done.stderr
