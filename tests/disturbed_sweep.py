@@ -145,6 +145,10 @@ class DisturbedSweep:
         with suppress(subprocess.TimeoutExpired):
             self.coordinator.wait(seconds)
 
+    def lives(self) -> bool:
+        """Whether its coordinator has not ended."""
+        return self.coordinator is not None and self.coordinator.poll() is None
+
     def runs(self) -> bool:
         """Whether its coordinator's end has not been waited for."""
         return self.coordinator is not None and self.coordinator.pid not in self._ended

@@ -42,6 +42,7 @@ class Fault:
         short_s: How long it lasts in the test suite.
         again: Why a job may be run more than once; empty where none may.
         says: What the person must read.
+        in_suite: Whether the test suite has it happen, too.
     """
 
     name: str
@@ -50,9 +51,20 @@ class Fault:
     short_s: float = 0.0
     again: str = ""
     says: str = ""
+    in_suite: bool = True
 
 
-def _outage(begin: Callable[[Workstation], object], end: Callable[[Workstation], object]) -> Any:
+# What begins, and what ends it.
+Change = Callable[[Workstation], object]
+NEAR_LINK: tuple[Change, Change] = (lambda box: box.near_link(False), lambda box: box.near_link(True))
+FAR_LINK: tuple[Change, Change] = (lambda box: box.far_link(False), lambda box: box.far_link(True))
+BLACK_HOLE: tuple[Change, Change] = (lambda box: box.black_hole(True), lambda box: box.black_hole(False))
+SSHD: tuple[Change, Change] = (Workstation.kill_sshd, Workstation.start_sshd)
+POWER: tuple[Change, Change] = (Workstation.power_off, Workstation.power_on)
+DISK: tuple[Change, Change] = (Workstation.fill_disk, Workstation.free_disk)
+
+
+def _outage(begin: Change, end: Change) -> Any:
     """Something that begins when the sweep is under way, and that ends later."""
 
     def inflict(sweep: DisturbedSweep, seconds: float) -> None:
@@ -114,12 +126,8 @@ def _kill_worker(sweep: DisturbedSweep, _: float) -> None:
     sweep.go()
 
 
-def _kill_coordinator(sweep: DisturbedSweep, _: float) -> None:
-    sweep.start()
-    sweep.under_way()
-    sweep.struck()
+def _replace_coordinator(sweep: DisturbedSweep) -> None:
     sweep.kill()
-    sweep.over()
     sweep.resume()
 
 
@@ -203,51 +211,51 @@ def _clock(hours: int) -> Any:
     return _throughout(lambda sweep: sweep.box.skew_clock(hours * 3600))
 
 
+def _several(sweep: DisturbedSweep, _: float) -> None:
+    sweep.start(f"hydra.launcher.overflow={sweep.rng.choice(['never', 'always'])}")
+    sweep.under_way()
+    for _ in range(5):
+        if not sweep.lives():
+            return
+        kill = sweep.rng.choice([None, _kill_ssh, _kill_supervisor, _kill_parents, _replace_coordinator])
+        if kill is None:
+            begin, end = sweep.rng.choice([NEAR_LINK, FAR_LINK, BLACK_HOLE, SSHD, POWER, DISK])
+            begin(sweep.box)
+            sweep.last(sweep.rng.choice([0.5, 2.0, 4.0, 11.0]))
+            end(sweep.box)
+        else:
+            kill(sweep)
+        sweep.last(sweep.rng.uniform(0, 2))
+
+
 FAULTS = [
-    Fault("nothing", _throughout(lambda _: None)),
-    Fault(
-        "near link down", _outage(lambda box: box.near_link(False), lambda box: box.near_link(True)), 15, 5, BOTH_ENDS
-    ),
-    Fault("far link down", _outage(lambda box: box.far_link(False), lambda box: box.far_link(True)), 15, 5, BOTH_ENDS),
-    Fault("black hole for 5 s", _outage(lambda box: box.black_hole(True), lambda box: box.black_hole(False)), 5, 5),
-    Fault(
-        "black hole for 2 min",
-        _outage(lambda box: box.black_hole(True), lambda box: box.black_hole(False)),
-        120,
-        12,
-        BOTH_ENDS,
-        says="has not answered for 10 s",
-    ),
+    Fault("nothing", _throughout(lambda _: None), in_suite=False),
+    Fault("near link down", _outage(*NEAR_LINK), 15, 5, BOTH_ENDS),
+    Fault("far link down", _outage(*FAR_LINK), 15, 5, BOTH_ENDS),
+    Fault("black hole for 5 s", _outage(*BLACK_HOLE), 5, 5),
+    Fault("black hole for 2 min", _outage(*BLACK_HOLE), 120, 12, BOTH_ENDS, says="has not answered for 10 s"),
     Fault("20 % loss", _throughout(lambda sweep: sweep.box.loss(20)), again=BOTH_ENDS),
     Fault("100 ms round trip", _throughout(_slow)),
-    Fault("sshd killed", _outage(Workstation.kill_sshd, Workstation.start_sshd), 4, 2),
+    Fault("sshd killed", _outage(*SSHD), 4, 2),
     Fault("ssh killed", _death(_kill_ssh)),
     Fault("worker killed", _kill_worker, again="it was killed"),
     Fault("warm parents killed", _death(_kill_parents)),
     Fault("supervisor killed", _death(_kill_supervisor)),
     Fault(
-        "power off and on",
-        _outage(Workstation.power_off, Workstation.power_on),
-        20,
-        12,
-        "it was lost with the machine, or " + BOTH_ENDS,
-        says="has not answered for 10 s",
+        "power off and on", _outage(*POWER), 20, 12, f"it was lost, or {BOTH_ENDS}", says="has not answered for 10 s"
     ),
     Fault("silent for too long", _lose_for_good, again="it was given up"),
-    Fault("coordinator killed", _kill_coordinator),
+    Fault("coordinator killed", _death(_replace_coordinator)),
     Fault("second resume", _resume_twice),
     Fault("cancel while down", _cancel_while_down, again="it was cancelled"),
     Fault("killed while staging", _kill_while_staging),
-    Fault("disk full", _outage(Workstation.fill_disk, Workstation.free_disk), 5, 3, "its result could not be kept"),
+    Fault("disk full", _outage(*DISK), 5, 3, "its result could not be kept"),
     Fault("wrong host key", _throughout(lambda sweep: sweep.box.change_host_key()), says="has another host key"),
-    Fault(
-        "Python missing",
-        _throughout(_remove_python),
-        says="has no Python under the name",
-    ),
+    Fault("Python missing", _throughout(_remove_python), says="has no Python under the name"),
     Fault("clock an hour ahead", _clock(1)),
     Fault("clock an hour behind", _clock(-1)),
     Fault("lid closed", _close_lid, 600, 12),
+    Fault("one after another", _several, again="of whatever it was", in_suite=False),
 ]
 
 
