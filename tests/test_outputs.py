@@ -50,6 +50,16 @@ def test_a_whole_file_that_is_sent_again_from_its_start_is_right(folder):
     assert tree(folder) == {"big": b"abc"}
 
 
+def test_what_never_came_to_its_end_is_not_left_behind(folder):
+    out = outputs(folder)
+    out.write("model/trees.ubj", 0, b"ab", False)
+    out.write("whole", 0, b"ab", True)
+    out.write("journal.jsonl", 0, b"one\n", False)
+    out.offsets()  # a new connection, over which it does not come again
+    out.close()
+    assert tree(folder) == {"whole": b"ab", "journal.jsonl": b"one\n"}
+
+
 def test_an_adopted_job_goes_on_behind_what_is_here(folder):
     (folder / "journal.jsonl").write_bytes(b"one\n")
     out = outputs(folder)

@@ -313,7 +313,7 @@ class Machine:
         if op == "started":
             job.started = True
             self._listener.started(header["id"], self._here(header["time"]))
-        elif op == "output":
+        elif op == "output" and not job.ended:
             job.outputs.write(header["path"], header["offset"], payload, bool(header["last"]))
         elif op == "ended" and not job.ended:
             self._ended(job, header)

@@ -28,6 +28,8 @@ class Outputs:
         self._live = frozenset(live)
         self._sizes: dict[str, int] = {}
         self._open: dict[str, int] = {}
+        # Where whole files are that have not come to their end.
+        self._incomplete: set[Path] = set()
         self._problem = ""
 
     def resume(self) -> None:
@@ -70,13 +72,17 @@ class Outputs:
             self._problem = f"an output of the job could not be written here: {error}"
 
     def close(self) -> str:
-        """Let go of every file.
+        """Let go of every file, and of what there is of a whole one that has not come to its end.
 
         Returns:
             What went wrong, in a sentence without its full stop; empty where all is here.
         """
         for name in list(self._open):
             self._shut(name)
+        for beside in self._incomplete:
+            with contextlib.suppress(OSError):
+                beside.unlink()
+        self._incomplete.clear()
         return self._problem
 
     def _put(self, name: str, offset: int, data: bytes, last: bool) -> None:
@@ -84,12 +90,15 @@ class Outputs:
         target = path if name in self._live else path.with_name(path.name + _BESIDE)
         if name not in self._open:
             path.parent.mkdir(parents=True, exist_ok=True)
+            if target is not path:
+                self._incomplete.add(target)
             self._open[name] = os.open(target, os.O_WRONLY | os.O_CREAT | getattr(os, "O_NOFOLLOW", 0), 0o644)
         os.pwrite(self._open[name], data, offset)
         self._sizes[name] = offset + len(data)
         if last and target is not path:
             os.ftruncate(self._open[name], offset + len(data))
             self._shut(name)
+            self._incomplete.discard(target)
             try:
                 target.replace(path)
             except FileNotFoundError:
