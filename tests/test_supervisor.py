@@ -163,6 +163,16 @@ def test_a_second_hello_of_an_owner_closes_the_first_connection(far: FarSide) ->
     assert second.supervisor() == second.hello()["pid"]
 
 
+def test_a_relay_whose_line_takes_nothing_ends_once_its_supervisor_has_hung_up(far: FarSide) -> None:
+    cut, other = far.near(slots=1), far.near("another")
+    large, small = far.spec("write", bytes=200_000), far.spec()  # more than a pipe takes
+    cut.submit(large)
+    other.submit(small)
+    other.ended(small["id"])
+    far.near()  # the same owner over a new channel
+    cut.process.wait(PATIENCE_S)
+
+
 def test_a_channel_that_is_silent_for_longer_than_it_asked_for_is_given_up_with_its_relay(far: FarSide) -> None:
     cut, other = far.near(patience_s=1.0), far.near("another")
     assert cut.process.wait(PATIENCE_S) == 0

@@ -18,6 +18,8 @@ from .processes import alive, read
 # Seconds that a supervisor may take to listen, and a living one to take a connection or to answer.
 _START_S = 20.0
 _ANSWER_S = 5.0
+# Seconds for which a near side may take nothing of what there is for it.
+_PATIENCE_S = 30.0
 # Bytes that are read ahead of a side which does not take them.
 _AHEAD = 1 << 18
 _PROGRAM = "import sys; sys.path.insert(0, sys.argv[2]); from {}.supervisor import main; main(*sys.argv[1:])"
@@ -160,7 +162,8 @@ def _pump(connection: socket.socket) -> None:
         _watch(selector, 0, near_open and len(up) < _AHEAD, False)
         _watch(selector, 1, False, bool(down))
         _watch(selector, connection.fileno(), far_open and len(down) < _AHEAD, bool(up))
-        ready = selector.select(None if near_open else _ANSWER_S)
+        stuck_s = _PATIENCE_S if down else None  # the line may be cut, and nobody ever say so
+        ready = selector.select(stuck_s if near_open and far_open else _ANSWER_S)
         if not ready:
             return  # nobody takes the last words
         for key, events in ready:
