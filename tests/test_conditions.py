@@ -45,6 +45,18 @@ def test_silence_is_no_news_of_a_machine_that_takes_no_jobs(conditions):
     assert hear(conditions, Condition.SUSPECT) is None
 
 
+def test_a_queue_is_held_once_it_has_stood_still_for_long_while_nothing_of_ours_runs_there(conditions):
+    waits = {"waits": "the slot is taken"}
+    why = "cannot start the next job yet (the slot is taken)"
+    assert [conditions.held("box", waits, 0, now) for now in (0.0, 14.0, 15.0, 60.0)] == ["", "", why, why]
+    assert conditions.held("box", waits, 1, 61.0) == ""
+    assert conditions.held("box", waits, 0, 62.0) == ""
+    assert conditions.held("box", waits, 0, 77.0) == why
+    assert conditions.held("box", {"waits": ""}, 0, 78.0) == conditions.held("box", None, 0, 79.0) == ""
+    hear(conditions, Condition.SUSPECT)
+    assert conditions.held("box", waits, 0, 100.0) == conditions.held("box", waits, 0, 200.0) == ""
+
+
 def test_a_pause_outlives_an_outage(conditions):
     pause("box", None)
     assert look(conditions) == [Condition.PAUSED]

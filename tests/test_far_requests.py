@@ -32,6 +32,20 @@ def test_the_queue_takes_a_new_order_and_keeps_it_and_the_slots_over_a_new_super
     assert far.runs() == [ids[0], ids[4], ids[1], ids[3], ids[2]]
 
 
+def test_an_order_that_comes_before_its_jobs_holds_for_them(far: FarSide) -> None:
+    near = far.near(slots=1)
+    near.ask("slots", slots=None, paused=True)
+    specs = [far.spec() for _ in range(5)]
+    ids = [spec["id"] for spec in specs]
+    near.submit(*specs[:3])
+    near.ask("order", ids=[ids[4], ids[3], ids[1], ids[0]])
+    near.submit(*specs[3:])
+    near.ask("slots", slots=None, paused=False)
+    for identifier in ids:
+        near.ended(identifier)
+    assert far.runs() == [ids[4], ids[3], ids[2], ids[1], ids[0]]
+
+
 def test_a_signal_reaches_the_jobs_own_process(far: FarSide) -> None:
     near = far.near()
     tell = far.fifo()

@@ -3,6 +3,7 @@
 import json
 import os
 import signal
+from contextlib import suppress
 from pathlib import Path
 
 import psutil
@@ -173,9 +174,29 @@ def test_a_line_that_goes_down_for_long_lets_the_queue_go_on_at_both_ends(app: F
 def end_lines() -> None:
     """End the far ends of the channels that are open, as a line does that goes down."""
 
-    for process in psutil.process_iter(["cmdline"]):
-        if "i.readline())" in " ".join(process.info["cmdline"] or ()):
-            process.kill()
+    for process in psutil.Process().children(recursive=True):
+        with suppress(psutil.NoSuchProcess):
+            if "i.readline())" in " ".join(process.cmdline()):
+                process.kill()
+
+
+def test_what_others_keep_from_starting_there_runs_here(app: FarApp) -> None:
+    others = app.start("kind=heavy", "x=1,2", "wait=[all]", "hydra.sweep.dir=theirs")
+    wait_until(lambda: len(app.executions()) == 2, "another sweep to take both slots")
+    app.sweep("kind=heavy", "x=3", "hydra.launcher.overflow=always")
+    assert app.launch(0)["platform"] == "here"
+    assert "box cannot start the next job yet (all 2 slots are taken)" in app.launch(0)["reason"]
+    app.go()
+    others.communicate(timeout=60)
+    assert app.executions() == {1: 1, 2: 1, 3: 1}
+    assert app.far_jobs() == []
+
+
+def test_a_queue_over_there_follows_what_is_learned_of_durations(app: FarApp) -> None:
+    app.sweep("kind=heavy", "x=range(1,9)", "takes=0,0.3", "hydra.launcher.platforms.box.max_concurrent_jobs=1")
+    started = sorted(app.launches(), key=lambda launch: launch["started_at"])
+    assert [launch["overrides"][-1] for launch in started[:4]] == ["takes=0", "takes=0.3"] * 2
+    assert [launch["overrides"][-1] for launch in started[-3:]] == ["takes=0"] * 3
 
 
 def test_a_pause_lets_what_runs_end_and_sends_the_rest_elsewhere(app: FarApp) -> None:

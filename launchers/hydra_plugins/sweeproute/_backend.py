@@ -1,6 +1,7 @@
 """The contract between the dispatcher and the ways of running a job on a platform."""
 
 import queue
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
@@ -167,6 +168,9 @@ class QueueBackend(Backend, Protocol):
 
     def recall(self, place: int) -> None:
         """Ask for an attempt back; the answer comes as an event."""
+
+    def order(self, places: Sequence[int]) -> None:
+        """Say in which order what waits there is to start."""
 
     def settle(self, place: int) -> None:
         """Say that an attempt's end is on record here."""

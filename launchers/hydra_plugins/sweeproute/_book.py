@@ -44,6 +44,32 @@ class Attempt:
         return bool(self.launch["state"] == "RUNNING")
 
 
+@dataclass(frozen=True)
+class Prepared:
+    """An attempt that can run: its folder, its record, and what its process is told."""
+
+    message: Message
+    folder: Path
+    launch: dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Away:
+    """An attempt that an earlier coordinator sent to a platform, and that may still run there.
+
+    Attributes:
+        job: The job.
+        folder: The attempt's folder.
+        launch: Its launch record.
+        superseded: Whether another attempt's result counts already.
+    """
+
+    job: Job
+    folder: Path
+    launch: dict[str, Any]
+    superseded: bool = False
+
+
 class Book:
     """The records of one sweep, as its dispatcher keeps them.
 

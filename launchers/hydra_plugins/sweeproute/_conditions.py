@@ -9,6 +9,9 @@ from ._backend import Moved
 from ._condition import NEXT, UNREACHABLE, Condition
 from ._records import read_json, state_dir, write_json
 
+# Seconds that a queue has to stand still for it to count as held: loading what its jobs need takes some, too.
+_HELD_S = 15.0
+
 
 def pauses() -> Path:
     """The folder that holds a file for each platform that a person has paused."""
@@ -59,6 +62,7 @@ class Conditions:
         self._silent_since: dict[str, float] = {}
         self._lost_after_s = lost_after_s
         self._paused: set[str] = set()
+        self._waits_since: dict[str, float] = {}
 
     def moved(self, event: Moved, now: float) -> Condition | None:
         """Take what a backend, or a person, says of a platform.
@@ -110,6 +114,25 @@ class Conditions:
         waited = (name for name, one in self._now.items() if one in (Condition.SUSPECT, Condition.PAUSED))
         silent = (name for name, since in self._silent_since.items() if now - since <= self._lost_after_s)
         return any(True for _ in waited) or any(True for _ in silent)
+
+    def held(self, platform: str, load: Mapping[str, Any] | None, running: int, now: float) -> str:
+        """What a platform's own queue waits for although nothing of this sweep runs there, such as memory in others' use.
+
+        Args:
+            platform: Its name.
+            load: What it said last.
+            running: Jobs of this sweep that run there: they will end, whatever else is in the way.
+            now: Seconds of the same clock.
+
+        Returns:
+            A clause that follows its name; empty while it has not lasted.
+        """
+        waits = (load or {}).get("waits")
+        if running or not waits or self._now[platform] is not Condition.AVAILABLE:
+            self._waits_since.pop(platform, None)
+            return ""
+        since = self._waits_since.setdefault(platform, now)
+        return f"cannot start the next job yet ({waits})" if now - since >= _HELD_S else ""
 
     def note(self, platform: str, load: Mapping[str, Any] | None, queued: int) -> str:
         """What the live table says of a platform beside its jobs.

@@ -1,18 +1,18 @@
 """The event loop of a sweep: starts a job when a slot frees, records how each attempt ends."""
 
 import queue
+import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, replace
-from pathlib import Path
-from typing import Any, cast
+from dataclasses import replace
+from typing import cast
 
 from hydra.errors import HydraException
 
 from ._alarm import Loss, SweepAlarm
 from ._assignment import Assignment, Job
 from ._backend import Backend, Died, Event, Events, Finished, Moved, QueueBackend, Recalled, Said, Started
-from ._book import Attempt, Book
+from ._book import Attempt, Away, Book, Prepared
 from ._clock import AwakeClock
 from ._condition import Condition
 from ._conditions import Conditions
@@ -26,7 +26,6 @@ from ._retry import Outcome
 from ._scheduler import Scheduler
 from ._source import Points
 from ._values import describe
-from ._worker import Message
 
 # Seconds: how often free memory is read, and the longest that the loop waits without an event.
 _TICK_S = 1.0
@@ -36,32 +35,6 @@ _SENDS = 16
 GRACE_S = 3.0
 
 Key = tuple[str, int]
-
-
-@dataclass(frozen=True)
-class Prepared:
-    """An attempt that can run: its folder, its record, and what its process is told."""
-
-    message: Message
-    folder: Path
-    launch: dict[str, Any]
-
-
-@dataclass(frozen=True)
-class Away:
-    """An attempt that an earlier coordinator sent to a platform, and that may still run there.
-
-    Attributes:
-        job: The job.
-        folder: The attempt's folder.
-        launch: Its launch record.
-        superseded: Whether another attempt's result counts already.
-    """
-
-    job: Job
-    folder: Path
-    launch: dict[str, Any]
-    superseded: bool = False
 
 
 class Dispatcher:
@@ -149,7 +122,8 @@ class Dispatcher:
                 self._backends[platform].cancel(key[1])
                 self._book.superseded(attempt)
                 continue
-            self._scheduler.adopt(one.job, platform, launch["attempt"], attempt.begun, now)
+            since = self._since(launch["started_at"]) if attempt.begun else now
+            self._scheduler.adopt(one.job, platform, launch["attempt"], attempt.begun, since)
             self._live[key] = attempt
         for backend in self._queues.values():
             backend.settle_rest()
@@ -170,6 +144,7 @@ class Dispatcher:
         sends = self._scheduler.sends(now, _SENDS)
         for assignment in sends:
             self._take(assignment)
+        self._order()
         self._give_up()
         if now >= self._show_at:
             self._show_at = now + REFRESH_S
@@ -198,13 +173,27 @@ class Dispatcher:
             if free_gb is not None and name not in self._queues:
                 self._scheduler.set_memory(name, free_gb)
         for name, queued in self._queues.items():
-            self._log.load(name, queued.load(), sum(key[0] == name and one.begun for key, one in self._live.items()))
+            load, running = queued.load(), sum(key[0] == name and one.begun for key, one in self._live.items())
+            self._log.load(name, load, running)
+            self._scheduler.set_held(name, self._conditions.held(name, load, running, now), now)
         for event in self._conditions.look(now):
             self._moved(event)
         for platform in self._conditions.lost(now):
             for key in [key for key, attempt in self._live.items() if key[0] == platform and attempt.begun]:
                 silent = f"{platform} has been silent for longer than hydra.launcher.lost_after_min allows"
                 self._ended(Died(*key, "lost", silent))
+
+    def _order(self) -> None:
+        """Have each platform's own queue follow what is known by now of urgency and duration."""
+        for name, queued in self._queues.items():
+            jobs = self._scheduler.reordered(name)
+            if jobs:
+                places = {one.job.num: key[1] for key, one in self._live.items() if key[0] == name and not one.begun}
+                queued.order([places[job.num] for job in jobs if job.num in places])
+
+    def _since(self, at: float) -> float:
+        """The scheduler's time of what happened at `at` seconds since the epoch."""
+        return self._clock() - max(0.0, time.time() - at)
 
     def _heard(self, event: Event) -> None:
         if isinstance(event, Moved):
@@ -324,7 +313,7 @@ class Dispatcher:
             self._book.begun(attempt, event.at)
             # Recorded in a moment, unless its end has come by then: short jobs cost one record less.
             self._fresh.add((event.platform, event.place))
-            self._scheduler.started(attempt.job, event.platform, self._clock())
+            self._scheduler.started(attempt.job, event.platform, self._since(event.at))
 
     def _ended(self, event: Finished | Died) -> None:
         key = (event.platform, event.place)

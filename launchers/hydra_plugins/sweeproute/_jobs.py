@@ -12,7 +12,7 @@ from ._assignment import Assignment
 from ._classes import Classes, hook, parent_of
 from ._code import default_identity
 from ._compose import Base, Composer, Point, build, parse
-from ._dispatcher import Prepared
+from ._book import Prepared
 from ._errors import SettingsError
 from ._hydra_versions import key_path
 from ._platforms import Registry

@@ -20,11 +20,11 @@ from ._alarm import SweepAlarm
 from ._assignment import Assignment, Job
 from ._awake import awake
 from ._backend import Backend, Events
-from ._book import Book
+from ._book import Away, Book
 from ._compose import Composer, as_written
 from ._condition import Condition
 from ._conditions import Conditions
-from ._dispatcher import GRACE_S, Away, Dispatcher
+from ._dispatcher import GRACE_S, Dispatcher
 from ._durations import Durations
 from ._errors import SettingsError
 from ._hydra_versions import allowed_targets

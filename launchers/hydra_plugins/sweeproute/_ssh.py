@@ -2,7 +2,7 @@
 
 import threading
 import uuid
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from concurrent.futures import Future
 from pathlib import Path
 from typing import Any
@@ -128,6 +128,10 @@ class SshBackend:
         if place in self._ids:
             self.settle(place)
 
+    def order(self, places: Sequence[int]) -> None:
+        """See QueueBackend."""
+        self._machine.request("order", ids=[self._ids[place] for place in places])
+
     def settle(self, place: int) -> None:
         """See QueueBackend."""
         identifier = self._ids[place]
@@ -142,10 +146,6 @@ class SshBackend:
     def load(self) -> dict[str, Any] | None:
         """See QueueBackend."""
         return self._machine.load
-
-    def pause(self, paused: bool) -> None:
-        """Have the machine start nothing more, or go on."""
-        self._machine.request("slots", slots=None, paused=paused)
 
     def close(self, grace_s: float) -> None:
         """See Backend; what runs there goes on. What it could not be told to forget is kept until the next contact."""

@@ -6,7 +6,6 @@ import contextlib
 import os
 import signal
 import time
-from collections import OrderedDict
 from collections.abc import Callable, Iterable
 from typing import Any
 
@@ -18,8 +17,9 @@ from .job_folder import End, Run, read_result, read_run
 from .limits import over_memory
 from .loop import Loop, Timer
 from .parents import Parent, Parents
-from .records import Job, Records, reordered
+from .records import Job, Records
 from .slots import Slots
+from .waiting import Waiting
 
 # Seconds from SIGTERM to SIGKILL where nobody says.
 GRACE_S = 3.0
@@ -48,7 +48,7 @@ class Jobs:
     ) -> None:
         self.records = records
         self.all: dict[str, Job] = {}
-        self.queue: OrderedDict[str, Job] = OrderedDict()
+        self.queue = Waiting(records)
         # Those that run, or have been handed to a parent.
         self.active: dict[str, Job] = {}
         self.slots = Slots(records.root)
@@ -72,7 +72,7 @@ class Jobs:
             if job.state == "ended":
                 continue
             if job.run is None:
-                self.queue[job.id] = job
+                self.queue.add(job)
             else:
                 self._take_up(job)
 
@@ -89,7 +89,7 @@ class Jobs:
             return
         job = self.records.add(spec, time.time())
         self.all[identifier] = job
-        self.queue[identifier] = job
+        self.queue.add(job)
 
     def state(self, identifier: str) -> str:
         """What has become of an id: queued, running, ended, settled or unknown."""
@@ -115,9 +115,8 @@ class Jobs:
         return answer
 
     def order(self, identifiers: list[str]) -> None:
-        """Give queued jobs a new order among themselves."""
-        self.queue = OrderedDict((job.id, job) for job in reordered(list(self.queue.values()), identifiers))
-        self.records.put_order(list(self.queue))
+        """Give queued jobs a new order among themselves; those that are still on their way take their places later."""
+        self.queue.order(identifiers, [one for one in identifiers if self.state(one) == "unknown"])
 
     def cancel(self, identifiers: Iterable[str], grace_s: float) -> None:
         """End jobs: what is queued never starts, what runs is killed with all that it has started."""
@@ -164,7 +163,7 @@ class Jobs:
         """Start what may start: the first of the queue first, and none before it."""
         self.waits = ""
         while self.queue and not self.waits:
-            self.waits = self._start(next(iter(self.queue.values())))
+            self.waits = self._start(self.queue.head())
 
     def is_job(self, pid: int) -> bool:
         """Whether this is the process of a job that runs."""
@@ -228,7 +227,7 @@ class Jobs:
             return "its parent is being replaced"
         finally:
             os.close(lock)
-        del self.queue[job.id]
+        self.queue.drop(job)
         job.state = "starting"
         self.active[job.id] = job
         if parent.state == "used":
@@ -300,8 +299,7 @@ class Jobs:
             run_s, ended = kept["run_s"], kept["ended"]
         self._let_go(job)
         if endings.asks_again(job, self.records):
-            self.queue[job.id] = job
-            self.records.put_order(list(self.queue))
+            self.queue.add_again(job, first=False)
             return
         self._end(job, End(*endings.cause(job, self.records, code, number), code, number, ended, run_s))
 
@@ -320,7 +318,7 @@ class Jobs:
     def _end(self, job: Job, end: End) -> None:
         """Keep a job's end, and tell it."""
         self._let_go(job)
-        self.queue.pop(job.id, None)
+        self.queue.drop(job)
         job.state, job.end = "ended", end
         if job.ending is not None or (end.code is None and end.signal is None and job.run is not None):
             endings.kill_rest(job)
@@ -340,7 +338,7 @@ class Jobs:
 
     def _withdraw(self, job: Job) -> bool:
         """Keep a queued job from ever starting; where a process has claimed it for another supervisor, it runs."""
-        self.queue.pop(job.id, None)
+        self.queue.drop(job)
         if self.records.withdraw(job):
             self.all.pop(job.id)
             return True
@@ -349,7 +347,7 @@ class Jobs:
 
     def _refuse(self, job: Job, error_class: str, message: str) -> None:
         """End a job that has not started, unless a process has claimed it meanwhile."""
-        self.queue.pop(job.id, None)
+        self.queue.drop(job)
         if self.records.withdraw(job):
             self._end(job, End(error_class, message, None, None, time.time(), 0.0))
         else:
@@ -390,10 +388,9 @@ class Jobs:
         elif job.tries >= _TRIES:
             self._refuse(job, "killed", message)
         else:
-            self.queue[job.id] = job
-            self.queue.move_to_end(job.id, last=False)
+            self.queue.add_again(job, first=True)
 
     def _fail(self, key: str, message: str) -> None:
         """End all jobs that wait for an environment which cannot be."""
-        for job in [job for job in self.queue.values() if job.environment == key]:
+        for job in [job for job in self.queue if job.environment == key]:
             self._refuse(job, "precheck", message)
