@@ -30,9 +30,9 @@ def own_home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
         yield
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def cluster() -> Iterator[Path]:
-    """A SLURM cluster of one node; where there is none, the test that asks for it is skipped with the reason."""
+    """A SLURM cluster of one node, which later modules do not see; where there is none, the test is skipped with why."""
     slurm.or_skip()
     with slurm.one_node() as folder:
         yield folder

@@ -30,9 +30,9 @@ def said(*overrides: str) -> str:
     [
         (
             "sed=1",
-            "There is no key sed. Keys of the config, nearest match first: seed, sweep, betting, code, data, device, "
-            "job, model, platform, registry, resume, search_space, threads, tracking, validation. To add a key that "
-            "is new: +sed=1.",
+            "There is no key sed. Keys of the config, nearest match first: seed, sweep, betting, checkpoint, code, "
+            "data, device, job, model, platform, registry, resume, search_space, threads, tracking, validation. To add "
+            "a key that is new: +sed=1.",
         ),
         (
             "betting.min_egde=0.1",
@@ -82,7 +82,7 @@ def test_an_unknown_key_of_the_registry_is_answered_with_those_of_a_platform() -
     sentence = said("registry.platforms.remote_4090.hots=box")
     assert sentence.startswith("There is no key registry.platforms.remote_4090.hots.")
     assert "nearest match first: host, " in sentence
-    assert "nearest match first: local_m4, remote_4090." in said("registry.platforms.local_m5.host=box")
+    assert "nearest match first: local_m4, remote_4090, slurm." in said("registry.platforms.local_m5.host=box")
 
 
 @pytest.mark.parametrize(

@@ -460,6 +460,8 @@ def test_each_end_that_slurm_knows_has_its_class(state, log, error_class):
 
 def test_a_job_over_its_time_is_told_from_one_that_was_killed(over_time):
     event = over_time.next()
+    while isinstance(event, Moved):  # another test has silenced the controller for a moment
+        event = over_time.next()
     assert event.error_class == "time_limit"
     assert event.message.endswith(" reached its time limit (timeout_min of the platform)")
     assert event.run_s >= 1

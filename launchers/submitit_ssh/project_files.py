@@ -273,7 +273,7 @@ def find_package(name: str) -> tuple[str, list[Path]]:
             spec = importlib.util.find_spec(outer)
         except ValueError:  # what a running script has made up
             break
-        if spec is None:
+        if spec is None or spec.name != outer:  # __main__, as `python -m` runs it
             break
         if spec.submodule_search_locations is None or spec.origin is not None or outer == name:
             places = spec.submodule_search_locations or [str(spec.origin)]

@@ -116,7 +116,7 @@ class Conditions:
         return any(True for _ in waited) or any(True for _ in silent)
 
     def held(self, platform: str, load: Mapping[str, Any] | None, running: int, now: float) -> str:
-        """What a platform's own queue waits for although nothing of this sweep runs there, such as memory in others' use.
+        """What a platform's own queue waits for, although nothing of this sweep runs there, such as memory in use.
 
         Args:
             platform: Its name.

@@ -9,10 +9,10 @@ from omegaconf import DictConfig, OmegaConf
 
 from . import _worker
 from ._assignment import Assignment
+from ._book import Prepared
 from ._classes import Classes, hook, parent_of
 from ._code import default_identity
 from ._compose import Base, Composer, Point, build, parse
-from ._book import Prepared
 from ._errors import SettingsError
 from ._hydra_versions import key_path
 from ._platforms import Registry
