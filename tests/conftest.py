@@ -32,7 +32,7 @@ def own_home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
 
 @pytest.fixture(scope="module")
 def cluster() -> Iterator[Path]:
-    """A SLURM cluster of one node, which later modules do not see; where there is none, the test is skipped with why."""
+    """A SLURM cluster of one node, which later modules do not see; where there is none, a test says so and skips."""
     slurm.or_skip()
     with slurm.one_node() as folder:
         yield folder

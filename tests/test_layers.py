@@ -92,7 +92,7 @@ LAYERS = {
         ["relay", "supervisor"],
         ["requests"],
         ["jobs"],
-        ["connection", "parents", "admission", "endings", "limits", "slots"],
+        ["connection", "parents", "admission", "endings", "limits", "slots", "waiting"],
         ["forker", "gpus", "store"],
         ["job_folder", "records", "resources"],
         ["frames", "loop", "processes", "specs"],
