@@ -2,7 +2,8 @@
 
 The machine is the tests' workstation, another machine in network namespaces; without root it is a folder of this one,
 reached without a network (said in the output). Each figure is a whole process; start-up is the time of a sweep of one
-job, steady is what each further job adds.
+job, steady is what each further job adds to it once its worker is warm. The peer is what a shell script does: an ssh
+and a process for each job, 2 at a time, its files left over there.
 
     python benchmarks/far_jobs.py [--jobs 200] [--repeats 3] [--round-trip-ms 100]
 """
@@ -16,6 +17,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
@@ -23,6 +25,9 @@ sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
 import near_shell
 import workstation
 from empty_jobs import write_app
+
+# Enough of the peer's to see what one takes.
+_PEER_JOBS = 10
 
 
 @contextlib.contextmanager
@@ -70,6 +75,25 @@ def seconds(folder: Path, jobs: int, entry: dict[str, str], environment: dict[st
     return took
 
 
+def process_per_job(folder: Path, jobs: int, entry: dict[str, str], environment: dict[str, str]) -> float:
+    """Seconds for each job that an ssh of its own runs in a process of its own, 2 at a time."""
+    ssh = ["ssh", *(["-F", entry["ssh_config"]] if "ssh_config" in entry else []), entry["host"]]
+    environment = os.environ | environment
+    # Into the home folder: what lies beside it over there is not ours.
+    app = subprocess.run(["tar", "-cf", "-", "app.py", "conf"], cwd=folder, check=True, capture_output=True).stdout
+    subprocess.run([*ssh, "mkdir -p peer && tar -xf - -C peer"], input=app, check=True, env=environment)
+
+    def run(number: int) -> None:
+        words = f"{entry['python']} app.py x={number} hydra.run.dir=out/{number}"
+        subprocess.run([*ssh, f"cd peer && {words}"], check=True, capture_output=True, env=environment)
+
+    run(0)
+    began = time.perf_counter()
+    with ThreadPoolExecutor(2) as pool:
+        list(pool.map(run, range(jobs)))
+    return (time.perf_counter() - began) / jobs
+
+
 def main() -> None:
     """Print the figures."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -83,10 +107,15 @@ def main() -> None:
         seconds(folder, 1, entry, environment)  # brings the code over
         many = [seconds(folder, asked.jobs, entry, environment) for _ in range(asked.repeats)]
         one = [seconds(folder, 1, entry, environment) for _ in range(asked.repeats)]
+        peer_ms = process_per_job(folder, _PEER_JOBS, entry, environment) * 1e3
     per_job, start_up = statistics.median(many) / asked.jobs * 1e3, statistics.median(one)
     steady = (statistics.median(many) - start_up) / max(1, asked.jobs - 1) * 1e3
     line = f", {asked.round_trip_ms} ms round trip" if asked.round_trip_ms else ""
-    print(f"{what}{line}: {per_job:.1f} ms a job (start-up {start_up:.2f} s, then {steady:.1f} ms a job); asked: 15")
+    print(f"{what}{line}: {steady:.1f} ms a job on a warm worker (asked: 15)")
+    print(f"with the start-up of {start_up:.2f} s: {per_job:.1f} ms a job")
+    print(
+        f"an ssh and a process for each job: {peer_ms:.0f} ms a job; ratio: 1/{peer_ms / per_job:.0f} with the start-up"
+    )
 
 
 if __name__ == "__main__":
