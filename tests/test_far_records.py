@@ -4,6 +4,7 @@ import json
 import os
 import random
 import shutil
+import time
 from pathlib import Path
 from typing import Any
 
@@ -121,14 +122,17 @@ def test_what_was_half_done_is_removed_and_what_another_version_kept_is_not(reco
     (records.folder(torn.id) / "spec.json").write_text("")
     (records.trash / ("b" * 32)).mkdir()
     (records.environments / "c.json.1~").mkdir()
-    (records.environments / f"{'d' * 32}.json").write_text("{}\n")
+    for name, used in (("d", 0.0), ("e", time.time())):
+        (records.environments / f"{name * 32}.json").write_text("{}\n")
+        os.utime(records.environments / f"{name * 32}.json", (used, used))
+    (records.environments / f"{'d' * 32}.log").touch()
     path = records.folder(other.id) / "spec.json"
     first, rest = path.read_text().split("\n", 1)
     path.write_text(json.dumps({**json.loads(first), "new in some version": 1}) + "\n" + rest)
     assert [job.id for job in Records(records.root).open()] == [whole.id, other.id]
     assert sorted(path.name for path in records.jobs.iterdir()) == sorted([whole.id, other.id])
     assert not list(records.trash.iterdir())
-    assert [path.name for path in records.environments.iterdir()] == [f"{whole.environment}.json"]
+    assert {path.name for path in records.environments.iterdir()} == {f"{whole.environment}.json", f"{'e' * 32}.json"}
 
 
 def test_spent_ids_are_remembered_though_their_log_was_cut_in_a_line(records: Records) -> None:

@@ -91,10 +91,12 @@ LAYERS = {
     "submitit_ssh.far": [
         ["relay", "supervisor"],
         ["requests"],
+        ["cleaning"],
         ["jobs"],
         ["connection", "parents", "admission", "endings", "limits", "slots", "waiting"],
         ["forker", "gpus", "store"],
         ["job_folder", "records", "resources"],
+        ["survey", "aside"],
         ["frames", "loop", "processes", "specs"],
     ],
 }

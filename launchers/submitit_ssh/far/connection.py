@@ -31,6 +31,7 @@ class Connection:
         owner: Whose it is; empty until it has said hello.
         offsets: By id of each job that it has named, how many bytes it has of each file that grows.
         uploads: What it is staging.
+        named: Hashes of what it has staged, or has asked for.
         patience_s: Seconds of silence after which it is given up, as its other side has asked; None for never.
         silent_s: Seconds since it said anything.
     """
@@ -42,6 +43,7 @@ class Connection:
         self.owner = ""
         self.offsets: dict[str, dict[str, int]] = {}
         self.uploads: dict[tuple[str, str], Upload] = {}
+        self.named: set[str] = set()
         self.patience_s: float | None = None
         self.silent_s = 0.0
         self.closed = False

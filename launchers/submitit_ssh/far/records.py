@@ -8,16 +8,16 @@ import hashlib
 import json
 import os
 import shutil
-import subprocess
 import time
 from collections import deque
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from . import specs
+from . import aside, specs
 from .job_folder import End, Run, has_result, read_run, write
 from .processes import alive, boot_id
+from .survey import RECENT_S
 
 # Ids that are remembered after their jobs are gone; trimmed when a supervisor starts.
 _SPENT_KEPT = 100_000
@@ -88,10 +88,14 @@ class Records:
 
     Args:
         root: The folder in which everything is kept.
+
+    Attributes:
+        noted: What jobs name that are added, while somebody looks for what none does; else None.
     """
 
     def __init__(self, root: Path) -> None:
         self.root = root
+        self.noted: set[str] | None = None
         self.jobs = root / "jobs"
         self.environments = root / "environments"
         self.trash = root / "trash"
@@ -122,10 +126,7 @@ class Records:
                 jobs.append(job)
         jobs.sort(key=lambda job: (job.number, job.id))
         self._number = jobs[-1].number + 1 if jobs else 0
-        used = {job.environment for job in jobs}
-        for path in self.environments.iterdir():
-            if path.name.partition(".")[0] not in used:
-                path.unlink(missing_ok=True)
+        self.forget_environments({job.environment for job in jobs})
         return reordered(jobs, self._order())
 
     def folder(self, identifier: str) -> Path:
@@ -161,6 +162,8 @@ class Records:
             (beside / "out").mkdir(mode=0o700)
             task = {"argument": spec["argument"], "inputs": spec["inputs"]}
             text = json.dumps(job.record()) + "\n" + json.dumps(task) + "\n"
+            if self.noted is not None:
+                self.noted |= specs.shas(text) | specs.shas(json.dumps(spec["environment"]))
             (beside / "spec.json").write_text(text, encoding="utf-8")
             beside.rename(self.folder(job.id))
         except OSError:
@@ -204,6 +207,16 @@ class Records:
             _remove(self._gone.popleft())
         return bool(self._gone)
 
+    def forget_environments(self, used: set[str]) -> None:
+        """Remove descriptions of environments that are not these, and in which no job has come lately."""
+        before = time.time() - RECENT_S
+        for path in self.environments.iterdir():
+            if path.name.partition(".")[0] not in used:
+                with contextlib.suppress(OSError):
+                    described = path.with_suffix(".json")
+                    if not described.exists() or described.stat().st_mtime < before:
+                        path.unlink()
+
     def put_order(self, identifiers: list[str]) -> None:
         """Keep the order of the queue."""
         write(self.root / "order.json", json.dumps(identifiers) + "\n")
@@ -246,13 +259,14 @@ class Records:
         return job
 
     def _keep_environment(self, environment: dict[str, Any]) -> str:
-        if environment == self._last_environment[0]:
-            return self._last_environment[1]
-        text = json.dumps(environment, sort_keys=True)
-        key = hashlib.sha256(text.encode()).hexdigest()[:32]
+        known, key = self._last_environment
+        if environment != known:
+            key = hashlib.sha256(_text(environment).encode()).hexdigest()[:32]
         path = self.environments / f"{key}.json"
-        if not path.exists():
-            write(path, text + "\n")
+        try:
+            os.utime(path)  # the time of its last use
+        except FileNotFoundError:
+            write(path, _text(environment) + "\n")
         self._last_environment = (environment, key)
         return key
 
@@ -275,11 +289,14 @@ class Records:
         self._spent = set(kept)
 
 
+def _text(environment: dict[str, Any]) -> str:
+    return json.dumps(environment, sort_keys=True)
+
+
 def _remove(folder: Path) -> None:
     """Remove a job's folder, in another process where that may take long."""
     if _takes_long(folder):
-        process = subprocess.Popen(["rm", "-rf", "--", str(folder)], stdin=subprocess.DEVNULL)
-        process.returncode = 0  # the supervisor reaps all of its children itself
+        aside.remove([folder])
     else:
         shutil.rmtree(folder, ignore_errors=True)
 

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from . import processes, resources, specs
+from .cleaning import Cleaning
 from .connection import Connection
 from .frames import CHUNK, PROTOCOL
 from .jobs import GRACE_S, Jobs
@@ -26,13 +27,22 @@ class Requests:
     Args:
         jobs: The jobs.
         store: What is staged.
+        cleaning: What removes what nobody needs.
         code: The folder that this package lies in.
         follow: Called with a connection and a job that it has named: from now on it hears of it.
     """
 
-    def __init__(self, jobs: Jobs, store: Store, code: str, follow: Callable[[Connection, Job], None]) -> None:
+    def __init__(
+        self,
+        jobs: Jobs,
+        store: Store,
+        cleaning: Cleaning,
+        code: str,
+        follow: Callable[[Connection, Job], None],
+    ) -> None:
         self._jobs = jobs
         self._store = store
+        self._cleaning = cleaning
         self._code = code
         self._follow = follow
         self._answers: dict[str, Callable[[Connection, dict[str, Any]], Answer]] = {
@@ -61,6 +71,9 @@ class Requests:
         try:
             if op == "put":
                 self._store.put(connection.uploads, header, payload, say)
+                connection.named.add(header["sha"])
+            elif op == "clean":
+                self._cleaning.ask(header, say)
             elif op == "read":
                 say(*self._read(header))
             elif op in self._answers:
@@ -114,8 +127,11 @@ class Requests:
             "waits": jobs.waits,
         }
 
-    def _missing(self, _: Connection, header: dict[str, Any]) -> Answer:
-        return {kind: self._store.missing(kind, header.get(kind) or []) for kind in ("store", "trees")}
+    def _missing(self, connection: Connection, header: dict[str, Any]) -> Answer:
+        asked = {kind: header.get(kind) or [] for kind in ("store", "trees")}
+        gone = {kind: self._store.missing(kind, shas) for kind, shas in asked.items()}
+        connection.named.update(*asked.values())
+        return gone
 
     def _submit(self, connection: Connection, header: dict[str, Any]) -> Answer:
         accepted, refused = [], {}

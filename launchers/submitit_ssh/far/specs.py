@@ -7,6 +7,7 @@ from typing import Any
 
 _ID = re.compile(r"[0-9a-f]{32}")
 _SHA = re.compile(r"[0-9a-f]{64}")
+_NAMED = re.compile(r"[0-9a-f]{64,}")
 
 
 class SpecError(ValueError):
@@ -21,6 +22,11 @@ def is_id(value: Any) -> bool:
 def is_sha(value: Any) -> bool:
     """Whether this may name staged content."""
     return isinstance(value, str) and _SHA.fullmatch(value) is not None
+
+
+def shas(text: str) -> set[str]:
+    """All that may name staged content in a text."""
+    return {run[at : at + 64] for run in _NAMED.findall(text) for at in range(len(run) - 63)}
 
 
 def is_inside(path: Any) -> bool:
@@ -49,10 +55,10 @@ def check(spec: Any) -> dict[str, Any]:
         "inputs": _typed(spec, "inputs", dict, {}),
         "alone": _typed(spec, "alone", bool, False),
         "gpus": _typed(spec, "gpus", int, 0),
-        "memory_gb": _number(spec, "memory_gb") or 0.0,
-        "gpu_memory_gb": _number(spec, "gpu_memory_gb") or 0.0,
-        "timeout_s": _number(spec, "timeout_s"),
-        "memory_limit_gb": _number(spec, "memory_limit_gb"),
+        "memory_gb": number(spec, "memory_gb") or 0.0,
+        "gpu_memory_gb": number(spec, "gpu_memory_gb") or 0.0,
+        "timeout_s": number(spec, "timeout_s"),
+        "memory_limit_gb": number(spec, "memory_limit_gb"),
     }
     if checked["gpus"] < 0:
         raise SpecError("gpus is less than 0")
@@ -63,6 +69,20 @@ def check(spec: Any) -> dict[str, Any]:
         if not is_sha(sha):
             raise SpecError(f"{sha!r:.200} names no staged file")
     return checked
+
+
+def number(fields: dict[str, Any], name: str) -> float | None:
+    """A number from 0 up; None where there is none.
+
+    Raises:
+        SpecError: It is something else.
+    """
+    value = fields.get(name)
+    if value is None:
+        return None
+    if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0 <= value < float("inf"):
+        raise SpecError(f"{name} is {value!r:.200}, where a number from 0 up is needed")
+    return float(value)
 
 
 def _environment(value: Any) -> dict[str, Any]:
@@ -89,12 +109,3 @@ def _typed(fields: dict[str, Any], name: str, kind: type, default: Any = None) -
     if not isinstance(value, kind) or (kind is int and isinstance(value, bool)):
         raise SpecError(f"{name} is {value!r:.200}, where {kind.__name__} is needed")
     return value
-
-
-def _number(fields: dict[str, Any], name: str) -> float | None:
-    value = fields.get(name)
-    if value is None:
-        return None
-    if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0 <= value < float("inf"):
-        raise SpecError(f"{name} is {value!r:.200}, where a number from 0 up is needed")
-    return float(value)

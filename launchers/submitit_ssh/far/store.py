@@ -7,21 +7,16 @@ import hashlib
 import itertools
 import os
 import shutil
-import subprocess
 import sys
 import tarfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import IO, Any
 
-from . import specs
+from . import aside, specs
 from .loop import Loop
 
 _KINDS = ("store", "trees")
-_PROGRAM = (
-    "import sys; sys.path.insert(0, sys.argv[1]); from {}.store import unpack_or_say; "
-    "unpack_or_say(sys.argv[2], sys.argv[3])"
-)
 
 
 class StoreError(ValueError):
@@ -100,6 +95,24 @@ class Store:
                 gone.append(sha)
         return gone
 
+    def used_ns(self, kind: str, sha: str) -> int | None:
+        """When content was used last, in nanoseconds since the epoch; None where it is not here."""
+        try:
+            return self._path(kind, sha).stat().st_mtime_ns
+        except OSError:
+            return None
+
+    def discard(self, kind: str, sha: str) -> Path:
+        """Take content out of its place, so that it is missing from now on.
+
+        Returns:
+            Where it lies until it is removed.
+
+        Raises:
+            OSError: It cannot be taken.
+        """
+        return self._path(kind, sha).rename(self._root / kind / f"{sha}.{next(self._count)}~")
+
     def put(
         self,
         uploads: dict[tuple[str, str], Upload],
@@ -158,31 +171,12 @@ class Store:
     def _unpack(self, upload: Upload, path: Path, answer: Callable[[dict[str, Any]], None]) -> None:
         """Unpack in another process: a large tree takes longer than anybody may wait here."""
         beside = upload.path.with_name(f"{upload.path.name}.tree~")
-        process = subprocess.Popen(
-            [
-                sys.executable,
-                *("-E", "-s", "-S", "-c", _PROGRAM.format(__package__)),
-                *(self._code, str(upload.path), str(beside)),
-            ],
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-        )
-        assert process.stdout is not None
-        process.returncode = 0  # the supervisor reaps all of its children itself
-        stream, said = process.stdout, bytearray()
-        os.set_blocking(stream.fileno(), False)
 
-        def read(_: int) -> None:
-            data = stream.read(65536)
-            if data:
-                said.extend(data)
-            elif data is not None:
-                self._loop.forget(stream.fileno())
-                stream.close()
-                upload.drop()
-                answer(self._put_tree(beside, path, said.decode(errors="replace"), upload.size))
+        def heard(said: str) -> None:
+            upload.drop()
+            answer(self._put_tree(beside, path, said, upload.size))
 
-        self._loop.watch(stream.fileno(), read)
+        aside.hear(self._loop, self._code, unpack_or_say, [str(upload.path), str(beside)], heard)
 
     def _put_tree(self, beside: Path, path: Path, said: str, size: int) -> dict[str, Any]:
         if said != "done":

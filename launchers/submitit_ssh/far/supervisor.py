@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from . import processes
+from .cleaning import Cleaning
 from .connection import Connection, growth, whole
 from .forker import exit_of
 from .frames import PROTOCOL, FrameError, encode
@@ -115,8 +116,9 @@ class Supervisor:
         self._records = Records(root)
         self._jobs = Jobs(self._records, code, self._loop, self._told, say)
         self._store = Store(root, code, self._loop)
-        self._requests = Requests(self._jobs, self._store, code, self._follow)
         self._connections: set[Connection] = set()
+        cleaning = Cleaning(self._jobs, self._store, code, self._loop, lambda: self._connections)
+        self._requests = Requests(self._jobs, self._store, cleaning, code, self._follow)
         self._listener: socket.socket | None = None
         self._socket = root
         self._looking = False
