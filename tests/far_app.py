@@ -38,14 +38,14 @@ def main(cfg):
     again = (at / f"first-{cfg.x}").exists()
     (at / f"first-{cfg.x}").touch()
     Path(out, "journal.jsonl").write_text("{}\\n")
-    if cfg.x in cfg.wait or "all" in cfg.wait:
-        while not (at / "go").exists():
-            time.sleep(0.02)
-    time.sleep(cfg.takes)
     kept = Path(out, "checkpoint")
     kept.mkdir(exist_ok=True)
     came = sorted(path.read_text() for path in kept.iterdir())
     (kept / str(len(came))).write_text(cfg.where or "somewhere")
+    if cfg.x in cfg.wait or "all" in cfg.wait:
+        while not (at / "go").exists():
+            time.sleep(0.02)
+    time.sleep(cfg.takes)
     if cfg.x in cfg.dies and not again:
         os.kill(os.getpid(), signal.SIGKILL)
     if cfg.x in cfg.raises:

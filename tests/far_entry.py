@@ -184,6 +184,27 @@ def do_journal(argument: dict[str, Any], folder: Path) -> Any:
     return None
 
 
+def do_keep(argument: dict[str, Any], folder: Path) -> Any:
+    """For each line that comes put a file in place: its path, a letter, and how often; or remove one, or print."""
+    told(argument, "running")
+    with Path(argument["until"]).open() as fifo:
+        while (words := fifo.readline().split()) != ["end"]:
+            if words[0] == "say":
+                print(words[1], flush=True)
+                continue
+            path = folder / words[0]
+            if words[1:] == ["gone"]:
+                path.unlink()
+            else:
+                path.parent.mkdir(parents=True, exist_ok=True)
+                beside = path.with_name(f"{path.name}~")
+                beside.write_bytes(words[1].encode() * int(words[2]))
+                if not words[3:]:
+                    beside.replace(path)
+            told(argument, "done")
+    return None
+
+
 def do_linger(argument: dict[str, Any], folder: Path) -> Any:
     """Return, and stay: the process ends only when what it prints to lets it."""
 

@@ -19,7 +19,7 @@ from submitit_ssh.far.processes import start_time
 
 PATIENCE_S = 20.0
 SPEC_FIELDS = {
-    *("live", "memory_gb", "gpu_memory_gb", "gpus", "alone", "timeout_s", "memory_limit_gb", "inputs", "label")
+    *("live", "kept", "memory_gb", "gpu_memory_gb", "gpus", "alone", "timeout_s", "memory_limit_gb", "inputs", "label")
 }
 
 
@@ -135,6 +135,10 @@ class Near:
                 assert header["offset"] <= len(file)
                 file[header["offset"] : header["offset"] + len(payload)] = payload
         return {name: bytes(data) for name, data in files.items()}
+
+    def hear(self) -> None:
+        """Take what comes next."""
+        self._hear(time.monotonic() + PATIENCE_S)
 
     def _hear(self, deadline: float) -> None:
         assert self.process.stdout is not None

@@ -188,6 +188,8 @@ def test_a_spec_gets_defaults() -> None:
         ({"environment": {"python": "p", "cwd": "/", "entry": "x", "variables": {"A": 1}}}, "holds 1"),
         ({"live": ["../x"]}, "no path"),
         ({"live": ["/x"]}, "no path"),
+        ({"kept": ["checkpoint/../.."]}, "no path"),
+        ({"kept": "checkpoint"}, "list is needed"),
         ({"inputs": {"a//b": "0" * 64}}, "no path"),
         ({"inputs": {"a": "../x"}}, "no staged file"),
         ({"gpus": True}, "gpus is True"),

@@ -95,7 +95,7 @@ LAYERS = {
         ["jobs"],
         ["connection", "parents", "admission", "endings", "limits", "slots", "waiting"],
         ["forker", "gpus", "store"],
-        ["job_folder", "records", "resources"],
+        ["job_folder", "out_files", "records", "resources"],
         ["survey", "aside"],
         ["frames", "loop", "processes", "specs"],
     ],

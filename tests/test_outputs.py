@@ -14,8 +14,8 @@ def folder(tmp_path):
     return place
 
 
-def outputs(folder, limit_gb=1.0, reserved=("launch.json", ".hydra"), live=("journal.jsonl",)):
-    return Outputs(folder, limit_gb, frozenset(reserved), live)
+def outputs(folder, limit_gb=1.0, reserved=("launch.json", ".hydra"), live=("journal.jsonl",), kept=("checkpoint",)):
+    return Outputs(folder, limit_gb, frozenset(reserved), live, kept)
 
 
 def tree(folder):
@@ -58,6 +58,56 @@ def test_what_never_came_to_its_end_is_not_left_behind(folder):
     out.offsets()  # a new connection, over which it does not come again
     out.close()
     assert tree(folder) == {"whole": b"ab", "journal.jsonl": b"one\n"}
+
+
+def test_a_kept_folder_loses_what_the_far_side_has_removed(folder):
+    out = outputs(folder, limit_gb=1e-6)
+    for name in ("checkpoint/fit-1/trees", "checkpoint/index", "model/trees", "checkpoints"):
+        out.write(name, 0, b"x" * 200, True)
+    out.write("checkpoint/fit-1/more", 0, b"x", False)
+    out.keep("checkpoint", ["index"])
+    assert tree(folder) == dict.fromkeys(["checkpoint/index", "model/trees", "checkpoints"], b"x" * 200)
+    assert not (folder / "checkpoint" / "fit-1").exists()
+    out.write("checkpoint/fit-2/trees", 0, b"x" * 300, True)  # what is gone takes no room
+    out.write("checkpoint/fit-1/more", 0, b"y", True)
+    out.keep("checkpoint", ["fit-1/more"])
+    assert out.close() == ""
+    assert tree(folder / "checkpoint") == {"fit-1/more": b"y"}
+
+
+def test_what_is_kept_and_does_not_fit_is_left_out_and_the_job_goes_on(folder):
+    out = outputs(folder, limit_gb=1e-6)
+    out.write("checkpoint/index", 0, b"x" * 100, True)
+    out.write("checkpoint/big", 0, b"x" * 800, False)
+    out.write("checkpoint/big", 800, b"x" * 800, False)
+    out.keep("checkpoint", ["big"])
+    out.write("checkpoint/big", 1600, b"x" * 100, True)
+    (folder / "checkpoint" / "taken").mkdir(parents=True)
+    out.write("checkpoint/taken", 0, b"x", True)
+    out.write("whole", 0, b"x" * 900, True)
+    assert out.close() == ""
+    assert tree(folder) == {"whole": b"x" * 900}
+
+
+def test_nothing_is_removed_but_from_a_folder_that_is_kept(folder, tmp_path):
+    (folder / "launch.json").write_text("ours")
+    (folder / "model").mkdir()
+    (folder / "model" / "trees").write_text("a result")
+    (tmp_path / "sweep" / "checkpoint").symlink_to(folder)
+    out = outputs(folder)
+    for name in ("", ".", "..", "model", "checkpoint/..", "../0", "/", "../checkpoint"):
+        out.keep(name, [])
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    (elsewhere / "file").write_text("kept")
+    (folder / "checkpoint").symlink_to(elsewhere)
+    out.keep("checkpoint", [])
+    (folder / "checkpoint").unlink()
+    (folder / "checkpoint").mkdir()
+    (folder / "checkpoint" / "link").symlink_to(elsewhere)
+    out.keep("checkpoint", [])
+    assert tree(folder) == {"launch.json": b"ours", "model/trees": b"a result"}
+    assert (elsewhere / "file").read_text() == "kept"
 
 
 def test_an_adopted_job_goes_on_behind_what_is_here(folder):

@@ -171,6 +171,22 @@ def test_a_line_that_goes_down_for_long_lets_the_queue_go_on_at_both_ends(app: F
     assert "box is back" in output
 
 
+def test_what_a_job_had_kept_over_there_is_gone_on_from_here_when_its_machine_never_comes_back(app: FarApp) -> None:
+    process = app.start("kind=heavy", "x=1,2", "wait=[1]", "hydra.launcher.lost_after_min=0.01")
+    kept = app.folder / "out" / "0" / "checkpoint" / "0"
+    wait_until(lambda: kept.exists() and kept.read_text() == "cpu", "what the job keeps to come over while it runs")
+    app.shell.cut(True)
+    end_lines()
+    app.close()
+    (kept.parent / "1~far").write_text("what was on its way when the line was cut")
+    app.go()
+    output, _ = process.communicate(timeout=60)
+    assert process.returncode == 0, output
+    assert [(r["platform"], r["state"]) for r in app.launches(0)] == [("box", "LOST"), ("here", "FINISHED")]
+    assert app.launch(0)["value"]["came"] == ["cpu"]
+    assert app.executions()[1] == 2
+
+
 def end_lines() -> None:
     """End the far ends of the channels that are open, as a line does that goes down."""
 

@@ -147,7 +147,7 @@ class Machine:
         Returns:
             "queued" once it is the far side's job, "refused" where it never will be.
         """
-        outputs = Outputs(folder, self._limit_gb, self._reserved, spec.get("live", ()))
+        outputs = Outputs(folder, self._limit_gb, self._reserved, spec.get("live", ()), spec.get("kept", ()))
         job = _Job(outputs, {**spec, "owner": self.owner}, known=False)
 
         def put() -> None:
@@ -157,18 +157,19 @@ class Machine:
         self._line.post(put)
         return job.answered
 
-    def adopt(self, identifier: str, folder: Path, live: Sequence[str] = ()) -> "Future[str]":
+    def adopt(self, identifier: str, folder: Path, live: Sequence[str] = (), kept: Sequence[str] = ()) -> "Future[str]":
         """Take a job on again that an earlier process submitted.
 
         Args:
             identifier: Its id.
             folder: Where its outputs come; what is there of live files is not sent again.
             live: Files that grow while it runs.
+            kept: Folders whose files come while it runs, each version whole.
 
         Returns:
             What the far side knows of it: "queued", "running", "ended", "settled" or "unknown".
         """
-        outputs = Outputs(folder, self._limit_gb, self._reserved, live)
+        outputs = Outputs(folder, self._limit_gb, self._reserved, live, kept)
         job = _Job(outputs, None, known=True)
 
         def put() -> None:
@@ -315,6 +316,8 @@ class Machine:
             self._listener.started(header["id"], self._here(header["time"]))
         elif op == "output" and not job.ended:
             job.outputs.write(header["path"], header["offset"], payload, bool(header["last"]))
+        elif op == "kept" and not job.ended:
+            job.outputs.keep(header["path"], header["names"])
         elif op == "ended" and not job.ended:
             self._ended(job, header)
 

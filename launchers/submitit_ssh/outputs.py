@@ -2,7 +2,7 @@
 
 import contextlib
 import os
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from pathlib import Path, PurePosixPath
 
 # Parts of a path, and characters of one, that a job's output may have.
@@ -19,13 +19,23 @@ class Outputs:
         limit_gb: GB in all.
         reserved: Names directly in the folder that belong to this side.
         live: Files that grow while the job runs; any other comes whole, and is renamed into place.
+        kept: Folders from which what the far side has removed is removed here; nothing that does not fit into them is
+            a problem of the job.
     """
 
-    def __init__(self, folder: Path, limit_gb: float, reserved: frozenset[str], live: Sequence[str] = ()) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        limit_gb: float,
+        reserved: frozenset[str],
+        live: Sequence[str] = (),
+        kept: Sequence[str] = (),
+    ) -> None:
         self._folder = folder
         self._limit = int(limit_gb * 1e9)
         self._reserved = reserved
         self._live = frozenset(live)
+        self._kept = frozenset(kept)
         self._sizes: dict[str, int] = {}
         self._open: dict[str, int] = {}
         # Where whole files are that have not come to their end.
@@ -59,17 +69,37 @@ class Outputs:
         if refused:
             self._problem = refused
             return
-        if PurePosixPath(name).parts[0] in self._reserved:
-            return
+        kept = any(name.startswith(f"{folder}/") for folder in self._kept)
+        if PurePosixPath(name).parts[0] in self._reserved or (kept and offset and name not in self._open):
+            return  # ours; or what follows of a file whose beginning did not fit
         if offset < 0 or offset + len(data) > self._limit - sum(
             size for other, size in self._sizes.items() if other != name
         ):
-            self._problem = f"the job's outputs are larger than {self._limit / 1e9:g} GB together"
+            self._cannot(name, kept, f"the job's outputs are larger than {self._limit / 1e9:g} GB together")
             return
         try:
             self._put(name, offset, data, last)
         except OSError as error:
-            self._problem = f"an output of the job could not be written here: {error}"
+            self._cannot(name, kept, f"an output of the job could not be written here: {error}")
+
+    def keep(self, folder: str, names: Collection[str]) -> None:
+        """Remove from a folder what the far side does not have in it any more.
+
+        Args:
+            folder: One that is kept; of any other nothing is removed.
+            names: Paths in it of what stays; all of it has come.
+        """
+        top = self._folder / folder
+        if self._problem or folder not in self._kept or top.is_symlink():
+            return
+        stay = {f"{folder}/{name}" for name in names}
+        for place, _, files in os.walk(top, topdown=False):
+            for path in (Path(place, file) for file in files):
+                name = path.relative_to(self._folder).as_posix()
+                if name not in stay:
+                    self._remove(path, name.removesuffix(_BESIDE))
+            with contextlib.suppress(OSError):
+                Path(place).rmdir()
 
     def close(self) -> str:
         """Let go of every file, and of what there is of a whole one that has not come to its end.
@@ -105,6 +135,21 @@ class Outputs:
                 # Another process that follows the job writes the same, and was first.
                 if not path.exists():
                     raise
+
+    def _cannot(self, name: str, kept: bool, why: str) -> None:
+        if kept:
+            path = self._folder / name
+            self._remove(path.with_name(path.name + _BESIDE), name)
+        else:
+            self._problem = why
+
+    def _remove(self, path: Path, name: str) -> None:
+        if name in self._open:
+            self._shut(name)
+        self._incomplete.discard(path)
+        self._sizes.pop(name, None)
+        with contextlib.suppress(OSError):
+            path.unlink()
 
     def _shut(self, name: str) -> None:
         with contextlib.suppress(OSError):

@@ -31,6 +31,8 @@ log = logging.getLogger(__name__)
 
 FOLDER = "checkpoint"
 INDEX = "checkpoint.json"
+# How a name ends that is still being written: it is not copied to the next attempt, nor from another machine.
+_BESIDE = "~"
 # Raise it when the files change their meaning.
 _FORMAT = 1
 
@@ -256,7 +258,7 @@ class Checkpoint:
 
     def _save_fit(self, season: int, what: str, seconds: float, write: Callable[[Path], None]) -> None:
         before = self._fit
-        beside = self._folder / "writing-fit"
+        beside = self._folder / f"fit{_BESIDE}"
         self._number += 1
         try:
             shutil.rmtree(beside, ignore_errors=True)
@@ -348,7 +350,7 @@ def _seal(path: Path) -> str:
 
 def _replace(path: Path, content: bytes) -> str:
     """Write beside and rename; the content's hash."""
-    beside = path.with_name(f"writing-{path.name}")
+    beside = path.with_name(f"{path.name}{_BESIDE}")
     beside.write_bytes(content)
     sealed = _seal(beside)
     beside.replace(path)

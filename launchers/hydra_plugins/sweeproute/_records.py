@@ -232,9 +232,11 @@ class SweepFolder:
             kept = earlier / CHECKPOINT
             if kept.is_dir() and earlier != folder:
                 beside = folder / f"{CHECKPOINT}~"
+                # Half written when its process died, and half come from over there.
+                unfinished = shutil.ignore_patterns("*~", "*~far")
                 with contextlib.suppress(OSError, shutil.Error):
                     shutil.rmtree(beside, ignore_errors=True)
-                    shutil.copytree(kept, beside, symlinks=True)
+                    shutil.copytree(kept, beside, symlinks=True, ignore=unfinished)
                     beside.replace(folder / CHECKPOINT)
                 return
 

@@ -16,11 +16,15 @@ from ._admission import JobClass
 from ._backend import Died, Event, Events, Finished, Moved, Platform, Recalled, Said, Started
 from ._condition import Condition
 from ._pending import PendingCancels
-from ._records import LAUNCH
+from ._records import CHECKPOINT, LAUNCH
 from ._shipping import ByContent, OnSharedDisk, Parcel, Place, Shipping
 
 # Files of a job that come over while it runs.
 LIVE = ("journal.jsonl", "progress.jsonl", _worker.CONSOLE)
+# Folders that are kept here as they are there: a later attempt goes on from what is in them.
+KEPT = (CHECKPOINT,)
+# Seconds after which what nobody over there has used goes.
+_UNUSED_S = 30 * 86400.0
 # How an attempt's end is named here, where that differs.
 _CLASSES = {"outputs": "user", "cancelled": "killed"}
 
@@ -95,7 +99,7 @@ class SshBackend:
     def adopt(self, place: int, identifier: str, folder: Path) -> None:
         """See QueueBackend."""
         self._know(place, identifier)
-        self._machine.adopt(identifier, folder, LIVE)
+        self._machine.adopt(identifier, folder, LIVE, KEPT)
 
     def settle_rest(self) -> None:
         """See QueueBackend: what was recorded here, and its coordinator died before it could say so."""
@@ -221,6 +225,8 @@ class SshBackend:
             root = self._machine.wait_root()
             for said in self._shipping.prepare(root, payload, first):
                 self._put(Said(f"{self._platform.name} {said}"))
+            limit_gb = self._place.cache_gb
+            self._machine.request("clean", unused_s=_UNUSED_S, limit_gb=limit_gb, jobs=False, dry=False)
         except (FarError, OSError) as error:
             self._why_not = f"cannot be given the code: {error}"
         self._ready.set()
@@ -234,6 +240,7 @@ class SshBackend:
             "environment": parcel.environment,
             "argument": parcel.argument,
             "live": list(LIVE),
+            "kept": list(KEPT),
             "memory_gb": job_class.memory_gb,
             "gpu_memory_gb": job_class.gpu_memory_gb,
             "gpus": 1 if self._platform.device == "cuda" else 0,

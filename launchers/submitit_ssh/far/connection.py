@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import os
 import socket
-import stat
 from collections import OrderedDict
-from collections.abc import Callable, Iterable, Iterator
-from pathlib import Path
+from collections.abc import Callable, Iterator
 from typing import Any
 
 from .frames import CHUNK, Decoder, Frame, encode
+from .out_files import Stamp
 from .store import Upload
 
 # Bytes that wait to be written: outputs are drawn below the first, requests are read below the second.
@@ -30,6 +28,7 @@ class Connection:
     Attributes:
         owner: Whose it is; empty until it has said hello.
         offsets: By id of each job that it has named, how many bytes it has of each file that grows.
+        kept: By id, which versions it has of the files in folders that are kept.
         uploads: What it is staging.
         named: Hashes of what it has staged, or has asked for.
         patience_s: Seconds of silence after which it is given up, as its other side has asked; None for never.
@@ -42,6 +41,7 @@ class Connection:
         self.ready: Callable[[int], None] = lambda events: ready(self, events)
         self.owner = ""
         self.offsets: dict[str, dict[str, int]] = {}
+        self.kept: dict[str, dict[str, Stamp]] = {}
         self.uploads: dict[tuple[str, str], Upload] = {}
         self.named: set[str] = set()
         self.patience_s: float | None = None
@@ -52,6 +52,8 @@ class Connection:
         self._out = bytearray()
         # By job: what is still to be sent of those that have ended.
         self._ends: OrderedDict[str, Iterator[bytes]] = OrderedDict()
+        # By job: what may wait until there is nothing else to say.
+        self._behind: OrderedDict[str, Iterator[bytes]] = OrderedDict()
 
     def read(self) -> list[Frame] | None:
         """What has come; None where the other side has closed.
@@ -88,9 +90,31 @@ class Connection:
         if not self._deaf:
             self._ends[identifier] = frames
 
+    def send_behind(self, identifier: str, frames: Iterator[bytes]) -> None:
+        """Send what a running job keeps, bit by bit, each when there is nothing else to send."""
+        if not self._deaf:
+            self._behind[identifier] = frames
+
+    def sends_behind(self, identifier: str) -> bool:
+        """Whether some of that is still to be sent."""
+        return identifier in self._behind
+
     def drop(self, identifier: str) -> None:
-        """Send no more of a job's end."""
+        """Send no more of what a job keeps, nor of its end."""
+        self._behind.pop(identifier, None)
         self._ends.pop(identifier, None)
+
+    def follow(self, identifier: str, offsets: dict[str, int]) -> None:
+        """Begin with a job anew, behind what the other side has of its files that grow."""
+        self.drop(identifier)
+        self.offsets[identifier] = offsets
+        self.kept[identifier] = {}
+
+    def forget(self, identifier: str) -> None:
+        """Have no more to do with a job."""
+        self.drop(identifier)
+        self.offsets.pop(identifier, None)
+        self.kept.pop(identifier, None)
 
     @property
     def room(self) -> bool:
@@ -121,6 +145,7 @@ class Connection:
                 self._deaf = True
                 self._out.clear()
                 self._ends.clear()
+                self._behind.clear()
                 return False
             del self._out[:size]
             written += size
@@ -131,6 +156,7 @@ class Connection:
         self.closed = True
         self.channel.close()
         self._ends.clear()
+        self._behind.clear()
         for upload in self.uploads.values():
             upload.drop()
 
@@ -142,75 +168,11 @@ class Connection:
                 del self._ends[identifier]
             else:
                 self._out += frame
-
-
-def growth(identifier: str, out: Path, live: Iterable[str], offsets: dict[str, int]) -> Iterator[bytes]:
-    """Frames with what has been appended to the files that grow.
-
-    Args:
-        identifier: The job's id.
-        out: Its output folder.
-        live: Files that grow.
-        offsets: Bytes of each that the other side has; updated.
-    """
-    for name in live:
-        at = offsets.get(name, 0)
-        for piece, _ in _pieces(out / name, at):
-            if piece:
-                header = {"op": "output", "id": identifier, "path": name, "offset": at, "last": False}
-                at += len(piece)
-                offsets[name] = at
-                yield encode(header, piece)
-
-
-def whole(identifier: str, out: Path, live: Iterable[str]) -> Iterator[bytes]:
-    """Frames with every file that does not grow; links and what is no file are left out.
-
-    Args:
-        identifier: The job's id.
-        out: Its output folder.
-        live: Files that grow.
-    """
-    skipped = set(live)
-    for path in _files(str(out)):
-        name = path[len(str(out)) + 1 :]
-        if name not in skipped:
-            at = 0
-            for piece, last in _pieces(Path(path), 0):
-                yield encode({"op": "output", "id": identifier, "path": name, "offset": at, "last": last}, piece)
-                at += len(piece)
-
-
-def _files(folder: str) -> Iterator[str]:
-    try:
-        entries = sorted(os.scandir(folder), key=lambda entry: entry.name)
-    except OSError:
-        return
-    for entry in entries:
-        if entry.is_dir(follow_symlinks=False):
-            yield from _files(entry.path)
-        elif entry.is_file(follow_symlinks=False):
-            yield entry.path
-
-
-def _pieces(path: Path, offset: int) -> Iterator[tuple[bytes, bool]]:
-    """Pieces of a file from an offset on, and whether each is the last; one that is empty where there is nothing."""
-    try:
-        descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
-    except OSError:
-        return
-    try:
-        if not stat.S_ISREG(os.fstat(descriptor).st_mode):
-            return
-        piece = os.pread(descriptor, CHUNK, offset)
-        while True:
-            offset += len(piece)
-            following = os.pread(descriptor, CHUNK, offset) if len(piece) == CHUNK else b""
-            yield piece, not following
-            if not following:
-                return
-            piece = following
-    except OSError:
-        return  # the disk does not give it
-    finally:
-        os.close(descriptor)
+        # One at a time: what jobs print, their ends, answers wait for no more than that.
+        while self._behind and not self._out:
+            identifier = next(iter(self._behind))
+            frame = next(self._behind[identifier], None)
+            if frame is None:
+                del self._behind[identifier]
+            else:
+                self._out += frame

@@ -226,7 +226,10 @@ def _run(module: Any, header: dict[str, Any]) -> int:
         for path, sha in task["inputs"].items():
             target = Path(out, path)
             target.parent.mkdir(parents=True, exist_ok=True)
-            shutil.copyfile(Path(header["store"]) / sha, target)
+            shutil.copyfile(Path(header["store"]) / sha, f"{target}~")
+        # All or none of them: what is in a folder that is kept is looked at meanwhile.
+        for path in task["inputs"]:
+            Path(out, f"{path}~").rename(Path(out, path))
     except OSError as error:
         job_folder.put_failure(folder, "precheck", f"the job's files cannot be made: {explain(error)}")
         return NO_FILES

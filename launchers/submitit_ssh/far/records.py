@@ -38,6 +38,7 @@ class Job:
     # What is below may be missing in what another version has kept.
     label: str = ""
     live: list[str] = field(default_factory=list)
+    kept: list[str] = field(default_factory=list)
     memory_gb: float = 0.0
     gpu_memory_gb: float = 0.0
     gpus: int = 0

@@ -150,7 +150,8 @@ class Requests:
             accepted.append(spec["id"])
             job = self._jobs.all.get(spec["id"])
             if job is not None:
-                connection.offsets.setdefault(job.id, {})
+                if job.id not in connection.offsets:
+                    connection.follow(job.id, {})
                 self._follow(connection, job)
         return {"op": "submitted", "accepted": accepted, "refused": refused}
 
@@ -161,7 +162,7 @@ class Requests:
             job = self._jobs.all.get(identifier)
             if job is not None and states[identifier] != "settled":
                 job.owner = connection.owner
-                connection.offsets[identifier] = {str(name): int(at) for name, at in offsets.items()}
+                connection.follow(identifier, {str(name): int(at) for name, at in offsets.items()})
                 self._follow(connection, job)
         return {"op": "adopted", "states": states}
 
@@ -184,8 +185,7 @@ class Requests:
     def _settle(self, connection: Connection, header: dict[str, Any]) -> Answer:
         identifiers = _ids(header)
         for identifier in identifiers:
-            connection.offsets.pop(identifier, None)
-            connection.drop(identifier)
+            connection.forget(identifier)
         self._jobs.settle(identifiers)
         return {"op": "settled"}
 

@@ -52,6 +52,7 @@ def check(spec: Any) -> dict[str, Any]:
         "environment": _environment(spec.get("environment")),
         "argument": spec.get("argument"),
         "live": _typed(spec, "live", list, []),
+        "kept": _typed(spec, "kept", list, []),
         "inputs": _typed(spec, "inputs", dict, {}),
         "alone": _typed(spec, "alone", bool, False),
         "gpus": _typed(spec, "gpus", int, 0),
@@ -62,7 +63,7 @@ def check(spec: Any) -> dict[str, Any]:
     }
     if checked["gpus"] < 0:
         raise SpecError("gpus is less than 0")
-    for path in [*checked["live"], *checked["inputs"]]:
+    for path in [*checked["live"], *checked["kept"], *checked["inputs"]]:
         if not is_inside(path):
             raise SpecError(f"{path!r:.200} is no path in the job's folder")
     for sha in checked["inputs"].values():

@@ -18,12 +18,13 @@ from typing import Any
 
 from . import processes
 from .cleaning import Cleaning
-from .connection import Connection, growth, whole
+from .connection import Connection
 from .forker import exit_of
 from .frames import PROTOCOL, FrameError, encode
 from .job_folder import has_result, read_result, write
 from .jobs import Jobs
 from .loop import READ, WRITE, Loop, Timer
+from .out_files import changed, growth, kept, whole
 from .records import Job, Records
 from .relay import find
 from .requests import Requests
@@ -285,12 +286,19 @@ class Supervisor:
             for job in self._jobs.active.values():
                 if job.live and job.id in connection.offsets and connection.room:
                     self._send_growth(connection, job)
+                if job.kept and job.id in connection.offsets:
+                    self._send_kept(connection, job)
 
     def _send_growth(self, connection: Connection, job: Job) -> None:
         for frame in growth(job.id, self._out(job), job.live, connection.offsets[job.id]):
             connection.push(frame)
             if not connection.room:
                 return
+
+    def _send_kept(self, connection: Connection, job: Job) -> None:
+        out, has = self._out(job), connection.kept[job.id]
+        if not connection.sends_behind(job.id) and changed(out, job.kept, has):
+            connection.send_behind(job.id, kept(job.id, out, job.kept, has))
 
     def _out(self, job: Job) -> Path:
         return self._records.folder(job.id) / "out"
@@ -312,7 +320,7 @@ class Supervisor:
         if job.state == "running":
             self._tell_start(connection, job)
         elif job.state == "ended":
-            connection.send_end(job.id, self._end_frames(job, connection.offsets[job.id]))
+            connection.send_end(job.id, self._end_frames(job, connection))
 
     def _tell_start(self, connection: Connection, job: Job) -> None:
         run = job.run
@@ -321,9 +329,10 @@ class Supervisor:
             {"op": "started", "id": job.id, "slot": run.slot, "gpu": run.gpus, "pid": run.pid, "time": run.started}
         )
 
-    def _end_frames(self, job: Job, offsets: dict[str, int]) -> Iterator[bytes]:
-        yield from growth(job.id, self._out(job), job.live, offsets)
-        yield from whole(job.id, self._out(job), job.live)
+    def _end_frames(self, job: Job, connection: Connection) -> Iterator[bytes]:
+        yield from growth(job.id, self._out(job), job.live, connection.offsets[job.id])
+        yield from whole(job.id, self._out(job), job.live, job.kept)
+        yield from kept(job.id, self._out(job), job.kept, connection.kept[job.id])
         end, folder = job.end, self._records.folder(job.id)
         assert end is not None
         said = {
