@@ -301,6 +301,14 @@ def test_a_platform_without_slots_is_refused(slots):
     )
 
 
+@pytest.mark.parametrize("size", [0, -1, float("nan")])
+def test_a_cache_without_room_is_refused_and_one_without_a_limit_is_not(size):
+    assert f"hydra.launcher.platforms.here.cache_gb is {size}. It takes more than 0 GB, or null" in refusal(
+        {"here": HERE | {"cache_gb": size}}
+    )
+    assert registry({"here": HERE | {"cache_gb": None}}).settings["here"].cache_gb is None
+
+
 def test_a_platform_may_set_where_and_how_a_job_runs_and_nothing_else():
     sets = {"device": "trial.device", "threads": "trial.threads"}
     found = registry({"here": HERE | {"overrides": ["trial.device=cuda"]}}, sets=sets)

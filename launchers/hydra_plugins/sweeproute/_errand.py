@@ -102,16 +102,22 @@ class Errand:
             time.sleep(_LOOK_S)
         return load
 
-    def ask(self, op: str, **fields: Any) -> Mapping[str, Any]:
-        """Ask the machine anything; see `Machine.request`.
+    def ask(self, op: str, *, answers_s: float | None = None, **fields: Any) -> Mapping[str, Any]:
+        """Ask the machine anything.
+
+        Args:
+            op: See `Machine.request`.
+            answers_s: Seconds that it has to answer; None are those of this connection.
+            fields: See `Machine.request`.
 
         Raises:
             FarError: It has refused, or does not answer.
         """
+        seconds = self._timeout_s if answers_s is None else answers_s
         try:
-            return self.machine.request(op, **fields).result(self._timeout_s)
+            return self.machine.request(op, **fields).result(seconds)
         except TimeoutError:
-            raise FarError(f"has not answered within {self._timeout_s:g} s.") from None
+            raise FarError(f"has not answered within {seconds:g} s.") from None
 
     def run(
         self,

@@ -41,7 +41,8 @@ def load(settings: dict[str, Any]) -> None:
     """Make this process ready to be forked for jobs; nothing is unpickled before the versions have been compared.
 
     Args:
-        settings: versions, payload (path), message (packed: one of the jobs, without a folder), links (see run).
+        settings: versions, payload (path), base (path of the config that the message names), message (packed: one of
+            the jobs, without a folder), links (see run).
 
     Raises:
         MismatchError: The two sides differ in what a pickle depends on.

@@ -186,6 +186,8 @@ def _entry(written: Any, where: str) -> PlatformConf:
             f"{where}.max_concurrent_jobs is {entry.max_concurrent_jobs}. It takes 1 or more; "
             "to keep jobs away from a platform, route them elsewhere."
         )
+    if entry.cache_gb is not None and not entry.cache_gb > 0:
+        raise SettingsError(f"{where}.cache_gb is {entry.cache_gb:g}. It takes more than 0 GB, or null for no limit.")
     return entry
 
 

@@ -167,6 +167,7 @@ class Route:
                 cache=cache_dir() / "staging",
                 owner=owner,
                 shared=entry.shared_disk,
+                cache_gb=entry.cache_gb,
             )
             return SshBackend(platform, place, events)
         if entry.backend == "slurm":

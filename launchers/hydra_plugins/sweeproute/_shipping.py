@@ -2,6 +2,7 @@
 
 import os
 import sys
+import time
 from collections.abc import Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass, replace
@@ -24,6 +25,8 @@ from ._threads import thread_variables
 
 # What of this project a far machine needs beside the person's own code.
 PACKAGES = ("hydra_plugins.sweeproute", "sweeproute", "submitit_ssh")
+# Seconds for which what was over there is taken to be there: what nobody uses for a day may go.
+_STAGED_S = 3600.0
 
 
 @dataclass(frozen=True)
@@ -37,6 +40,7 @@ class Place:
         cache: Folder on this machine for what staging remembers.
         owner: Name of the sweep there.
         shared: Whether the machine sees this one's folders under the same paths, as over a network disk.
+        cache_gb: GB that may stay staged there; None is no limit.
     """
 
     reach: Settings
@@ -45,6 +49,7 @@ class Place:
     cache: Path
     owner: str
     shared: bool = False
+    cache_gb: float | None = None
 
 
 @dataclass(frozen=True)
@@ -105,16 +110,21 @@ class ByContent:
         self._named = FilesByKey(place.files, place.cache)
         self._environments: dict[str, Future[dict[str, Any]]] = {}
         self._folders: dict[str, dict[str, str]] = {}
-        self._over_there: set[str] = set()
+        # What all jobs of an environment need, by its hash, and when it was asked for last.
+        self._over_there: dict[str, Staged] = {}
+        self._asked = 0.0
 
     def prepare(self, root: str, payload: str, first: _worker.Message) -> list[str]:
         """See Shipping."""
         self._root = root
         self._code = code = Code.collect(Path.cwd(), PACKAGES, cache=self._place.cache)
         self._payload = staged_file(Path(payload), self._place.cache)
-        staged = self._machine.stage([code.staged(), self._payload])
+        self._asked = time.time()
+        shared = [code.staged(), self._payload]
+        staged = self._machine.stage(shared)
         self._environment(first).result()
         staged.result()
+        self._over_there.update((one.sha, one) for one in shared)
         if not code.left_out:
             return []
         named = "; ".join(f"{path} ({why})" for path, why in code.left_out[:3])
@@ -138,6 +148,9 @@ class ByContent:
     def _packed(self, message: _worker.Message, config: DictConfig, environment: dict[str, Any]) -> Parcel:
         named = self._named.of(config, self._root)
         contents = [one for one in named.contents if one.sha not in self._over_there]
+        if time.time() - self._asked > _STAGED_S:
+            contents += self._over_there.values()
+            self._asked = time.time()
         inputs = {}
         folder = Path(message.folder)
         for path in sorted((folder / CHECKPOINT).rglob("*")):
@@ -173,7 +186,7 @@ class ByContent:
         def done(staged: "Future[None]") -> None:
             error = staged.exception()
             if error is None:
-                self._over_there.update(one.sha for one in contents)
+                self._over_there.update((one.sha, one) for one in contents)
                 made.set_result(environment)
             else:
                 made.set_exception(error)
@@ -238,6 +251,8 @@ def entry(
         "load": {
             "versions": _far.versions(),
             "payload": payload,
+            # Packed as it is in the message, nobody would see there that it is needed.
+            "base": message.base,
             "message": _far.packed(message),
             "links": list(links),
         },

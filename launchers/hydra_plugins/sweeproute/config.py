@@ -41,6 +41,9 @@ class PlatformConf:
     python: str | None = None
     # Folder on the far machine for all that is kept there; null is ~/.sweeproute.
     root: str | None = None
+    # GB that code and data take there before those go that nobody has used for longest; null is no limit. What jobs
+    # need, or was used within a day, stays all the same.
+    cache_gb: float | None = 20
     # Whether the far machine sees this one's folders under the same paths, as over a network disk.
     shared_disk: bool = False
     # Of SLURM: the partition, null for the cluster's default.
