@@ -23,6 +23,8 @@ from ._shipping import ByContent, OnSharedDisk, Parcel, Place, Shipping
 LIVE = ("journal.jsonl", "progress.jsonl", _worker.CONSOLE)
 # Folders that are kept here as they are there: a later attempt goes on from what is in them.
 KEPT = (CHECKPOINT,)
+# Seconds after which what nobody over there has used goes.
+_UNUSED_S = 30 * 86400.0
 # How an attempt's end is named here, where that differs.
 _CLASSES = {"outputs": "user", "cancelled": "killed"}
 
@@ -223,6 +225,8 @@ class SshBackend:
             root = self._machine.wait_root()
             for said in self._shipping.prepare(root, payload, first):
                 self._put(Said(f"{self._platform.name} {said}"))
+            limit_gb = self._place.cache_gb
+            self._machine.request("clean", unused_s=_UNUSED_S, limit_gb=limit_gb, jobs=False, dry=False)
         except (FarError, OSError) as error:
             self._why_not = f"cannot be given the code: {error}"
         self._ready.set()
