@@ -57,6 +57,29 @@ def test_a_queue_is_held_once_it_has_stood_still_for_long_while_nothing_of_ours_
     assert conditions.held("box", waits, 0, 100.0) == conditions.held("box", waits, 0, 200.0) == ""
 
 
+def test_a_gpu_that_does_not_say_how_busy_it_is_is_shown_without(conditions):
+    gpu = {"memory_gb": 24.0, "memory_free_gb": 20.0, "utilisation": None}
+    load = {"gpus": [gpu, gpu | {"utilisation": 50.0}], "waits": "the slot is taken"}
+    assert conditions.note("box", load, 0) == "GPU 4.0 of 24 GB; GPU 50 %, 4.0 of 24 GB"
+    assert conditions.note("box", load, 2).endswith("; the slot is taken")
+    hear(conditions, Condition.DOWN)
+    assert conditions.note("box", load, 2) == "down"
+
+
+def test_a_platform_on_which_a_job_could_not_run_is_tried_again_later_and_later(conditions):
+    def look_at(now):
+        return [(conditions.moved(moved, now), moved.why) for moved in conditions.look(now)]
+
+    hear(conditions, Condition.AVAILABLE)
+    for at, wait in ((0.0, 300.0), (1000.0, 600.0), (2000.0, 1200.0)):
+        assert hear(conditions, Condition.DOWN, at, silent=False, precheck=True) is Condition.DOWN
+        assert look_at(at + wait - 1.0) == []
+        assert look_at(at + wait) == [(Condition.AVAILABLE, "is tried again")]
+    hear(conditions, Condition.DOWN, 5000.0, silent=False, precheck=True)
+    hear(conditions, Condition.DOWN, 5000.0)  # and now the line, too
+    assert look_at(10_000.0) == []
+
+
 def test_a_pause_outlives_an_outage(conditions):
     pause("box", None)
     assert look(conditions) == [Condition.PAUSED]

@@ -133,6 +133,16 @@ def test_a_worker_is_held_to_its_threads_and_has_a_session_of_its_own(warm_slot)
     assert answer["session"] == answer["pid"] != os.getsid(0)
 
 
+def test_an_end_says_which_attempt_it_is_of_for_a_slot_that_may_have_another_by_then(warm_slot):
+    bench, backend = warm_slot
+    message = bench.message("do=die")
+    backend.submit(0, message, ANY)
+    assert bench.next().folder == message.folder
+    message = bench.message()
+    backend.submit(0, message, ANY)
+    assert bench.next().folder == message.folder
+
+
 def test_a_worker_that_the_kernel_kills_for_memory_ran_out_of_it(warm_slot, tmp_path, monkeypatch):
     bench, backend = warm_slot
     counts = tmp_path / "vmstat"

@@ -3,6 +3,7 @@
 import json
 import os
 import signal
+import sys
 from contextlib import suppress
 from pathlib import Path
 
@@ -141,6 +142,80 @@ def test_ctrl_c_ends_what_runs_there_too(app: FarApp) -> None:
     app.go()
     app.sweep("kind=heavy", "x=1,2,3", "wait=[all]", "hydra.sweeper.resume=true")
     assert app.executions() == {1: 2, 2: 2, 3: 1}
+
+
+def test_a_sweep_whose_machine_is_gone_for_good_goes_on_without_it(app: FarApp) -> None:
+    process = app.start("kind=heavy", "x=1,2,3", "wait=[all]")
+    wait_until(lambda: len(app.executions()) == 2, "two jobs to run")
+    process.kill()
+    process.communicate()
+    app.go()
+    app.words = [word for word in app.words if ".host=" not in word] + ["hydra.launcher.platforms.box.host=null"]
+    app.sweep("kind=heavy", "x=1,2,3", "wait=[all]", "hydra.sweeper.resume=true")
+    told = {(r["state"], r["platform"], r["current"]) for r in app.launches()}
+    assert told == {("FINISHED", "here", True), ("LOST", "box", False)}
+
+
+def test_a_job_with_an_attempt_on_each_of_two_machines_is_adopted_once(app: FarApp) -> None:
+    process = app.start("kind=heavy", "x=1,2", "wait=[all]")
+    wait_until(lambda: len(app.executions()) == 2, "two jobs to run")
+    process.kill()
+    process.communicate()
+    # As if another machine had been given job 0, too, and had lost it since.
+    first = app.launches(0)[0]
+    copy = app.folder / "out" / "0.attempt2"
+    copy.mkdir()
+    away = {"platform": "other", "attempt": 2, "far": {"id": "2" * 32}}
+    (copy / "launch.json").write_text(json.dumps(first | away))
+    with (app.folder / "out" / ".sweeproute" / "jobs.jsonl").open("a") as jobs:
+        jobs.write(json.dumps({"job": 0, "attempt": 2, "folder": "0.attempt2"}) + "\n")
+    app.go()
+    assert app.shell is not None
+    box = f"host: far, python: '{sys.executable}', max_concurrent_jobs: 1, specs: {{cpu_cores: 2, memory_gb: 64}}"
+    other = f"+hydra.launcher.platforms.other={{{box}, root: '{app.shell.home / 'other'}'}}"
+    app.sweep("kind=heavy", "x=1,2", "wait=[all]", "hydra.sweeper.resume=true", other)
+    assert app.launch(0)["platform"] == "box"
+    assert {(r["state"], r["current"]) for r in app.launches(0)} == {("FINISHED", True), ("KILLED", False)}
+    assert app.executions() == {1: 1, 2: 1}
+
+
+def test_what_fits_nowhere_else_fails_once_its_machine_has_been_silent_for_too_long(app: FarApp) -> None:
+    words = ("+memory=8", "+hydra.launcher.fields.memory_gb=memory", "hydra.launcher.lost_after_min=0.1")
+    process = app.start("kind=heavy", "x=1,2,3", "wait=[all]", *words)
+    wait_until(lambda: len(app.executions()) == 2, "two jobs to run")
+    app.shell.cut(True)
+    app.close()
+    output, _ = process.communicate(timeout=90)
+    assert process.returncode == 1, output
+    assert {r["state"] for r in app.launches() if r["current"]} == {"FAILED"}
+    assert "here has 4 GB of memory in all, 8 GB needed" in output
+
+
+@pytest.mark.parametrize("kind", ["light", "heavy"])
+def test_a_value_that_cannot_be_resolved_fails_its_job_wherever_it_was_to_run(app: FarApp, kind: str) -> None:
+    output = app.sweep(f"kind={kind}", "x=1", "file='${oc.env:NO_SUCH_VARIABLE}'", code=1)
+    assert "NO_SUCH_VARIABLE" in output
+    assert "1 failed" in output
+
+
+def test_a_file_that_cannot_be_read_fails_its_jobs_alone(app: FarApp, tmp_path: Path) -> None:
+    (tmp_path / "good.csv").write_text("a\n")
+    words = [f"'{tmp_path / 'good.csv'}'", "/proc/self/mem"]  # whose reading is an error, also for root
+    output = app.sweep("kind=heavy", "x=1", f"file={','.join(words)}", code=1)
+    assert sorted(r["state"] for r in app.launches()) == ["FINISHED", "KILLED"]
+    assert "a job cannot be brought there: " in output
+
+
+def test_two_sweeps_of_one_name_do_not_end_each_others_jobs(app: FarApp, tmp_path: Path) -> None:
+    first = app.start("kind=heavy", "x=1,2", "wait=[all]", "hydra.sweeper.id=chapter4", "hydra.sweep.dir=theirs")
+    wait_until(lambda: len(app.executions()) == 2, "the first to run")
+    second = app.start("kind=heavy", "x=3,4", "hydra.sweeper.id=chapter4", "hydra.launcher.overflow=never")
+    wait_until(lambda: len(app.far_jobs()) == 4, "the second to be in the queue, too")
+    app.go()
+    for process in (first, second):
+        output, _ = process.communicate(timeout=60)
+        assert process.returncode == 0, output
+    assert app.executions() == {1: 1, 2: 1, 3: 1, 4: 1}
 
 
 def test_a_supervisor_that_is_killed_loses_nothing(app: FarApp) -> None:

@@ -1,10 +1,10 @@
 """The contract between the dispatcher and the ways of running a job on a platform."""
 
 import queue
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, get_args
 
 from ._admission import JobClass
 from ._condition import Condition
@@ -21,6 +21,7 @@ class Finished:
         place: The place that is free again.
         answer: What `_worker.run` answered: status, value or error, identity, run_s.
         started, ended: Seconds since the epoch by this machine's clock; None where the event itself tells.
+        folder: The attempt's, where a place may have got another attempt since.
     """
 
     platform: str
@@ -28,6 +29,7 @@ class Finished:
     answer: dict[str, Any]
     started: float | None = None
     ended: float | None = None
+    folder: str | None = None
 
 
 @dataclass(frozen=True)
@@ -40,6 +42,7 @@ class Died:
         error_class: killed, out_of_memory, time_limit, lost or precheck.
         message: What is known of its end.
         run_s: Seconds that it ran, where that is known.
+        started, ended, folder: As of Finished.
     """
 
     platform: str
@@ -47,6 +50,9 @@ class Died:
     error_class: ErrorClass
     message: str
     run_s: float | None = None
+    started: float | None = None
+    ended: float | None = None
+    folder: str | None = None
 
 
 @dataclass(frozen=True)
@@ -88,12 +94,14 @@ class Moved:
         condition: What it is now.
         why: A clause that follows its name.
         silent: Of one that is down, whether it does not answer; else it does, and cannot run the jobs.
+        precheck: Whether a job has found out that it cannot run there; the machine itself may say otherwise.
     """
 
     platform: str
     condition: Condition
     why: str
     silent: bool = True
+    precheck: bool = False
 
 
 @dataclass(frozen=True)
@@ -101,6 +109,19 @@ class Said:
     """Something that the person should read, in a sentence."""
 
     text: str
+
+
+def is_answer(found: Any) -> bool:
+    """Whether something is what `_worker.run` answers, whoever has sent it."""
+    if not isinstance(found, Mapping) or not isinstance(found.get("run_s"), (int, float)):
+        return False
+    if found.get("status") == "COMPLETED":
+        return "value" in found and "unfit" in found
+    error = found.get("error")
+    if found.get("status") != "FAILED" or not isinstance(error, Mapping):
+        return False
+    words = all(isinstance(error.get(name), str) for name in ("class", "type", "message", "traceback"))
+    return words and error["class"] in get_args(ErrorClass)
 
 
 Event = Finished | Died | Started | Recalled | Moved | Said

@@ -107,6 +107,7 @@ class Book:
         launch = attempt.launch
         launch["ended_at"] = time.time()
         if isinstance(event, Died):
+            self._times(launch, event)
             launch["run_s"] = event.run_s if event.run_s is not None else launch["ended_at"] - launch["started_at"]
             launch["state"] = "LOST" if event.error_class == "lost" else "KILLED"
             launch["error"] = _error(event.error_class, event.message)
@@ -115,9 +116,7 @@ class Book:
                 message = f"cannot run this sweep's jobs: {headline(message)}"
             return Outcome("FAILED", event.error_class, message)
         answer = event.answer
-        if event.started is not None:
-            launch |= {"started_at": event.started, "ended_at": event.ended}
-            launch["queue_s"] = max(0.0, event.started - launch["queued_at"])
+        self._times(launch, event)
         launch |= {"run_s": answer["run_s"], "identity": answer.get("identity") or launch["identity"]}
         if answer["status"] == "COMPLETED":
             launch |= {"state": "FINISHED", "value": answer["value"], "unfit": answer["unfit"]}
@@ -127,6 +126,13 @@ class Book:
         if answer["error"]["class"] == "precheck":
             message = f"cannot run this sweep's jobs: {answer['error']['type']}: {headline(message)}"
         return Outcome("FAILED", answer["error"]["class"], message)
+
+    @staticmethod
+    def _times(launch: dict[str, Any], event: Finished | Died) -> None:
+        """Enter when an attempt began and ended on another machine, which may be long ago."""
+        if event.started is not None and event.ended is not None:
+            launch |= {"started_at": event.started, "ended_at": event.ended}
+            launch["queue_s"] = max(0.0, event.started - launch["queued_at"])
 
     def ended(self, attempt: Attempt, final: bool) -> None:
         """Record an end; where it is the job's, give its return."""

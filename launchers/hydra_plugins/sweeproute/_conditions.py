@@ -11,6 +11,8 @@ from ._records import read_json, state_dir, write_json
 
 # Seconds that a queue has to stand still for it to count as held: loading what its jobs need takes some, too.
 _HELD_S = 15.0
+# Seconds until a platform on which a job could not run for the platform's own fault is tried again: first and longest.
+_AGAIN_S = (300.0, 3600.0)
 
 
 def pauses() -> Path:
@@ -63,6 +65,9 @@ class Conditions:
         self._lost_after_s = lost_after_s
         self._paused: set[str] = set()
         self._waits_since: dict[str, float] = {}
+        # When a platform that answers, and could not run a job, is tried again; and the wait after the next such job.
+        self._again_at: dict[str, float] = {}
+        self._again_s: dict[str, float] = {}
 
     def moved(self, event: Moved, now: float) -> Condition | None:
         """Take what a backend, or a person, says of a platform.
@@ -76,7 +81,10 @@ class Conditions:
         """
         name, condition = event.platform, event.condition
         old = self._now[name]
-        if condition is not Condition.PAUSED:
+        if event.precheck:
+            wait_s = self._again_s.get(name, _AGAIN_S[0])
+            self._again_at[name], self._again_s[name] = now + wait_s, min(_AGAIN_S[1], 2 * wait_s)
+        elif condition is not Condition.PAUSED:
             self._reported[name] = condition
         if condition is Condition.DOWN and event.silent:
             self._silent_since.setdefault(name, now)
@@ -95,8 +103,8 @@ class Conditions:
         """Whether a platform was out of reach until its last change, and no longer is."""
         return self._before.get(platform) in UNREACHABLE and self._now[platform] not in UNREACHABLE
 
-    def look(self, now: float) -> Iterator[Moved]:  # noqa: ARG002
-        """What a person has asked for since the last look: a pause, or its end."""
+    def look(self, now: float) -> Iterator[Moved]:
+        """What is due: a pause that a person has asked for since the last look, its end, or another try."""
         wanted = paused().keys() & self._now.keys()
         begun, ended = sorted(wanted - self._paused), sorted(self._paused - wanted)
         self._paused = wanted
@@ -104,6 +112,10 @@ class Conditions:
             yield Moved(name, Condition.PAUSED, "is paused")
         for name in ended:
             yield Moved(name, self._reported[name], "is no longer paused")
+        for name in [name for name, at in self._again_at.items() if at <= now]:
+            del self._again_at[name]
+            if self._reported[name] is Condition.AVAILABLE:
+                yield Moved(name, Condition.AVAILABLE, "is tried again")
 
     def lost(self, now: float) -> Iterable[str]:
         """Platforms that have been out of reach for so long that what ran there counts as lost."""
@@ -142,9 +154,13 @@ class Conditions:
             load: What it said last.
             queued: Jobs that wait for it now, which it may not have said yet.
         """
-        words = [] if self._now[platform] is Condition.AVAILABLE else [str(self._now[platform])]
-        for gpu in (load or {}).get("gpus") or ():
+        now = self._now[platform]
+        words = [] if now is Condition.AVAILABLE else [str(now)]
+        if now in UNREACHABLE or not load:  # what it said last is long ago
+            return "; ".join(words)
+        for gpu in load.get("gpus") or ():
             used = float(gpu["memory_gb"]) - float(gpu["memory_free_gb"])
-            words.append(f"GPU {gpu['utilisation']:.0f} %, {used:.1f} of {gpu['memory_gb']:.0f} GB")
-        waits = (load or {}).get("waits") if queued else ""
+            busy = "" if gpu["utilisation"] is None else f"{gpu['utilisation']:.0f} %, "
+            words.append(f"GPU {busy}{used:.1f} of {gpu['memory_gb']:.0f} GB")
+        waits = load.get("waits") if queued else ""
         return "; ".join([*words, *([str(waits)] if waits else [])])

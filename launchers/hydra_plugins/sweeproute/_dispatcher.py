@@ -9,18 +9,18 @@ from typing import cast
 
 from hydra.errors import HydraException
 
-from ._alarm import Loss, SweepAlarm
+from ._alarm import SweepAlarm
 from ._assignment import Assignment, Job
 from ._backend import Backend, Died, Event, Events, Finished, Moved, QueueBackend, Recalled, Said, Started
 from ._book import Attempt, Away, Book, Prepared
 from ._clock import AwakeClock
 from ._condition import Condition
 from ._conditions import Conditions
-from ._durations import Durations, time_left
+from ._durations import Durations
 from ._errors import headline
 from ._interrupt import terminated_as_interrupt
-from ._live import REFRESH_S, SweepState, View
-from ._occupancy import Counts
+from ._live import REFRESH_S, View
+from ._overview import Overview
 from ._platform_log import PlatformLog
 from ._retry import Outcome
 from ._scheduler import Scheduler
@@ -86,9 +86,8 @@ class Dispatcher:
         self._sent = 0
         self._said: set[tuple[str, str]] = set()
         self._clock = AwakeClock()
-        self._began = self._clock()
         self._memory_at = self._show_at = float("-inf")
-        self._total = len(points.overrides) - len(points.returns)
+        self._overview = Overview(scheduler, backends, points, durations, conditions, self._clock())
 
     def run(self, away: Sequence[Away] = ()) -> None:
         """Run until every job has ended.
@@ -105,10 +104,10 @@ class Dispatcher:
                 while not self._scheduler.done():
                     self._step()
         except BaseException as error:
-            self._stop("stopped by the person" if isinstance(error, KeyboardInterrupt) else "the coordinator failed")
+            self._stop(by_person=isinstance(error, KeyboardInterrupt))
             raise
         finally:
-            self._view.update(self._state(self._clock()))
+            self._view.update(self._overview.state(self._clock()))
             self._view.close()
 
     def _adopt(self, away: Sequence[Away]) -> None:
@@ -148,7 +147,7 @@ class Dispatcher:
         self._give_up()
         if now >= self._show_at:
             self._show_at = now + REFRESH_S
-            self._view.update(self._state(now))
+            self._view.update(self._overview.state(now))
         if self._scheduler.done():
             return
         wakeup = self._scheduler.next_wakeup(now)
@@ -179,9 +178,12 @@ class Dispatcher:
         for event in self._conditions.look(now):
             self._moved(event)
         for platform in self._conditions.lost(now):
-            for key in [key for key, attempt in self._live.items() if key[0] == platform and attempt.begun]:
-                silent = f"{platform} has been silent for longer than hydra.launcher.lost_after_min allows"
-                self._ended(Died(*key, "lost", silent))
+            silent = f"{platform} has been silent for longer than hydra.launcher.lost_after_min allows"
+            for key in [key for key in self._live if key[0] == platform]:
+                if self._live[key].begun:
+                    self._ended(Died(*key, "lost", silent))
+                else:
+                    self._take_back(key, silent)
 
     def _order(self) -> None:
         """Have each platform's own queue follow what is known by now of urgency and duration."""
@@ -218,7 +220,8 @@ class Dispatcher:
         self._scheduler.set_condition(event.platform, condition, event.why, now)
         self._log.condition(event.platform, condition, event.why)
         if condition is Condition.DOWN:
-            self._alarm.lost(self._loss(event, before, now))
+            there = [attempt for key, attempt in self._live.items() if key[0] == event.platform]
+            self._alarm.lost(self._overview.loss(event, before, there, now))
             return
         if self._conditions.was_away(event.platform):
             self._alarm.back(event.platform)
@@ -226,20 +229,6 @@ class Dispatcher:
                 self._take_back_copied(event.platform)
         if event.why:
             self._alarm.said(f"{event.platform} {event.why}")
-
-    def _loss(self, event: Moved, before: Mapping[str, Counts], now: float) -> Loss:
-        there = [attempt for key, attempt in self._live.items() if key[0] == event.platform]
-        classes = [attempt.job.job_class for attempt in there if not attempt.begun]
-        loads = self._scheduler.loads(now, self._points.waiting_s, self._expected_s)
-        return Loss(
-            platform=event.platform,
-            why=event.why,
-            before=before,
-            after=self._scheduler.counts(),
-            classes=[*classes, *(one for one, number in self._points.waiting().items() for _ in range(number))],
-            running=sum(attempt.begun for attempt in there),
-            left_s=time_left(loads.values()),
-        )
 
     def _take_back_copied(self, platform: str) -> None:
         """Contact again: what waits there and runs elsewhere by now need not start there, too."""
@@ -265,9 +254,7 @@ class Dispatcher:
         attempt = self._live.get(key)
         if assignment is None:
             if event.ok and attempt is not None:
-                del self._live[key]
-                self._scheduler.withdrawn(attempt.job, event.platform, self._clock())
-                self._book.killed(attempt, "taken back before it began", current=False)
+                self._take_back(key, "taken back before it began")
             return
         granted = self._scheduler.recalled(assignment, event.ok, self._clock())
         if not event.ok or attempt is None:
@@ -277,6 +264,14 @@ class Dispatcher:
             self._book.killed(attempt, "taken back before it began", current=False)
         else:
             self._begin(granted, attempt.launch["attempt"])
+
+    def _take_back(self, key: Key, why: str) -> None:
+        """Let a job wait here again that waits on a platform, and is never to start there."""
+        attempt = self._live.pop(key)
+        self._recalls.pop(key, None)
+        self._backends[key[0]].cancel(key[1])
+        self._scheduler.withdrawn(attempt.job, key[0], self._clock())
+        self._book.killed(attempt, why, current=False)
 
     def _begin(self, assignment: Assignment, number: int | None) -> None:
         decision, platform = assignment.decision, assignment.platform
@@ -317,16 +312,17 @@ class Dispatcher:
 
     def _ended(self, event: Finished | Died) -> None:
         key = (event.platform, event.place)
-        attempt = self._live.pop(key, None)
-        if attempt is None:
+        attempt = self._live.get(key)
+        if attempt is None or event.folder not in (None, str(attempt.folder)):
             return  # off the books: another attempt was first
+        del self._live[key]
         if event.platform in self._queues and not attempt.begun:
             # Begun and ended while nobody listened.
             self._scheduler.started(attempt.job, event.platform, self._clock())
             attempt.launch["state"] = "RUNNING"
         outcome = self._book.outcome(attempt, event)
         if outcome.error_class == "precheck":
-            self._moved(Moved(event.platform, Condition.DOWN, outcome.message, silent=False))
+            self._moved(Moved(event.platform, Condition.DOWN, outcome.message, silent=False, precheck=True))
         job = attempt.job
         verdict = self._scheduler.finished(job, event.platform, attempt.slot, outcome, self._clock())
         self._book.ended(attempt, verdict.final)
@@ -359,28 +355,19 @@ class Dispatcher:
                 error = {"class": "precheck", "type": "", "message": decision.reason, "traceback": ""}
                 self._fail_unstarted(job, decision.reason, error)
 
-    def _state(self, now: float) -> SweepState:
-        loads = self._scheduler.loads(now, self._points.waiting_s, self._expected_s)
-        counts = {
-            name: one
-            for name, one in self._scheduler.counts().items()
-            if name in self._backends or one.queued or one.failed
-        }
-        queues = self._queues.items()
-        notes = {name: self._conditions.note(name, one.load(), counts[name].queued) for name, one in queues}
-        return SweepState(counts, self._total, now - self._began, time_left(loads.values()), notes)
+    def _stop(self, by_person: bool) -> None:
+        """End what runs, in order, and leave records that the next start understands.
 
-    def _expected_s(self, job: Job, platform: str) -> float | None:
-        model = dict(job.job_class.fields).get("model_type")
-        return self._durations.expected(job.overrides, model, platform)
-
-    def _stop(self, why: str) -> None:
-        """End what runs, in order, and leave records that the next start understands."""
+        Where this side has failed, what was sent away goes on without it, for the next start to take over.
+        """
+        why = "stopped by the person" if by_person else "the coordinator failed"
         with suppress(OSError):  # a full disk may be what stopped us
             while not self._events.empty():  # done already, and only not recorded yet
                 self._heard(self._events.get())
         finished = {attempt.job.num for attempt in self._live.values() if attempt.job.num in self._points.returns}
         for (platform, place), attempt in self._live.items():
+            if platform in self._queues and not by_person:
+                continue
             self._backends[platform].cancel(place)
             with suppress(OSError):
                 self._book.killed(attempt, why, current=attempt.job.num not in finished)

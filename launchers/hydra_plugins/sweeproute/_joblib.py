@@ -4,6 +4,7 @@ import contextlib
 import json
 import os
 import re
+import threading
 import warnings
 from concurrent.futures import BrokenExecutor, Future
 from dataclasses import replace
@@ -44,6 +45,8 @@ class JoblibBackend:
         self._executors: dict[int, ProcessPoolExecutor] = {}
         self._running: dict[int, Future[str]] = {}
         self._kills_before: dict[int, int] = {}
+        # What ends is heard in loky's thread, while the dispatcher may give its slot to another.
+        self._lock = threading.Lock()
         self._payload = ""
         # A worker that grew is replaced by loky between jobs; that is its business, not news.
         warnings.filterwarnings("ignore", message="A worker (stopped while some jobs were given|was restarted)")
@@ -77,19 +80,21 @@ class JoblibBackend:
             # Its worker died while it was warming up, or idle: no job was in it, so none is charged.
             self._forget(place)
             future = self._executor(place).submit(_worker.run, message)
-        self._running[place] = future
-        self._kills_before[place] = _kills_for_memory()
-        future.add_done_callback(lambda done: self._ended(place, done))
+        with self._lock:
+            self._running[place] = future
+            self._kills_before[place] = _kills_for_memory()
+        future.add_done_callback(lambda done: self._ended(place, done, message.folder))
 
-    def _ended(self, place: int, future: "Future[str]") -> None:
+    def _ended(self, place: int, future: "Future[str]", folder: str) -> None:
         """Called in loky's thread."""
-        if self._running.get(place) is not future:
-            return  # cancelled: nobody waits for it
         error = future.exception()
-        if error is None:
-            self._events.put(Finished(self._platform.name, place, json.loads(future.result())))
-            return
-        self._forget(place)
+        with self._lock:
+            if self._running.get(place) is not future:
+                return  # cancelled: nobody waits for it
+            if error is None:
+                self._events.put(Finished(self._platform.name, place, json.loads(future.result()), folder=folder))
+                return
+            self._forget(place)
         codes = re.search(r"exit codes of the workers are \{(.*)\}", str(error))
         memory = psutil.virtual_memory()
         scarce = memory.available < _SCARCE * memory.total
@@ -101,6 +106,7 @@ class JoblibBackend:
                 place,
                 "out_of_memory" if scarce else "killed",
                 f"the worker process ended without an answer ({codes.group(1) if codes else type(error).__name__})",
+                folder=folder,
             )
         )
 
@@ -111,8 +117,9 @@ class JoblibBackend:
 
     def cancel(self, place: int) -> None:
         """See Backend."""
-        self._running.pop(place, None)
-        self._forget(place)
+        with self._lock:
+            self._running.pop(place, None)
+            self._forget(place)
 
     def memory_free_gb(self) -> float | None:
         """See Backend."""

@@ -1,5 +1,7 @@
 """Says how ssh gets to a platform of the registry."""
 
+from pathlib import Path
+
 from submitit_ssh.ssh import Settings
 
 from ._errors import SettingsError
@@ -25,4 +27,5 @@ def reach_of(name: str, entry: PlatformConf) -> Settings:
             f"{name} has no host. Say what ssh is given, here or in the registry: "
             f"registry.platforms.{name}.host=me@box."
         )
-    return Settings(entry.host, entry.ssh_config, python=entry.python or "python3", root=entry.root)
+    config = None if entry.ssh_config is None else str(Path(entry.ssh_config).expanduser().absolute())
+    return Settings(entry.host, config, python=entry.python or "python3", root=entry.root)

@@ -7,7 +7,8 @@ import shutil
 import socket
 import sys
 import time
-from collections.abc import Iterator, Sequence
+import uuid
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -139,13 +140,14 @@ class SweepFolder:
             "python": sys.executable,
             "pid": os.getpid(),
             "host": socket.gethostname(),
+            "owner": f"{record['id']}@{uuid.uuid4().hex[:12]}",
             "started": now,
             "ended": None,
             "state": "RUNNING",
         }
         earlier = read_json(self.ours / "sweep.json") if keep else None
         if earlier:
-            self.record |= {k: earlier[k] for k in ("id", "name", "note", "started", "argv") if k in earlier}
+            self.record |= {k: earlier[k] for k in ("id", "name", "note", "started", "argv", "owner") if k in earlier}
         self.save()
         self._pointer = self._point()
 
@@ -162,6 +164,19 @@ class SweepFolder:
                 launch |= {"state": "KILLED", "ended_at": time.time(), "error": error}
                 write_json(self.folder / line["folder"] / LAUNCH, launch)
             self._note_launch(launch, line["folder"])
+
+    def lose(self, folder: Path, launch: Mapping[str, Any], why: str) -> None:
+        """Record that nothing more is to be had of an attempt that was sent away.
+
+        Args:
+            folder: The attempt's.
+            launch: Its launch record.
+            why: In a sentence without its full stop.
+        """
+        error = {"class": "lost", "type": "", "message": why, "traceback": ""}
+        lost = {**launch, "state": "LOST", "current": False, "ended_at": time.time(), "error": error}
+        lost.pop("folder", None)
+        self.record_job(folder, lost)
 
     def _note_launch(self, launch: dict[str, Any], folder: str) -> None:
         """Keep the newest attempt at a job, or the one that counts where there is one."""

@@ -1,9 +1,9 @@
 """Wires one sweep: its platforms, their processes, its jobs, and the dispatcher that brings them together."""
 
 import random
-import socket
 import sys
 import time
+from collections.abc import Container, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -122,7 +122,7 @@ class Route:
             view = open_view(sys.stdout)
             for note in self._registry.notes:
                 view.event(note)
-            away = self._away(points)
+            away = self._away(points, [name for name in backends if self._registry.platforms[name].ahead])
             conditions = self._conditions()
             alarm = SweepAlarm(view, self._sweep, self._registry, durations, self._settings.notify, self._deadline())
             book = Book(self._sweep, durations, points, self._return)
@@ -159,13 +159,12 @@ class Route:
             from ._shipping import Place
             from ._ssh import SshBackend
 
-            owner = f"{self._sweep.record['id']}@{socket.gethostname()}"
             place = Place(
                 reach=reach_of(name, entry),
                 python=entry.python,
                 files=tuple(self._settings.files),
                 cache=cache_dir() / "staging",
-                owner=owner,
+                owner=self._sweep.record["owner"],
                 shared=entry.shared_disk,
                 cache_gb=entry.cache_gb,
             )
@@ -198,19 +197,39 @@ class Route:
 
         return read_time(self._settings.deadline).timestamp()
 
-    def _away(self, points: Points) -> list[Away]:
-        """What an earlier coordinator of this sweep sent to a platform, and what is still there."""
+    def _away(self, points: Points, asked: Container[str]) -> list[Away]:
+        """What an earlier coordinator of this sweep sent to a platform, and what is still there.
+
+        Args:
+            points: The jobs.
+            asked: Platforms that can be asked for what was sent to them.
+        """
         found = []
+        jobs: dict[int, Job] = {}  # one may have an attempt on each of two machines
         for launch in self._sweep.away:
             number, folder = launch["job"], self._sweep.folder / launch["folder"]
+            if launch["platform"] not in asked:
+                self._sweep.lose(folder, launch, "its machine is none of this sweep's any more")
+                self._let_end(launch)
+                continue
             superseded = number in points.returns or number not in points.overrides
             if superseded or tuple(launch["overrides"]) != points.overrides[number]:
                 job = Job(number, tuple(launch["overrides"]), JobClass(()), launch["queued_at"])
                 found.append(Away(job, folder, launch, superseded=True))
             else:
-                found.append(Away(points.withdraw(number), folder, launch))
+                if number not in jobs:
+                    jobs[number] = points.withdraw(number)
+                found.append(Away(jobs[number], folder, launch))
         self._sweep.away.clear()
         return found
+
+    def _let_end(self, launch: Mapping[str, Any]) -> None:
+        """Have a job ended at the next contact with its machine, where that is known."""
+        entry = self._registry.settings.get(launch["platform"])
+        if entry is not None and entry.host is not None:
+            from ._pending import PendingCancels
+
+            PendingCancels(launch["platform"], entry.host).keep([launch["far"]["id"]])
 
     def _payload(self) -> _worker.Payload:
         from hydra.core.plugins import Plugins

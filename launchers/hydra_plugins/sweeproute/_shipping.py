@@ -122,7 +122,9 @@ class ByContent:
         self._asked = time.time()
         shared = [code.staged(), self._payload]
         staged = self._machine.stage(shared)
-        self._environment(first).result()
+        error = self._environment(first).exception()
+        if isinstance(error, FarError):  # any other is one of its own jobs', which will say it themselves
+            raise error
         staged.result()
         self._over_there.update((one.sha, one) for one in shared)
         if not code.left_out:
@@ -133,13 +135,17 @@ class ByContent:
 
     def parcel(self, message: _worker.Message) -> "Future[Parcel]":
         """See Shipping; the `.hydra` files are written here, where their paths make sense."""
-        config = _worker.write_config(message)
         packed: Future[Parcel] = Future()
+        try:
+            config = _worker.write_config(message)
+        except Exception as error:  # a value that only this job's config asks for
+            packed.set_exception(error)
+            return packed
 
         def made(environment: "Future[dict[str, Any]]") -> None:
             try:
                 packed.set_result(self._packed(message, config, environment.result()))
-            except (FarError, OSError) as error:
+            except Exception as error:
                 packed.set_exception(error)
 
         self._environment(message).add_done_callback(made)
@@ -170,6 +176,28 @@ class ByContent:
         if made is not None:
             return made
         made = self._environments[base] = Future()
+        try:
+            environment, contents = self._described(message)
+        except Exception as error:  # a file that cannot be read, a value that cannot be resolved
+            self._environments.pop(base)
+            made.set_exception(error)
+            return made
+
+        def done(staged: "Future[None]") -> None:
+            error = staged.exception()
+            if error is None:
+                self._over_there.update((one.sha, one) for one in contents)
+                made.set_result(environment)
+            else:
+                self._environments.pop(base)
+                made.set_exception(error)
+
+        self._machine.stage(contents).add_done_callback(done)
+        return made
+
+    def _described(self, message: _worker.Message) -> tuple[dict[str, Any], list[Staged]]:
+        """What a process is to load for the jobs of a base, and what has to be over there for it."""
+        base = message.base
         config = _worker.job_config(message)
         named = self._named.of(config, self._root)
         sources = [Path(source.path) for source in config.hydra.runtime.config_sources if source.path]
@@ -182,18 +210,7 @@ class ByContent:
             "cwd": self._code.cwd(self._root),
             **entry(there, f"{self._root}/store/{self._payload.sha}", named.links, config),
         }
-
-        def done(staged: "Future[None]") -> None:
-            error = staged.exception()
-            if error is None:
-                self._over_there.update((one.sha, one) for one in contents)
-                made.set_result(environment)
-            else:
-                made.set_exception(error)
-
-        contents = [staged_file(Path(base), self._place.cache), *named.contents]
-        self._machine.stage(contents).add_done_callback(done)
-        return made
+        return environment, [staged_file(Path(base), self._place.cache), *named.contents]
 
     def _there(self, base: str) -> str:
         return f"{self._root}/store/{staged_file(Path(base), self._place.cache).sha}"

@@ -15,7 +15,7 @@ from typing import Any
 
 from . import _slurm_job, _slurm_queue, _worker
 from ._admission import JobClass
-from ._backend import Died, Events, Finished, Moved, Platform
+from ._backend import Died, Events, Finished, Moved, Platform, is_answer
 from ._condition import Condition
 from ._retry import ErrorClass
 from ._slurm_queue import SlurmSettings, SlurmSilentError
@@ -272,8 +272,8 @@ class SlurmBackend:
         """Report an attempt that has answered."""
         try:
             answer = json.loads((attempt.folder / _slurm_job.ANSWER).read_text(encoding="utf-8"))
-            if answer["status"] not in ("COMPLETED", "FAILED"):
-                raise ValueError(answer["status"])
+            if not is_answer(answer):
+                raise ValueError(f"{str(answer)[:200]!r}")
             run_s = float(answer["run_s"])
         except OSError:
             return False

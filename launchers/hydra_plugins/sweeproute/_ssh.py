@@ -2,7 +2,7 @@
 
 import threading
 import uuid
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from concurrent.futures import Future
 from pathlib import Path
 from typing import Any
@@ -13,10 +13,11 @@ from submitit_ssh.machine import Ended, Machine
 
 from . import _worker
 from ._admission import JobClass
-from ._backend import Died, Event, Events, Finished, Moved, Platform, Recalled, Said, Started
+from ._backend import Died, Event, Events, Finished, Moved, Platform, Recalled, Said, Started, is_answer
 from ._condition import Condition
 from ._pending import PendingCancels
 from ._records import CHECKPOINT, LAUNCH
+from ._retry import ErrorClass
 from ._shipping import ByContent, OnSharedDisk, Parcel, Place, Shipping
 
 # Files of a job that come over while it runs.
@@ -73,12 +74,14 @@ class SshBackend:
         """See Backend."""
         identifier = self.identifier(place)
 
-        def refuse(error: Exception) -> None:
-            self._put(Died(self._platform.name, place, "precheck", f"a job cannot be brought there: {error}"))
+        def refuse(error: BaseException) -> None:
+            # What the machine does not take is its fault; what cannot be read here is the job's own.
+            error_class: ErrorClass = "precheck" if isinstance(error, FarError) else "user"
+            self._put(Died(self._platform.name, place, error_class, f"a job cannot be brought there: {error}"))
 
         def stage(packed: "Future[Parcel]") -> None:
             error = packed.exception()
-            if isinstance(error, Exception):
+            if error is not None:
                 refuse(error)
                 return
             parcel = packed.result()
@@ -89,7 +92,7 @@ class SshBackend:
 
         def send(staged: "Future[None] | None", parcel: Parcel) -> None:
             error = staged.exception() if staged is not None else None
-            if isinstance(error, Exception):
+            if error is not None:
                 refuse(error)
             elif identifier in self._places:  # else it was taken back meanwhile
                 self._machine.submit(self._spec(identifier, message, job_class, parcel), Path(message.folder))
@@ -115,7 +118,9 @@ class SshBackend:
 
     def recall(self, place: int) -> None:
         """See QueueBackend."""
-        identifier = self._ids[place]
+        identifier = self._ids.get(place)
+        if identifier is None:  # given back already, as another event tells
+            return
 
         def answered(future: "Future[dict[str, Any]]") -> None:
             answer = future.result()
@@ -129,18 +134,19 @@ class SshBackend:
     def cancel(self, place: int) -> None:
         """See Backend."""
         # What is settled while it waits or runs is ended there, and forgotten.
-        if place in self._ids:
-            self.settle(place)
+        self.settle(place)
 
     def order(self, places: Sequence[int]) -> None:
         """See QueueBackend."""
-        self._machine.request("order", ids=[self._ids[place] for place in places])
+        # One that has been given back, of which the dispatcher is about to hear, is not there any more.
+        self._machine.request("order", ids=[self._ids[place] for place in places if place in self._ids])
 
     def settle(self, place: int) -> None:
         """See QueueBackend."""
-        identifier = self._ids[place]
-        self._forget(place)
-        self._settle(identifier)
+        identifier = self._ids.get(place)
+        if identifier is not None:
+            self._forget(place)
+            self._settle(identifier)
 
     def memory_free_gb(self) -> float | None:
         """See Backend."""
@@ -182,14 +188,14 @@ class SshBackend:
             return
         name = self._platform.name
         if ended.error_class is None:
-            if not isinstance(ended.result, Mapping) or "status" not in ended.result:
+            if not is_answer(ended.result):
                 problem = f"the far side sent no result that can be read: {str(ended.result)[:200]!r}"
-                self._put(Died(name, place, "killed", problem, ended.run_s))
+                self._put(Died(name, place, "killed", problem, ended.run_s, ended.started, ended.ended))
                 return
             self._put(Finished(name, place, dict(ended.result), ended.started, ended.ended))
             return
         error_class: Any = _CLASSES.get(ended.error_class, ended.error_class)
-        self._put(Died(name, place, error_class, ended.message, ended.run_s))
+        self._put(Died(name, place, error_class, ended.message, ended.run_s, ended.started, ended.ended))
 
     def unknown(self, identifier: str) -> None:
         """See Listener."""
@@ -227,7 +233,7 @@ class SshBackend:
                 self._put(Said(f"{self._platform.name} {said}"))
             limit_gb = self._place.cache_gb
             self._machine.request("clean", unused_s=_UNUSED_S, limit_gb=limit_gb, jobs=False, dry=False)
-        except (FarError, OSError) as error:
+        except Exception as error:  # whatever it is, its jobs are not to wait for a machine that gets nothing
             self._why_not = f"cannot be given the code: {error}"
         self._ready.set()
         if self._root:

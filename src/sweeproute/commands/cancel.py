@@ -136,7 +136,7 @@ def _end_the_rest(folder: Path, record: dict[str, Any]) -> bool:
 
     attempts = [(attempt, launch_record(attempt.folder)) for attempt in SweepFolder(folder).attempts()]
     known = [(attempt, launch) for attempt, launch in attempts if launch is not None]
-    owner = f"{record.get('id')}@{record.get('host')}"
+    owner = str(record.get("owner"))
     ids: dict[str, list[str]] = {}
     for _, launch in known:
         if launch.get("far"):

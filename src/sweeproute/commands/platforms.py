@@ -138,7 +138,8 @@ def _told(state: dict[str, Any]) -> str:
     parts = [f"has {load['memory_free_gb']:.0f} of {load['memory_gb']:.0f} GB free"]
     for gpu in load.get("gpus") or ():
         used = gpu["memory_gb"] - gpu["memory_free_gb"]
-        parts.append(f"{gpu['name']} {gpu['utilisation']:.0f} % busy, {used:.1f} of {gpu['memory_gb']:.0f} GB used")
+        busy = "" if gpu["utilisation"] is None else f" {gpu['utilisation']:.0f} % busy,"
+        parts.append(f"{gpu['name']}{busy} {used:.1f} of {gpu['memory_gb']:.0f} GB used")
     parts.append(f"{len(load.get('running') or ())} jobs run there, {load.get('queued', 0)} wait")
     return "; ".join([*parts, *([load["waits"]] if load.get("waits") else [])])
 
