@@ -42,6 +42,7 @@ LAYERS = {
         ["_route", "_plan*", "_estimates", "_check", "_setup", "_leftovers"],
         ["_jobs"],
         ["_dispatcher", "_simulator", "_classes"],
+        ["_overview"],
         ["_alarm"],
         ["_book", "_conditions", "_errand", "_findings"],
         ["_joblib", "_ssh", "_slurm", "_platforms", "_live", "_source"],
