@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 
 from submitit_ssh.far.admission import Machine, Verdict, admit
+from submitit_ssh.far.gpus import Sight
 from submitit_ssh.far.job_folder import Run
 from submitit_ssh.far.records import Job
 from submitit_ssh.far.resources import Gpu
@@ -22,9 +23,10 @@ def job(age_s: float | None = None, gpu: Sequence[int] = (), pid: int = 7, **fie
     return one
 
 
-def machine(*active: Job, gpus: Sequence[Gpu] | None = (), **fields: Any) -> Machine:
+def machine(*active: Job, gpus: Sequence[Gpu] | Sight = (), **fields: Any) -> Machine:
     wanted: dict[str, Any] = {"slots": 4, "paused": False, "memory_free_gb": 10.0, **fields}
-    return Machine(active=active, gpus=gpus, now=NOW, **wanted)
+    sight = gpus if isinstance(gpus, Sight) else Sight(tuple(gpus), tuple(gpus))
+    return Machine(active=active, gpus=sight, now=NOW, **wanted)
 
 
 def gpu(index: int, free_gb: float, used_gb: dict[int, float] | None = None) -> Gpu:
@@ -48,7 +50,7 @@ def gpu(index: int, free_gb: float, used_gb: dict[int, float] | None = None) -> 
         (job(memory_gb=4), machine(job(1.0, memory_gb=7)), "it needs 4 GB of memory, and 3.0 GB are free"),
         (job(memory_gb=4), machine(job(None, memory_gb=7)), "it needs 4 GB of memory, and 3.0 GB are free"),
         (job(memory_gb=4), machine(job(9.0, memory_gb=7)), ""),
-        (job(gpu_memory_gb=1), machine(gpus=None), "the GPUs are being looked at"),
+        (job(gpu_memory_gb=1), machine(gpus=Sight()), "the GPUs are being looked at"),
     ],
 )
 def test_a_job_starts_or_waits_for_the_first_thing_that_is_missing(one: Job, where: Machine, waits: str) -> None:
@@ -88,6 +90,34 @@ def test_what_a_running_job_was_promised_on_a_gpu_is_kept_for_it(age_s: float, u
     one = gpu(0, 12.0, {} if used is None else {7: used})
     verdict = admit(job(gpu_memory_gb=8), machine(job(age_s, gpu=[0], gpu_memory_gb=8), gpus=[one]))
     assert (verdict.waits == "") == fits
+
+
+TWO = (gpu(0, 20), gpu(1, 20))
+
+
+@pytest.mark.parametrize(
+    ("one", "sight", "waits"),
+    [
+        # Nothing is known yet of what is here.
+        (job(gpus=9), Sight(trouble="nvidia-smi fails: no driver"), "nvidia-smi fails: no driver"),
+        # What was seen last may not be so any more.
+        (job(gpus=1), Sight(TWO, TWO, "nvidia-smi fails: no driver"), "nvidia-smi fails: no driver"),
+        # One has fallen out of its slot, and the other is as good as ever; or all have.
+        (job(gpus=2), Sight(TWO[:1], TWO), "it needs 2 GPU, and nvidia-smi shows 1 of 2 just now"),
+        (job(gpu_memory_gb=20), Sight((), TWO), "it needs 1 GPU, and nvidia-smi shows 0 of 2 just now"),
+        (job(gpus=1), Sight(TWO[:1], TWO), ""),
+        # Who needs none does not mind.
+        (job(), Sight(TWO, TWO, "nvidia-smi fails: no driver"), ""),
+    ],
+)
+def test_a_gpu_that_was_here_is_waited_for(one: Job, sight: Sight, waits: str) -> None:
+    verdict = admit(one, machine(gpus=sight))
+    assert (verdict.waits, verdict.never) == (waits, "")
+
+
+def test_what_no_look_has_ever_shown_is_refused_also_while_looks_fail() -> None:
+    failing = Sight(TWO, TWO, "nvidia-smi fails: no driver")
+    assert admit(job(gpus=3), machine(gpus=failing)) == Verdict(never="it needs 3 GPU, and nvidia-smi shows 2 here")
 
 
 @pytest.mark.parametrize(

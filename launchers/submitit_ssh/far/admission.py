@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
+from .gpus import Sight
 from .records import Job
 from .resources import Gpu
 
@@ -22,7 +23,7 @@ class Machine:
         paused: Whether nothing may start.
         active: Jobs that run, or are about to.
         memory_free_gb: GB of memory that are free now.
-        gpus: The GPUs; None while nothing is known of them.
+        gpus: What is known of the GPUs.
         now: The monotonic clock.
     """
 
@@ -30,7 +31,7 @@ class Machine:
     paused: bool
     active: Sequence[Job]
     memory_free_gb: float
-    gpus: Sequence[Gpu] | None
+    gpus: Sight
     now: float
 
 
@@ -52,10 +53,12 @@ class Verdict:
 def admit(job: Job, machine: Machine) -> Verdict:
     """Whether a job may start, and on which GPUs; the first rule that speaks against it is the reason."""
     wanted = max(job.gpus, 1 if job.gpu_memory_gb > 0 else 0)
-    if wanted and machine.gpus is not None:
-        largest = max((gpu.memory_gb for gpu in machine.gpus), default=0.0)
-        if len(machine.gpus) < wanted:
-            return Verdict(never=f"it needs {wanted} GPU, and nvidia-smi shows {len(machine.gpus)} here")
+    if wanted and machine.gpus.gpus is not None:
+        # One that has been here may be so again: a driver comes back.
+        ever = machine.gpus.ever
+        largest = max((gpu.memory_gb for gpu in ever), default=0.0)
+        if len(ever) < wanted:
+            return Verdict(never=f"it needs {wanted} GPU, and nvidia-smi shows {len(ever)} here")
         if largest < job.gpu_memory_gb:
             return Verdict(never=f"it needs {job.gpu_memory_gb:g} GB on a GPU, and the largest has {largest:.1f} GB")
     if machine.paused:
@@ -75,10 +78,15 @@ def admit(job: Job, machine: Machine) -> Verdict:
 
 
 def _gpus(job: Job, machine: Machine, wanted: int) -> Verdict:
-    if machine.gpus is None:
+    if machine.gpus.trouble:
+        return Verdict(machine.gpus.trouble)
+    gpus = machine.gpus.gpus
+    if gpus is None:
         return Verdict("the GPUs are being looked at")
-    free = {gpu.index: gpu.memory_free_gb - _promised(gpu, machine) for gpu in machine.gpus}
-    jobs = {gpu.index: sum(gpu.index in other.gpu for other in machine.active) for gpu in machine.gpus}
+    if len(gpus) < wanted:
+        return Verdict(f"it needs {wanted} GPU, and nvidia-smi shows {len(gpus)} of {len(machine.gpus.ever)} just now")
+    free = {gpu.index: gpu.memory_free_gb - _promised(gpu, machine) for gpu in gpus}
+    jobs = {gpu.index: sum(gpu.index in other.gpu for other in machine.active) for gpu in gpus}
     # The emptiest first, so that jobs spread; of equally free ones that with the fewest of ours.
     fitting = sorted(
         (index for index in free if free[index] >= job.gpu_memory_gb),
