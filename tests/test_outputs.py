@@ -123,11 +123,65 @@ HOSTILE = ["../launch.json", "/etc/passwd", "a/../../b", "", ".", "a//b", "a/./b
 
 
 @pytest.mark.parametrize("name", [*HOSTILE, "/".join("a" * 20)])
-def test_a_path_that_leaves_the_folder_is_refused_and_touches_nothing(folder, name):
+def test_a_path_that_leaves_the_folder_is_left_out_and_touches_nothing(folder, name):
     out = outputs(folder)
     out.write(name, 0, b"evil", True)
-    assert "is no path in the job's folder" in out.close()
+    assert out.close() == ""
     assert tree(folder.parents[1]) == {}
+    (said,) = out.left_out
+    assert said.startswith(f"left out: {name!r:.200} (")
+
+
+@pytest.mark.parametrize(
+    ("name", "why"),
+    [
+        ("plots\\a.png", "it holds a backslash or a zero byte"),
+        ("/".join("abcdefghijklmnopq"), "it has 17 parts, and 16 are allowed"),
+        ("é" * 121, "a part of it takes 242 bytes, and 240 are allowed"),
+        ("\ud800", "it is no text"),
+        ("a~FAR", "a name that ends in ~far is what has not come to its end"),
+        ("../a", "it leads out of the job's folder, or round about"),
+        (["a"], "it is no path"),
+    ],
+)
+def test_what_is_left_out_is_told_once_and_the_rest_comes(folder, name, why):
+    out = outputs(folder)
+    out.write("before", 0, b"x", True)
+    out.write(name, 0, b"one", False)
+    out.write(name, 3, b"two", True)
+    out.write("after", 0, b"x", True)
+    assert out.close() == ""
+    assert out.left_out == [f"left out: {name!r} ({why})"]
+    assert tree(folder) == {"before": b"x", "after": b"x"}
+
+
+def test_a_name_that_the_disk_does_not_take_is_left_out(folder):
+    deep = folder / ("d" * 200) / ("d" * 200)
+    deep.mkdir(parents=True)
+    out = outputs(deep)
+    for name in ("/".join(["a" * 240] * 16), "b"):
+        out.write(name, 0, b"x", True)
+    assert out.close() == ""
+    (said,) = out.left_out
+    assert "(this disk does not take its name: " in said
+    assert tree(deep) == {"b": b"x"}
+
+
+def test_of_much_that_is_left_out_some_is_told(folder):
+    out = outputs(folder)
+    for number in range(1000):
+        out.write(f"../{number}", 0, b"x", True)
+    assert len(out.left_out) == 21
+    assert out.left_out[-1] == "left out: others"
+
+
+def test_what_cannot_be_written_is_a_problem_beside_what_is_left_out(folder):
+    (folder / "taken").mkdir()
+    out = outputs(folder)
+    out.write("a\\b", 0, b"x", True)
+    out.write("taken", 0, b"x", True)
+    assert "could not be written here" in out.close()
+    assert len(out.left_out) == 1
 
 
 def test_our_own_records_cannot_be_overwritten(folder):
@@ -137,6 +191,16 @@ def test_our_own_records_cannot_be_overwritten(folder):
     out.write(".hydra/config.yaml", 0, b"theirs", True)
     assert tree(folder) == {"launch.json": b"ours"}
     assert out.close() == ""
+    assert out.left_out == []
+
+
+@pytest.mark.parametrize("name", ["Launch.json", "LAUNCH.JSON", "launch.j\u017fon", ".HYDRA/config.yaml"])
+def test_our_own_records_are_ours_in_any_case(folder, name):
+    out = outputs(folder)
+    out.write(name, 0, b"theirs", True)
+    assert out.close() == ""
+    assert tree(folder) == {}
+    assert "which belongs to this side" in out.left_out[0]
 
 
 def test_outputs_that_are_too_large_stop_at_the_limit(folder):
@@ -146,6 +210,25 @@ def test_outputs_that_are_too_large_stop_at_the_limit(folder):
     out.write("c", 10**10, b"x", False)
     assert "larger than 1e-06 GB" in out.close()
     assert tree(folder) == {"a": b"x" * 600}
+
+
+def test_a_later_piece_at_a_smaller_offset_makes_no_room(folder):
+    out = outputs(folder, limit_gb=1e-6)
+    for number in range(20):
+        out.write(f"file{number}", 0, b"x" * 900, False)
+        out.write(f"file{number}", 0, b"", False)
+    assert sum(path.stat().st_size for path in folder.iterdir()) <= 1000
+    assert "larger than 1e-06 GB" in out.close()
+
+
+def test_a_file_that_comes_anew_and_is_shorter_makes_room(folder):
+    out = outputs(folder, limit_gb=1e-6)
+    out.write("a", 0, b"x" * 900, False)
+    out.offsets()  # a new connection
+    out.write("a", 0, b"x" * 100, True)
+    out.write("b", 0, b"x" * 900, True)
+    assert out.close() == ""
+    assert tree(folder) == {"a": b"x" * 100, "b": b"x" * 900}
 
 
 def test_an_offset_below_zero_is_refused(folder):

@@ -1,14 +1,20 @@
 """Writes what a far job sends into its folder here, and nowhere else."""
 
 import contextlib
+import errno
 import os
 from collections.abc import Collection, Sequence
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 
-# Parts of a path, and characters of one, that a job's output may have.
+# Parts of a path, and bytes of one, that a job's output may have.
 _DEPTH = 16
 _LENGTH = 240
 _BESIDE = "~far"
+# Of what is left out, how much is told.
+_TOLD = 20
+_NAME = 200
+# What a disk says of a name that it does not take.
+_NO_NAME = (errno.ENAMETOOLONG, errno.EILSEQ, errno.EINVAL)
 
 
 class Outputs:
@@ -21,6 +27,10 @@ class Outputs:
         live: Files that grow while the job runs; any other comes whole, and is renamed into place.
         kept: Folders from which what the far side has removed is removed here; nothing that does not fit into them is
             a problem of the job.
+
+    Attributes:
+        left_out: What has not come because this side does not take its name, a clause each; the job is as good
+            without it.
     """
 
     def __init__(
@@ -33,7 +43,8 @@ class Outputs:
     ) -> None:
         self._folder = folder
         self._limit = int(limit_gb * 1e9)
-        self._reserved = reserved
+        # Not every disk tells names by their case.
+        self._reserved = {name.casefold(): name for name in reserved}
         self._live = frozenset(live)
         self._kept = frozenset(kept)
         self._sizes: dict[str, int] = {}
@@ -41,6 +52,13 @@ class Outputs:
         # Where whole files are that have not come to their end.
         self._incomplete: set[Path] = set()
         self._problem = ""
+        self._refused: dict[str, str] = {}
+
+    @property
+    def left_out(self) -> list[str]:
+        """See the class."""
+        told = [f"left out: {name} ({why})" for name, why in self._refused.items()]
+        return [*told[:_TOLD], "left out: others"] if len(told) > _TOLD else told
 
     def resume(self) -> None:
         """Go on behind what is in the folder already."""
@@ -67,11 +85,17 @@ class Outputs:
             return
         refused = self._refuses(name)
         if refused:
-            self._problem = refused
+            self._leave_out(name, refused)
+            return
+        first = name.partition("/")[0]
+        ours = self._reserved.get(first.casefold())
+        if ours is not None:
+            if first != ours:
+                self._leave_out(name, f"where case does not count that is {ours}, which belongs to this side")
             return
         kept = any(name.startswith(f"{folder}/") for folder in self._kept)
-        if PurePosixPath(name).parts[0] in self._reserved or (kept and offset and name not in self._open):
-            return  # ours; or what follows of a file whose beginning did not fit
+        if kept and offset and name not in self._open:
+            return  # what follows of a file whose beginning did not fit
         if offset < 0 or offset + len(data) > self._limit - sum(
             size for other, size in self._sizes.items() if other != name
         ):
@@ -80,7 +104,10 @@ class Outputs:
         try:
             self._put(name, offset, data, last)
         except OSError as error:
-            self._cannot(name, kept, f"an output of the job could not be written here: {error}")
+            if error.errno in _NO_NAME and name not in self._open:
+                self._leave_out(name, f"this disk does not take its name: {error.strerror}")
+            else:
+                self._cannot(name, kept, f"an output of the job could not be written here: {error}")
 
     def keep(self, folder: str, names: Collection[str]) -> None:
         """Remove from a folder what the far side does not have in it any more.
@@ -105,7 +132,8 @@ class Outputs:
         """Let go of every file, and of what there is of a whole one that has not come to its end.
 
         Returns:
-            What went wrong, in a sentence without its full stop; empty where all is here.
+            What could not be written here, in a sentence without its full stop; empty where all is here that this
+            side takes.
         """
         for name in list(self._open):
             self._shut(name)
@@ -123,10 +151,13 @@ class Outputs:
             if target is not path:
                 self._incomplete.add(target)
             self._open[name] = os.open(target, os.O_WRONLY | os.O_CREAT | getattr(os, "O_NOFOLLOW", 0), 0o644)
+        end = offset + len(data)
         os.pwrite(self._open[name], data, offset)
-        self._sizes[name] = offset + len(data)
+        # What an earlier piece has taken is taken until the file is cut.
+        self._sizes[name] = max(end, self._sizes.get(name, 0))
         if last and target is not path:
-            os.ftruncate(self._open[name], offset + len(data))
+            os.ftruncate(self._open[name], end)
+            self._sizes[name] = end
             self._shut(name)
             self._incomplete.discard(target)
             try:
@@ -135,6 +166,10 @@ class Outputs:
                 # Another process that follows the job writes the same, and was first.
                 if not path.exists():
                     raise
+
+    def _leave_out(self, name: object, why: str) -> None:
+        if len(self._refused) <= _TOLD:
+            self._refused.setdefault(repr(name)[:_NAME], why)
 
     def _cannot(self, name: str, kept: bool, why: str) -> None:
         if kept:
@@ -155,14 +190,24 @@ class Outputs:
         with contextlib.suppress(OSError):
             os.close(self._open.pop(name))
 
-    def _refuses(self, name: str) -> str:
-        """Why a path is none that a job may write; empty where it is one."""
-        parts = name.split("/") if isinstance(name, str) else []
-        fine = (
-            0 < len(parts) <= _DEPTH
-            and all(part not in ("", ".", "..") and len(part) <= _LENGTH for part in parts)
-            and "\x00" not in name
-            and "\\" not in name
-            and not name.endswith(_BESIDE)
-        )
-        return "" if fine else f"the far side named an output {name!r:.200}, which is no path in the job's folder"
+    @staticmethod
+    def _refuses(name: object) -> str:
+        """Why a path is none that this side takes, as a clause; empty where it is one."""
+        if not isinstance(name, str):
+            return "it is no path"
+        parts = name.split("/")
+        try:
+            longest = max(len(os.fsencode(part)) for part in parts)
+        except ValueError:
+            return "it is no text"
+        if any(part in ("", ".", "..") for part in parts):
+            return "it leads out of the job's folder, or round about"
+        if "\x00" in name or "\\" in name:
+            return "it holds a backslash or a zero byte"
+        if len(parts) > _DEPTH:
+            return f"it has {len(parts)} parts, and {_DEPTH} are allowed"
+        if longest > _LENGTH:
+            return f"a part of it takes {longest} bytes, and {_LENGTH} are allowed"
+        if name.casefold().endswith(_BESIDE):
+            return f"a name that ends in {_BESIDE} is what has not come to its end"
+        return ""
