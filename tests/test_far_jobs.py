@@ -1,6 +1,7 @@
 """A job on the far side starts when there is room for it, and ends with all that it has started."""
 
 import contextlib
+import json
 import os
 import signal
 import subprocess
@@ -69,6 +70,32 @@ def test_a_job_has_not_ended_before_its_process_has(far: FarSide) -> None:
     until.say("end")
     ended = near.ended(spec["id"])
     assert (ended["class"], ended["result"]) == (None, "returned")
+
+
+@pytest.mark.parametrize(
+    ("took", "error_class"), [(None, None), ("result.json", "lost"), ("out/large.bin", "lost"), ("run.json", "lost")]
+)
+def test_a_job_of_whose_end_a_power_cut_took_some_is_lost(
+    far: FarSide, took: str | None, error_class: str | None
+) -> None:
+    near = far.near()
+    spec = far.spec("write", bytes=1000)
+    near.submit(spec)
+    near.ended(spec["id"])
+    near.kill_supervisor()
+    folder = far.root / "jobs" / spec["id"]
+    run = json.loads((folder / "run.json").read_text())
+    (folder / "run.json").write_text(json.dumps({**run, "boot_id": "earlier"}))
+    if took == "run.json":
+        os.truncate(folder / "result.json", 0)
+    if took is not None:
+        os.truncate(folder / took, 0)
+    near = far.near()
+    assert near.ask("adopt", jobs={spec["id"]: {}})["states"] == {spec["id"]: "ended"}
+    ended = near.ended(spec["id"])
+    assert ended["class"] == error_class
+    if error_class is not None:
+        assert ended["message"] == "the machine was started anew before what it had left was on the disk"
 
 
 def test_a_job_that_runs_too_long_is_ended_by_its_time_limit_also_by_a_later_supervisor(far: FarSide) -> None:

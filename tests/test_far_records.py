@@ -12,7 +12,7 @@ import pytest
 
 from far_side import FarSide
 from submitit_ssh.far import processes, specs
-from submitit_ssh.far.job_folder import End, Run, claim, put_result, read_result, read_run, write
+from submitit_ssh.far.job_folder import End, Run, claim, has_survived, put_result, read_result, read_run, write
 from submitit_ssh.far.records import Job, Records, reordered
 
 
@@ -113,7 +113,109 @@ def test_states_are_told_from_files(records: Records) -> None:
     assert [found[job.id].run is None for job in jobs] == [True] + [False] * 6
     assert found[ended.id].state == "ended"
     assert found[ended.id].end == ended.end
-    assert read_result(records.folder(result.id)) == ({"run_s": 2.0, "ended": 3.0}, [1])
+    assert read_result(records.folder(result.id)) == ({"run_s": 2.0, "ended": 3.0, "files": {}}, [1])
+
+
+def cut(path: Path) -> None:
+    """Leave of a file what a power cut does: its name."""
+    os.truncate(path, 0)
+
+
+def returned(records: Records, result: str = "[1]", run_s: float = 0.0, boot_id: str = "earlier") -> tuple[Job, Path]:
+    """A job that has left files and a result, and the folder of these files."""
+    (job,) = add(records)
+    out = records.folder(job.id) / "out"
+    claim(records.folder(job.id), run_of(7, 1, boot_id))
+    (out / "model").mkdir()
+    for name in ("journal.jsonl", "model/trees", "console.log"):
+        (out / name).write_text("written\n" if name != "console.log" else "")
+    put_result(records.folder(job.id), result, run_s, 1.0)
+    return job, out
+
+
+def test_what_a_job_left_counts_after_a_power_cut_where_all_of_it_is_there(records: Records) -> None:
+    job, out = returned(records)
+    (out / "console.log").write_text("what it printed last")  # as its process does when it ends
+    assert records.state_of(job) == "result"
+    # An older version did not note what the job had left.
+    (records.folder(job.id) / "result.json").write_text('{"run_s": 1, "ended": 2}\n[1]\n')
+    assert records.state_of(job) == "result"
+
+
+@pytest.mark.parametrize("what", ["result.json", "out/journal.jsonl", "out/model/trees"])
+@pytest.mark.parametrize("how", [cut, Path.unlink])
+def test_what_a_job_left_does_not_count_where_a_power_cut_took_some(records: Records, what: str, how: Any) -> None:
+    job, _ = returned(records)
+    how(records.folder(job.id) / what)
+    assert records.state_of(job) == "lost"
+    # Without a power cut the job itself has done that.
+    other, _ = returned(records, boot_id=processes.boot_id())
+    how(records.folder(other.id) / what)
+    gone = what == "result.json" and how is Path.unlink
+    assert records.state_of(other) == ("killed" if gone else "result")
+
+
+@pytest.mark.parametrize("bytes_kept", [1, 20, -1, -2])
+def test_a_result_of_which_the_end_is_missing_does_not_count(records: Records, bytes_kept: int) -> None:
+    job, _ = returned(records, "12345")
+    path = records.folder(job.id) / "result.json"
+    path.write_bytes(path.read_bytes()[:bytes_kept])
+    assert not has_survived(records.folder(job.id))
+
+
+def test_a_result_that_is_too_large_is_no_other_after_a_power_cut(records: Records) -> None:
+    job, _ = returned(records, json.dumps("x" * 4_000_000))
+    assert records.state_of(job) == "result"
+    with pytest.raises(ValueError, match=r"4\.0 MB"):
+        read_result(records.folder(job.id))
+
+
+@pytest.mark.parametrize(("run_s", "sure"), [(0.01, False), (1.0, True)])
+def test_what_took_a_while_is_on_the_disk_before_it_counts(
+    records: Records, monkeypatch: pytest.MonkeyPatch, run_s: float, sure: bool
+) -> None:
+    synced: list[str] = []
+
+    def fsync(descriptor: int, real: Any = os.fsync) -> None:
+        synced.append(str(Path(f"/proc/self/fd/{descriptor}").readlink()))
+        real(descriptor)
+
+    monkeypatch.setattr(os, "fsync", fsync)
+    job, out = returned(records, run_s=run_s)
+    folder = records.folder(job.id)
+    synced = [path for path in synced if path.startswith(str(folder))]
+    if not sure:
+        assert synced == []
+        return
+    assert set(synced[:3]) == {str(out / name) for name in ("journal.jsonl", "model/trees", "console.log")}
+    assert synced[3:] == [str(folder / f"result.json.{os.getpid()}~"), str(folder)]
+
+
+@pytest.mark.parametrize("what", ["the end of its spec", "its environment"])
+def test_a_queued_job_of_which_a_power_cut_took_some_is_not_known(records: Records, what: str) -> None:
+    (job,) = add(records)
+    if what == "its environment":
+        cut(records.environments / f"{job.environment}.json")
+    else:
+        path = records.folder(job.id) / "spec.json"
+        path.write_text(path.read_text()[:-20])
+    again = Records(records.root)
+    assert again.open() == []
+    assert not records.folder(job.id).exists()
+    # It comes again, and is as good as ever.
+    later = [again.add(spec(id=job.id), 0.0), *add(again)]
+    assert Records(records.root).open() == later
+
+
+def test_an_environment_that_a_power_cut_took_is_described_anew(records: Records) -> None:
+    (job,) = add(records)
+    described = records.environments / f"{job.environment}.json"
+    text = described.read_text()
+    cut(described)
+    again = Records(records.root)
+    again.open()
+    assert add(again)[0].environment == job.environment
+    assert described.read_text() == text
 
 
 def test_what_was_half_done_is_removed_and_what_another_version_kept_is_not(records: Records) -> None:

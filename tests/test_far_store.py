@@ -3,6 +3,7 @@
 import hashlib
 import io
 import os
+import sys
 import tarfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -11,6 +12,8 @@ from typing import Any
 import pytest
 
 from far_side import FarSide, Near, living
+from submitit_ssh.far.loop import Loop
+from submitit_ssh.far.store import Store, Upload, sync_or_say, sync_tree
 
 CHUNK = 1 << 18
 
@@ -48,7 +51,7 @@ def member(name: str, kind: bytes = tarfile.REGTYPE, link: str = "", mode: int =
     return info
 
 
-@pytest.mark.parametrize("size", [0, 1, CHUNK, 3 * CHUNK + 7])
+@pytest.mark.parametrize("size", [0, 1, CHUNK, 3 * CHUNK + 7, 5 * CHUNK])
 def test_a_file_comes_in_pieces_and_is_missing_no_more(far: FarSide, size: int) -> None:
     near = far.near()
     data = os.urandom(size)
@@ -156,3 +159,106 @@ def test_what_was_coming_in_when_the_supervisor_died_is_removed(far: FarSide) ->
     near.kill_supervisor()
     far.near()
     assert not list((far.root / "store").iterdir())
+
+
+def gone(near: Near, kind: str, sha: str) -> bool:
+    """Whether content is missing."""
+    asked = {"store": [], "trees": [], kind: [sha]}
+    return bool(near.ask("missing", **asked)[kind] == [sha])
+
+
+@pytest.mark.parametrize("size", [100, 5 * CHUNK])
+@pytest.mark.parametrize("kept", [0, 99])
+def test_a_file_of_which_a_power_cut_took_some_is_missing_and_comes_again(far: FarSide, size: int, kept: int) -> None:
+    near = far.near()
+    data = os.urandom(size)
+    put(near, data)
+    path = far.root / "store" / sha_of(data)
+    os.truncate(path, kept)
+    assert gone(near, "store", path.name)
+    assert put(near, data)["have"] == size
+    assert path.read_bytes() == data
+    assert not gone(near, "store", path.name)
+
+
+@pytest.mark.parametrize("kind", ["store", "trees"])
+@pytest.mark.parametrize("how", ["cut", "gone"])
+def test_content_of_which_nobody_has_noted_that_it_is_whole_comes_again(far: FarSide, kind: str, how: str) -> None:
+    near = far.near()
+    data = tar_of((member("deep/train.py"), b"print()"))
+    put(near, data, kind)
+    path, mark = far.root / kind / sha_of(data), far.root / "whole" / f"{kind}-{sha_of(data)}"
+    if kind == "trees":
+        os.truncate(path / "deep" / "train.py", 0)
+    if how == "cut":
+        os.truncate(mark, 0)
+    else:
+        mark.unlink()
+    assert gone(near, kind, path.name)
+    near.kill_supervisor()
+    near = far.near()
+    assert gone(near, kind, path.name)
+    assert put(near, data, kind)["op"] == "stored"
+    assert not gone(near, kind, path.name)
+    assert (path if kind == "store" else path / "deep" / "train.py").read_bytes() == (
+        data if kind == "store" else b"print()"
+    )
+    near.until(lambda _: [one.name for one in (far.root / kind).iterdir()] == [path.name])
+
+
+def test_a_note_of_what_has_gone_goes(far: FarSide) -> None:
+    near = far.near()
+    put(near, b"one")
+    put(near, b"two")
+    (far.root / "store" / sha_of(b"one")).unlink()
+    assert gone(near, "store", sha_of(b"one"))
+    near.kill_supervisor()
+    far.near()
+    assert [mark.name for mark in (far.root / "whole").iterdir()] == [f"store-{sha_of(b'two')}"]
+
+
+@pytest.fixture
+def synced(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """Names of what this process has waited for to be on the disk."""
+    found: list[str] = []
+
+    def fsync(descriptor: int, real: Any = os.fsync) -> None:
+        found.append(Path(f"/proc/self/fd/{descriptor}").readlink().name)
+        real(descriptor)
+
+    monkeypatch.setattr(os, "fsync", fsync)
+    return found
+
+
+def test_a_file_is_on_the_disk_before_it_is_in_its_place(tmp_path: Path, synced: list[str]) -> None:
+    one = Store(tmp_path, "", Loop(lambda: None))
+    one.open()
+    sha = sha_of(b"content")
+    answers: list[dict[str, Any]] = []
+    uploads: dict[tuple[str, str], Upload] = {}
+    one.put(uploads, {"kind": "store", "sha": sha, "offset": 0, "size": 7}, b"content", answers.append)
+    assert [answer["op"] for answer in answers] == ["stored"]
+    assert synced == [f"{sha}.0~", f"store-{sha}.{os.getpid()}~", "whole"]
+
+
+def test_a_large_file_is_waited_for_in_another_process(
+    tmp_path: Path, synced: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "large").write_bytes(b"large")
+    sync_or_say(str(tmp_path / "large"))
+    assert (capsys.readouterr().out, synced) == ("done", ["large"])
+    sync_or_say(str(tmp_path / "nowhere"))
+    assert "No such file" in capsys.readouterr().out
+
+
+def test_where_a_disk_cannot_be_waited_for_each_file_of_a_tree_is(
+    tmp_path: Path, synced: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "deep").mkdir()
+    (tmp_path / "deep" / "one").write_text("one")
+    (tmp_path / "two").write_text("two")
+    sync_tree(tmp_path)
+    assert synced == []  # with one wait for all
+    monkeypatch.setitem(sys.modules, "ctypes", None)
+    sync_tree(tmp_path)
+    assert sorted(synced) == sorted(["deep", "one", "two", tmp_path.name])

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from . import processes, resources
 from .forker import AGAIN, NO_FILES, NO_RESULT
-from .job_folder import Run, has_result, read_failure, read_run
+from .job_folder import Run, has_result, has_survived, read_failure, read_run
 from .loop import Loop
 from .records import Job, Records
 
@@ -31,7 +31,9 @@ def cause(job: Job, records: Records, code: int | None, number: int | None) -> t
         The class, None where it ended by itself and left a result, and the message.
     """
     folder = records.folder(job.id)
-    result = has_result(folder)
+    assert job.run is not None
+    before = job.run.boot_id != processes.boot_id()
+    result = has_result(folder) and (not before or has_survived(folder))
     # One that has left its result has been quicker than its limits; who cancels it does not want that either.
     if job.ending is not None and (not result or job.ending[0] == "cancelled"):
         return job.ending[0], job.ending[1]
@@ -40,9 +42,9 @@ def cause(job: Job, records: Records, code: int | None, number: int | None) -> t
     failure = read_failure(folder)
     if failure:
         return failure["class"], failure["message"]
-    assert job.run is not None
-    if job.run.boot_id != processes.boot_id():
-        return "lost", "the machine was started anew while it ran"
+    if before:
+        what = "before what it had left was on the disk" if has_result(folder) else "while it ran"
+        return "lost", f"the machine was started anew {what}"
     if code in (NO_FILES, NO_RESULT):
         free = resources.disk_free_gb(records.root)
         return "precheck", f"its files cannot be kept in {records.root}, where {free:.3f} GB are free"

@@ -11,6 +11,11 @@ from typing import Any
 
 # Bytes of a result that fit a frame.
 RESULT_LIMIT = 3 << 20
+# Seconds of a run from which on what it has left is on the disk before it counts: a power cut has a job run again that
+# has just ended, and was shorter than that; to be sure of each would cost more than most of them take.
+_SURE_S = 1.0
+# Files of a job that are looked at after a power cut.
+_FILES = 1000
 
 
 @dataclass
@@ -54,16 +59,37 @@ class End:
     run_s: float
 
 
-def write(path: str | Path, text: str) -> None:
-    """Write a file beside, and rename it: whoever reads it reads all of it."""
+def write(path: str | Path, text: str, *, durable: bool = False) -> None:
+    """Write a file beside, and rename it: whoever reads it reads all of it.
+
+    Args:
+        path: The file.
+        text: What is to stand in it.
+        durable: Whether that outlives a power cut from now on; else one may leave it empty.
+    """
     beside = f"{path}.{os.getpid()}~"
     try:
-        _put(beside, text)
+        _put(beside, text, durable)
         os.rename(beside, path)  # noqa: PTH104 -- each job's process does this, and pathlib is most of its time
+        if durable:
+            sync(os.path.dirname(path))  # noqa: PTH120 -- as above
     except OSError:
         with contextlib.suppress(OSError):
             Path(beside).unlink()
         raise
+
+
+def sync(path: str | Path) -> None:
+    """Wait until a file, or what a folder lists, is on the disk.
+
+    Raises:
+        OSError: It cannot be.
+    """
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
 
 
 def claim(folder: str | Path, run: Run) -> bool:
@@ -99,7 +125,7 @@ def read_task(folder: str | Path) -> dict[str, Any]:
 
 
 def put_result(folder: str | Path, text: str, run_s: float, ended: float) -> None:
-    """Leave what a job returned; it counts once its process is gone.
+    """Leave what a job returned, with the sizes of its files; it counts once its process is gone.
 
     Args:
         folder: The job's.
@@ -110,7 +136,13 @@ def put_result(folder: str | Path, text: str, run_s: float, ended: float) -> Non
     Raises:
         OSError: There is no room.
     """
-    write(f"{folder}/result.json", json.dumps({"run_s": run_s, "ended": ended}) + "\n" + text + "\n")
+    files, sure = _files(f"{folder}/out"), run_s >= _SURE_S
+    if sure:
+        for name in files:
+            with contextlib.suppress(FileNotFoundError, PermissionError):
+                sync(f"{folder}/out/{name}")
+    kept = {"run_s": run_s, "ended": ended, "files": dict(list(files.items())[:_FILES])}
+    write(f"{folder}/result.json", json.dumps(kept) + "\n" + text + "\n", durable=sure)
 
 
 def put_failure(folder: str | Path, error_class: str, message: str) -> None:
@@ -135,21 +167,41 @@ def has_result(folder: str | Path) -> bool:
     return os.access(f"{folder}/result.json", os.F_OK)
 
 
+def has_survived(folder: str | Path) -> bool:
+    """Whether what a job has left is as it left it, though the machine's power was cut since."""
+    try:
+        first, rest, _ = _read_result(folder)
+        files = json.loads(first).get("files", {})
+        if len(rest) <= RESULT_LIMIT:
+            json.loads(rest)
+        # What has grown since, as its console does at the end of its process, is there.
+        whole = rest.endswith(b"\n") or len(rest) > RESULT_LIMIT
+        return whole and all(os.lstat(f"{folder}/out/{name}").st_size >= size for name, size in files.items())
+    except (OSError, ValueError, AttributeError, TypeError):
+        return False
+
+
 def read_result(folder: str | Path) -> tuple[dict[str, Any], Any]:
     """When a job's `run` ended and how long it took, and what it returned.
 
     Raises:
         OSError, ValueError: There is none, or none that can be sent; the message says which.
     """
-    path = Path(folder, "result.json")
-    size = path.stat().st_size
-    if size > RESULT_LIMIT:
+    first, rest, size = _read_result(folder)
+    if len(rest) > RESULT_LIMIT:
         raise ValueError(
             f"what the job returned takes {size / 1e6:.1f} MB as JSON, and {RESULT_LIMIT / 1e6:.1f} MB can be "
             "sent: write it to a file in the output folder"
         )
-    first, _, rest = path.read_text(encoding="utf-8").partition("\n")
     return json.loads(first), json.loads(rest)
+
+
+def _read_result(folder: str | Path) -> tuple[bytes, bytes, int]:
+    """What was noted of a job's end, what it returned, no more of it than shows that it is too large, and its bytes."""
+    path = Path(folder, "result.json")
+    with path.open("rb") as stream:
+        first = stream.readline()
+        return first, stream.read(RESULT_LIMIT + 1), path.stat().st_size - len(first)
 
 
 def read_failure(folder: str | Path) -> dict[str, Any]:
@@ -161,12 +213,29 @@ def read_failure(folder: str | Path) -> dict[str, Any]:
         return {}
 
 
-def _put(path: str, text: str) -> None:
+def _files(folder: str) -> dict[str, int]:
+    """Bytes of each file in a folder, by its path there."""
+    found: dict[str, int] = {}
+    ahead = [""]
+    while ahead:
+        within = ahead.pop()
+        with contextlib.suppress(OSError), os.scandir(f"{folder}/{within}") as entries:
+            for entry in entries:
+                if entry.is_dir(follow_symlinks=False):
+                    ahead.append(f"{within}{entry.name}/")
+                elif entry.is_file(follow_symlinks=False):
+                    found[f"{within}{entry.name}"] = entry.stat(follow_symlinks=False).st_size
+    return found
+
+
+def _put(path: str, text: str, durable: bool = False) -> None:
     descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
     try:
         data = text.encode()
         while data:
             data = data[os.write(descriptor, data) :]
+        if durable:
+            os.fsync(descriptor)
     finally:
         os.close(descriptor)
 

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from . import aside, specs
-from .job_folder import End, Run, has_result, read_run, write
+from .job_folder import End, Run, has_result, has_survived, read_run, write
 from .processes import alive, boot_id
 from .survey import RECENT_S
 
@@ -107,6 +107,8 @@ class Records:
         self._nobody = root / "nobody.json"
         self._number = 0
         self._last_environment: tuple[dict[str, Any], str] = ({}, "")
+        # Keys of environments that have been seen to be whole.
+        self._described: set[str] = set()
 
     def open(self) -> list[Job]:
         """Make what is missing, remove what was half done, and find the jobs.
@@ -235,9 +237,9 @@ class Records:
             return "queued"
         if alive(run.pid, run.start_time, run.boot_id):
             return "running"
-        if has_result(self.folder(job.id)):
-            return "result"
-        return "killed" if run.boot_id == boot_id() else "lost"
+        if run.boot_id != boot_id():
+            return "result" if has_survived(self.folder(job.id)) else "lost"
+        return "result" if has_result(self.folder(job.id)) else "killed"
 
     def _read(self, folder: Path) -> Job | None:
         if not specs.is_id(folder.name):
@@ -246,12 +248,15 @@ class Records:
             shutil.rmtree(folder, ignore_errors=True)
             return None
         try:
-            with (folder / "spec.json").open(encoding="utf-8") as stream:
-                job = Job.read(json.loads(stream.readline()))
+            first, _, task = (folder / "spec.json").read_text(encoding="utf-8").partition("\n")
+            job = Job.read(json.loads(first))
+            job.run = read_run(folder)
+            if job.run is None:
+                json.loads(task)
+                self._check_environment(job.environment)
         except (OSError, ValueError, TypeError):
             shutil.rmtree(folder, ignore_errors=True)  # a power cut took it: the near side knows it, and is told so
             return None
-        job.run = read_run(folder)
         with contextlib.suppress(OSError, ValueError, TypeError):
             job.end = End(**json.loads((folder / "end.json").read_text(encoding="utf-8")))
             job.state = "ended"
@@ -262,14 +267,27 @@ class Records:
     def _keep_environment(self, environment: dict[str, Any]) -> str:
         known, key = self._last_environment
         if environment != known:
-            key = hashlib.sha256(_text(environment).encode()).hexdigest()[:32]
+            key = _key(_text(environment))
         path = self.environments / f"{key}.json"
         try:
+            self._check_environment(key)
             os.utime(path)  # the time of its last use
-        except FileNotFoundError:
-            write(path, _text(environment) + "\n")
+        except (FileNotFoundError, ValueError):
+            write(path, _text(environment) + "\n", durable=True)
         self._last_environment = (environment, key)
         return key
+
+    def _check_environment(self, key: str) -> None:
+        """See once that an environment is described as it was.
+
+        Raises:
+            FileNotFoundError: It is not.
+            ValueError: A power cut took what stood there.
+        """
+        if key not in self._described:
+            if _key((self.environments / f"{key}.json").read_text(encoding="utf-8")[:-1]) != key:
+                raise ValueError(f"environment {key} is damaged")
+            self._described.add(key)
 
     def _order(self) -> list[str]:
         try:
@@ -292,6 +310,10 @@ class Records:
 
 def _text(environment: dict[str, Any]) -> str:
     return json.dumps(environment, sort_keys=True)
+
+
+def _key(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()[:32]
 
 
 def _remove(folder: Path) -> None:

@@ -14,9 +14,14 @@ from pathlib import Path
 from typing import IO, Any
 
 from . import aside, specs
+from .job_folder import sync, write
 from .loop import Loop
 
 _KINDS = ("store", "trees")
+# Where it is kept how large what was put is: written when all of it is on the disk.
+_WHOLE = "whole"
+# Bytes that the disk takes before anybody has waited.
+_SMALL = 1 << 20
 
 
 class StoreError(ValueError):
@@ -83,15 +88,22 @@ class Store:
             folder.mkdir(mode=0o700, exist_ok=True)
             for left in folder.glob("*~"):
                 _remove(left)
+        (self._root / _WHOLE).mkdir(mode=0o700, exist_ok=True)
+        for mark in (self._root / _WHOLE).iterdir():
+            kind, _, sha = mark.name.partition("-")
+            if not (self._root / kind / sha).exists():
+                mark.unlink()
 
     def missing(self, kind: str, shas: list[str]) -> list[str]:
         """Which of these are not here; of those that are, the time of their last use is now."""
         gone = []
         for sha in shas:
-            path = self._path(kind, sha)
             try:
-                os.utime(path)
+                os.utime(self._path(kind, sha))
+                there = self._is_whole(kind, sha)
             except OSError:
+                there = False
+            if not there:
                 gone.append(sha)
         return gone
 
@@ -111,7 +123,10 @@ class Store:
         Raises:
             OSError: It cannot be taken.
         """
-        return self._path(kind, sha).rename(self._root / kind / f"{sha}.{next(self._count)}~")
+        gone = self._path(kind, sha).rename(self._root / kind / f"{sha}.{next(self._count)}~")
+        with contextlib.suppress(OSError):
+            self._mark(kind, sha).unlink()
+        return gone
 
     def put(
         self,
@@ -134,7 +149,7 @@ class Store:
         """
         kind, sha, offset, size = header["kind"], header["sha"], header["offset"], header["size"]
         path, key = self._path(kind, sha), (kind, sha)
-        there = path.exists()
+        there = self._is_whole(kind, sha)
         if key in uploads and (there or offset == 0):
             uploads.pop(key).drop()
         if there:
@@ -153,11 +168,13 @@ class Store:
             del uploads[key]
             if upload.close() != sha:
                 raise StoreError(f"what came as {sha} has another hash: it was damaged, send it again")
-            if kind == "store":
-                upload.path.replace(path)
-                answer({"op": "stored", "sha": sha, "have": size})
+            if kind == "trees":
+                self._unpack(upload, sha, answer)
+            elif size > _SMALL:
+                self._sync(upload, sha, answer)
             else:
-                self._unpack(upload, path, answer)
+                sync(upload.path)
+                answer(self._put_in_place(kind, sha, upload.path, size))
         except (OSError, StoreError):
             uploads.pop(key, None)
             upload.drop()
@@ -168,27 +185,85 @@ class Store:
             raise StoreError(f"{kind!r:.80} {sha!r:.80} names nothing that can be staged")
         return self._root / kind / sha
 
-    def _unpack(self, upload: Upload, path: Path, answer: Callable[[dict[str, Any]], None]) -> None:
+    def _mark(self, kind: str, sha: str) -> Path:
+        return self._root / _WHOLE / f"{kind}-{sha}"
+
+    def _is_whole(self, kind: str, sha: str) -> bool:
+        """Whether content is here as it was put: a power cut may have left less of what an older version kept."""
+        path = self._path(kind, sha)
+        try:
+            size = int(self._mark(kind, sha).read_text(encoding="ascii"))
+            return path.is_dir() if kind == "trees" else path.stat().st_size == size
+        except (OSError, ValueError):
+            return False
+
+    def _sync(self, upload: Upload, sha: str, answer: Callable[[dict[str, Any]], None]) -> None:
+        """Wait in another process until a large file is on the disk."""
+
+        def heard(said: str) -> None:
+            answer(self._put_in_place("store", sha, upload.path, upload.size, said))
+
+        aside.hear(self._loop, self._code, sync_or_say, [str(upload.path)], heard)
+
+    def _unpack(self, upload: Upload, sha: str, answer: Callable[[dict[str, Any]], None]) -> None:
         """Unpack in another process: a large tree takes longer than anybody may wait here."""
         beside = upload.path.with_name(f"{upload.path.name}.tree~")
 
         def heard(said: str) -> None:
             upload.drop()
-            answer(self._put_tree(beside, path, said, upload.size))
+            answer(self._put_in_place("trees", sha, beside, upload.size, said))
 
         aside.hear(self._loop, self._code, unpack_or_say, [str(upload.path), str(beside)], heard)
 
-    def _put_tree(self, beside: Path, path: Path, said: str, size: int) -> dict[str, Any]:
+    def _put_in_place(self, kind: str, sha: str, beside: Path, size: int, said: str = "done") -> dict[str, Any]:
+        """Answer for content that is all there, and, where it is `done`, on the disk."""
+        path = self._path(kind, sha)
         if said != "done":
             _remove(beside)
-            return {"op": "error", "message": said or f"the process that unpacked {path.name} ended"}
+            return {"op": "error", "message": said or f"the process that kept {sha} ended"}
         try:
-            beside.rename(path)
+            if self._is_whole(kind, sha):
+                _remove(beside)  # another client was first, with the same
+            else:
+                if kind == "trees" and path.exists():
+                    aside.remove([self.discard(kind, sha)])
+                beside.rename(path)
+                write(self._mark(kind, sha), f"{size}\n", durable=True)
         except OSError as error:
             _remove(beside)
-            if not path.exists():  # else another client was first, with the same
-                return {"op": "error", "message": str(error)}
-        return {"op": "stored", "sha": path.name, "have": size}
+            return {"op": "error", "message": str(error)}
+        return {"op": "stored", "sha": sha, "have": size}
+
+
+def sync_or_say(path: str) -> None:
+    """Wait until a file is on the disk, and print `done` or what went wrong."""
+    try:
+        sync(path)
+        sys.stdout.write("done")
+    except OSError as error:
+        sys.stdout.write(str(error))
+
+
+def sync_tree(folder: Path) -> None:
+    """Wait until all of a folder is on the disk.
+
+    Raises:
+        OSError: It cannot be.
+    """
+    with contextlib.suppress(ImportError, OSError, AttributeError):
+        import ctypes  # not every Python has it
+
+        descriptor = os.open(folder, os.O_RDONLY)
+        try:
+            # One wait instead of one for each file.
+            if ctypes.CDLL(None).syncfs(descriptor) == 0:
+                return
+        finally:
+            os.close(descriptor)
+    for place, _, files in os.walk(folder):
+        for name in files:
+            sync(Path(place, name))
+        sync(place)
 
 
 def unpack(tar: Path, folder: Path) -> None:
@@ -228,6 +303,7 @@ def unpack_or_say(tar: str, folder: str) -> None:
     """Unpack, and print `done` or what went wrong."""
     try:
         unpack(Path(tar), Path(folder))
+        sync_tree(Path(folder))
         sys.stdout.write("done")
     except (OSError, StoreError) as error:
         sys.stdout.write(str(error))
