@@ -1,6 +1,7 @@
 """Tests of `sweeproute pause`: what runs ends, nothing more starts, and that ends again."""
 
 import json
+import shlex
 import signal
 import time
 from pathlib import Path
@@ -55,7 +56,9 @@ def test_a_running_sweep_goes_on_elsewhere_and_may_come_back(app: FarApp, sweepr
     assert there.startswith("Over there 2 jobs run to their end, and ")
     wait_until(lambda: {3, 4} <= app.executions().keys(), "the rest to run here")
     said = sweeproute("pause", "box", "--end")
-    assert said.out.splitlines()[:2] == ["box is no longer paused.", "  sweep_1 may use it again"]
+    first, sweep, there = said.out.splitlines()
+    assert (first, sweep) == ("box is no longer paused.", "  sweep_1 may use it again")
+    assert there.startswith("Over there it is no longer paused either, and ")
     assert kept(app)["paused"] is False
     app.go()
     output, _ = process.communicate(timeout=60)
@@ -86,7 +89,9 @@ def test_a_pause_for_some_time_ends_by_itself_there_and_here(alone: FarApp, swee
     alone.go()
     wait_until(lambda: len(alone.executions()) == 5, "the queue to go on")
     assert _conditions.paused() == {}
-    assert sweeproute("pause", "box", "--end").out.startswith("box is not paused.\n")
+    assert (
+        sweeproute("pause", "box", "--end").out == "box is not paused.\nOver there it is not paused, and no job waits.\n"
+    )
 
 
 def test_a_coordinator_takes_the_end_of_a_pause_for_its_end(monkeypatch, tmp_path: Path):
@@ -112,6 +117,25 @@ def test_a_machine_that_cannot_be_told_is_said_and_is_paused_for_sweeps_here(app
     assert said.err.startswith("Its own queue could not be told: far cannot be reached (")
     assert said.err.endswith(" When it is back: sweeproute pause box\n")
     assert _conditions.paused() == {"box": None}
+
+
+def test_the_very_command_is_said_again_quoted_for_a_shell(app: FarApp, sweeproute: Command):
+    app.shell.cut(True)
+    again = ["sweeproute", "pause", "box", "--for", "1h 30m", "++hydra.launcher.platforms.box.specs.gpu=RTX 4090"]
+    said = sweeproute(*again[1:])
+    assert said.code == 1
+    assert shlex.split(said.err.partition(" When it is back: ")[2]) == again
+    said = sweeproute("pause", "box", "--end")
+    assert said.err.endswith(" When it is back: sweeproute pause box --end\n")
+
+
+def test_a_far_queue_that_is_not_told_for_want_of_a_host_is_said(sweeproute: Command):
+    said = sweeproute("pause", "box", "--for", "5m", "hydra.launcher.platforms.box.host=null")
+    assert said.code == 0
+    assert said.err == (
+        "Its own queue has not been told, since the registry names no host for it. With its host: sweeproute pause box "
+        "--for 5m hydra.launcher.platforms.box.host=null registry.platforms.box.host=me@box\n"
+    )
 
 
 def test_this_machine_can_be_paused_too(sweeproute: Command):

@@ -160,3 +160,8 @@ def clock(seconds: float, now: float | None = None) -> str:
     """
     then, today = time.localtime(seconds), time.localtime(now)
     return time.strftime("%H:%M:%S" if then[:3] == today[:3] else "%Y-%m-%d %H:%M", then)
+
+
+def counted(number: int, noun: str = "job") -> str:
+    """A number of things, as in "1 job" or "4 jobs"."""
+    return f"{number} {noun}{'' if number == 1 else 's'}"

@@ -2,6 +2,7 @@
 
 import argparse
 import re
+import shlex
 import sys
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
@@ -37,11 +38,13 @@ def run(asked: argparse.Namespace) -> None:
 
     from hydra_plugins.sweeproute import _conditions
     from sweeproute.commands import composing, hardware
+    from sweeproute.commands.check import note
     from sweeproute.progress import clock
 
     name = asked.platform
     for_s = seconds(asked.length) if asked.length is not None else None
     entry = hardware.platform(name, composing.registry(asked.overrides))
+    was = True
     if asked.end:
         was = _conditions.end_pause(name)
         print(f"{name} is {'no longer' if was else 'not'} paused.")
@@ -49,10 +52,15 @@ def run(asked: argparse.Namespace) -> None:
         until = None if for_s is None else time.time() + for_s
         _conditions.pause(name, until)
         print(f"{name} is paused until {clock(until) if until else f'`sweeproute pause {name} --end`'}.")
-    for line in _touched(name, asked.end):
+    for line in _touched(name, asked.end) if was else ():
         print(f"  {line}")
-    if entry.backend == "ssh" and entry.host is not None:
-        _tell(name, entry, not asked.end, for_s)
+    if entry.backend != "ssh":
+        return
+    if entry.host is None:
+        again = f"{_command(asked)} registry.platforms.{name}.host=me@box"
+        note(f"Its own queue has not been told, since the registry names no host for it. With its host: {again}")
+        return
+    _tell(asked, entry, for_s)
 
 
 def seconds(length: str) -> float:
@@ -100,30 +108,54 @@ def _touched(name: str, ends: bool) -> Iterator[str]:
         if ends:
             yield f"{title} may use it again"
             continue
-        ending = f"{runs} of its jobs run there to their end" if runs else "none of its jobs runs there"
-        rest = f"{waits} that wait there go elsewhere, or wait" if living else f"{waits} wait there for the pause's end"
+        ending = f"{runs} of its jobs {_to_the_end(runs, ' there')}" if runs else "none of its jobs runs there"
+        if living:
+            rest = f"{waits} that {'waits there goes' if waits == 1 else 'wait there go'} elsewhere, or {_wait(waits)}"
+        else:
+            rest = f"{waits} {_wait(waits)} there for the pause's end"
         yield f"{title}: {ending}" + (f"; {rest}" if waits else "")
     if not any_there:
         yield "no sweep that runs here uses it"
 
 
-def _tell(name: str, entry: "PlatformConf", paused: bool, for_s: float | None) -> None:
+def _tell(asked: argparse.Namespace, entry: "PlatformConf", for_s: float | None) -> None:
     """Tell the machine's own queue, which goes on where no coordinator lives."""
     from hydra_plugins.sweeproute._errand import Errand
     from hydra_plugins.sweeproute._reach import reach_of
     from submitit_ssh.errors import SubmititSshError
     from sweeproute.commands.check import note
+    from sweeproute.progress import counted
 
+    name = asked.platform
     try:
         with Errand(name, reach_of(name, entry), note) as errand:
-            errand.ask("slots", slots=None, paused=paused, for_s=for_s)
+            was = errand.load()["paused"]
+            errand.ask("slots", slots=None, paused=not asked.end, for_s=for_s)
             load = errand.load()
     except SubmititSshError as error:
-        again = f"sweeproute pause {name}{'' if paused else ' --end'}"
-        print(f"Its own queue could not be told: {error} When it is back: {again}", file=sys.stderr)
+        note(f"Its own queue could not be told: {error} When it is back: {_command(asked)}")
         sys.exit(1)
     running, queued = len(load["running"]), load["queued"]
-    if paused:
-        print(f"Over there {running} jobs run to their end, and {queued} wait; nothing more starts.")
+    waiting = f"{counted(queued)} {_wait(queued)}" if queued else "no job waits"
+    if not asked.end:
+        print(
+            f"Over there {counted(running)} {_to_the_end(running)}, and {queued} {_wait(queued)}; nothing more starts."
+        )
+    elif not was:
+        print(f"Over there it is not paused, and {waiting}.")
     else:
-        print(f"Over there {queued} jobs wait, and start again.")
+        print(f"Over there it is no longer paused either, and {waiting}.")
+
+
+def _command(asked: argparse.Namespace) -> str:
+    """The person's command, to be given to a shell again."""
+    how = ["--end"] if asked.end else ["--for", asked.length] if asked.length is not None else []
+    return shlex.join(["sweeproute", "pause", asked.platform, *how, *asked.overrides])
+
+
+def _to_the_end(number: int, where: str = "") -> str:
+    return f"runs{where} to its end" if number == 1 else f"run{where} to their end"
+
+
+def _wait(number: int) -> str:
+    return "waits" if number == 1 else "wait"
