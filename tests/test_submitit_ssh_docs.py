@@ -27,6 +27,18 @@ def fit(rate):
 def save(name):
     Path(name).write_text(json.dumps({"trees": 300}))
 """
+# What is said of a plain function's time, in less than the minute that an AutoExecutor allows at least.
+TOO_LONG = """
+import time
+
+executor = submitit_ssh.SshExecutor("log")
+executor.update_parameters(host="4090box", timeout_min=1 / 60, signal_delay_s=0.5)
+try:
+    executor.submit(time.sleep, 60).result()
+except submitit.core.utils.FailedJobError as error:
+    print("its time was over:", error)
+"""
+NOT_KEPT = "timed-out and not checkpointable"
 
 
 def test_every_line_of_the_documentation_runs(workstation: Workstation, tmp_path: Path) -> None:
@@ -40,7 +52,7 @@ def test_every_line_of_the_documentation_runs(workstation: Workstation, tmp_path
     project = tmp_path / "project"
     project.mkdir()
     (project / "training.py").write_text(TRAINING)
-    (project / "script.py").write_text(SCRIPT)
+    (project / "script.py").write_text(SCRIPT + TOO_LONG)
     done = subprocess.run(
         [sys.executable, "script.py"],
         cwd=project,
@@ -50,12 +62,15 @@ def test_every_line_of_the_documentation_runs(workstation: Workstation, tmp_path
         check=False,
     )
     assert done.returncode == 0, done.stderr
+    assert f'with a `FailedJobError` that\nsays "{NOT_KEPT}"' in DOCS
     for said in (
         "0.2\n",
         "fitting\n",
         "[0.2, 0.4, 0.6]\n",
         '{"trees": 300}',
         "ValueError: a rate of -1",
+        "its time was over:",
+        NOT_KEPT,
         "True 0.2",
         "45",
     ):
