@@ -427,3 +427,30 @@ def test_ends_are_said_in_the_order_of_queues(far):
     for spec in specs:
         machine.submit(spec, far.place(spec["label"]))
     assert [ends.get(timeout=WAIT_S).id for _ in specs] == [spec["id"] for spec in specs]
+
+
+def test_jobs_that_are_given_much_are_sent_one_frame_after_another(far):
+    machine, _ = far.machine()
+    machine.request("slots", slots=0, paused=True)
+    specs = [far.spec(str(number), pad="x" * 70_000) for number in range(64)]
+    answers = [machine.submit(spec, far.place(spec["label"])) for spec in specs]
+    assert [answered.result(WAIT_S) for answered in answers] == ["queued"] * 64
+
+
+def test_a_job_that_is_given_too_much_is_refused_and_harms_nobody(far):
+    machine, heard = far.machine()
+    large, usual, most = (
+        far.spec("large", pad="x" * 4_200_000),
+        far.spec("usual"),
+        far.spec("most", pad="x" * 4_000_000),
+    )
+    answers = [machine.submit(spec, far.place(spec["label"])) for spec in (large, usual, most)]
+    assert [answered.result(WAIT_S) for answered in answers] == ["refused", "queued", "queued"]
+    heard.wait(lambda: len(heard.ends) == 3)
+    (ended,) = heard.ends[large["id"]]
+    assert ended.error_class == "precheck"
+    assert "takes 4.2 MB, and 4.2 MB are allowed: put what is large into a file" in ended.message
+    assert sorted(far.executions()) == ["most", "usual"]
+    machine_line(machine).post(machine_line(machine)._hang_up)
+    machine.request("status").result(WAIT_S)
+    assert len(heard.ends[large["id"]]) == 1

@@ -8,12 +8,13 @@ import subprocess
 import threading
 import time
 from collections.abc import Callable, Mapping
-from enum import StrEnum
-from typing import Any, Protocol
+from typing import IO, Any
 
 from . import boot
+from .ears import Condition, Ears
 from .far.frames import MARKER, Decoder, FrameError, encode
 from .ssh import Settings, refusal
+from .waker import Waker
 
 # Seconds: between pings, until a silent machine is suspect, until it counts as down.
 PING_S = 1.0
@@ -28,43 +29,8 @@ _HANDSHAKE_S = 10.0
 _HANDSHAKE_AGAIN_S = (2.0, 10.0)
 # Bytes of chatter before the marker, and of what ssh says on stderr, that are kept.
 _CHATTER = 65536
-# Bytes that may wait for the channel before a feeder is asked for no more.
-_AHEAD = 1 << 20
-
-
-class Condition(StrEnum):
-    """What is known of a far machine."""
-
-    CONNECTING = "connecting"
-    UP = "up"
-    # Silent, and not long enough to do anything about it.
-    SUSPECT = "suspect"
-    # Silent for long, or not to be reached.
-    DOWN = "down"
-    # It answers and cannot be used: a host key, a login, a Python that is missing.
-    REFUSED = "refused"
-
-
-class Ears(Protocol):
-    """Who listens to a line; called in the line's thread, and may not block."""
-
-    def hello(self) -> dict[str, Any]:
-        """The frame that opens a channel."""
-
-    def up(self, answer: Mapping[str, Any]) -> None:
-        """The far side has answered it."""
-
-    def heard(self, header: dict[str, Any], payload: bytes) -> None:
-        """A frame has come that is no answer to hello or ping."""
-
-    def condition(self, condition: Condition, why: str) -> None:
-        """The machine's condition has changed; `why` is a clause that follows its name."""
-
-    def feed(self) -> bytes | None:
-        """More to send when the channel has room; None where there is nothing."""
-
-    def waits(self) -> bool:
-        """Whether something has been asked that is not answered: a channel is not closed before it is."""
+# Bytes that may wait for the channel before a feeder is asked for no more: a ping waits behind them on a slow line.
+_AHEAD = 1 << 14
 
 
 class Line:
@@ -80,10 +46,8 @@ class Line:
         self._ears = ears
         self._posted: queue.SimpleQueue[Callable[[], None]] = queue.SimpleQueue()
         self._selector = selectors.DefaultSelector()
-        self._woken, self._waker = os.pipe()
-        for descriptor in (self._woken, self._waker):
-            os.set_blocking(descriptor, False)
-        self._selector.register(self._woken, selectors.EVENT_READ)
+        self._waker = Waker()
+        self._selector.register(self._waker, selectors.EVENT_READ, "waker")
         self._thread = threading.Thread(target=self._run, daemon=True, name=f"line to {settings.host}")
         # When to end the channel though something waits for an answer, on the monotonic clock.
         self._close_by: float | None = None
@@ -95,6 +59,10 @@ class Line:
         self._chatter = b""
         self._stderr = b""
         self._silent_s = 0.0
+        # Seconds since the channel, which was full, has taken something.
+        self._full_s = SUSPECT_S
+        # Silence after which a channel is made anew, until one has answered a ping.
+        self._patience_s = SUSPECT_S
         self._ping_in_s = 0.0
         self._wait_s = 0.0
         self._retry_s = _RETRY_S[0]
@@ -114,8 +82,7 @@ class Line:
     def post(self, call: Callable[[], None]) -> None:
         """Have something done in the line's thread."""
         self._posted.put(call)
-        with contextlib.suppress(BlockingIOError, OSError):
-            os.write(self._waker, b"!")
+        self._waker.wake()
 
     def number(self) -> int:
         """A number for a request; in the line's thread."""
@@ -170,22 +137,20 @@ class Line:
         finally:
             self._hang_up()
             self._selector.close()
-            for descriptor in (self._woken, self._waker):
-                os.close(descriptor)
+            self._waker.close()
 
     def _turn(self) -> None:
         """Wait for what comes first, and deal with it."""
-        if self._live:
-            while len(self._buffer) < _AHEAD and (more := self._ears.feed()):
-                self._buffer += more
         self._write()
+        while self._live and len(self._buffer) < _AHEAD and (more := self._ears.feed()):
+            self._buffer += more
+            self._write()
         timeout = min(self._ping_in_s, PING_S) if self._process is not None else min(self._wait_s, PING_S)
         if self._close_by is not None:
             timeout = min(timeout, self._close_by - time.monotonic())
         for key, events in self._selector.select(max(0.0, timeout)):
-            if key.fd == self._woken:
-                with contextlib.suppress(BlockingIOError):
-                    os.read(self._woken, 4096)
+            if key.data == "waker":
+                self._waker.clear()
             elif self._process is None:
                 break  # what was ready before has ended the channel
             elif key.data == "stdout":
@@ -199,18 +164,21 @@ class Line:
 
     def _tick(self, seconds: float) -> None:
         self._silent_s += seconds
+        self._full_s += seconds
         self._ping_in_s -= seconds
         self._wait_s -= seconds
         if self._process is None:
             if self._wait_s <= 0:
                 self._dial()
-        elif self._live and self._ping_in_s <= 0:
-            self._ping_in_s = PING_S
-            n = self.number()
-            self._pings[n] = time.monotonic()
-            self.send({"op": "ping", "n": n})
         elif self._ping_in_s <= 0:
             self._ping_in_s = PING_S
+            if self._live:
+                n = self.number()
+                self._pings[n] = time.monotonic()
+                self.send({"op": "ping", "n": n})
+        if self._process is not None and not self._live and time.monotonic() - self._opened_at > 2 * _HANDSHAKE_S:
+            self._hang_up()
+            self._own = True
         if self.condition is Condition.REFUSED:
             return
         host = self._settings.host
@@ -218,11 +186,13 @@ class Line:
             self._move(Condition.DOWN, f"has not answered for {DOWN_S:.0f} s ({self._said() or host})")
         elif self._silent_s >= SUSPECT_S and self.condition is Condition.UP:
             self._move(Condition.SUSPECT, f"has not answered for {SUSPECT_S:.0f} s")
-        if self._live and self._silent_s >= SUSPECT_S:
-            self._hang_up()  # a new channel finds a way that an old one waits for in vain
-        elif self._process is not None and not self._live and time.monotonic() - self._opened_at > 2 * _HANDSHAKE_S:
+        # One that still takes what it is given is slow: what the far side answers is under way behind it.
+        takes = self._full_s < SUSPECT_S
+        if self._live and self._silent_s >= (DOWN_S if takes else self._patience_s):
+            # A new channel finds a way that an old one waits for in vain.
             self._hang_up()
-            self._own = True
+            # Or ssh and the kernel hold what the line takes long for: the next one gets the time.
+            self._patience_s = DOWN_S
 
     def _move(self, condition: Condition, why: str = "") -> None:
         if condition is not self.condition:
@@ -234,6 +204,7 @@ class Line:
         timeout_s = _HANDSHAKE_S if self._handshake_s is None else min(high, max(low, 3 * self._handshake_s))
         self._opened_at = time.monotonic()
         self._decoder, self._chatter, self._stderr, self._live = None, b"", b"", False
+        self._full_s = SUSPECT_S
         self._buffer.clear()
         self._pings.clear()
         try:
@@ -250,20 +221,18 @@ class Line:
             self._move(Condition.REFUSED, f"cannot be reached: {self._settings.ssh[0]} does not start ({error})")
             return
         self._ping_in_s = PING_S
-        for stream, name in ((self._process.stdout, "stdout"), (self._process.stderr, "stderr")):
-            assert stream is not None
+        stdin, stdout, stderr = _streams(self._process)
+        for stream in (stdin, stdout, stderr):
             os.set_blocking(stream.fileno(), False)
-            self._selector.register(stream, selectors.EVENT_READ, name)
-        assert self._process.stdin is not None
-        os.set_blocking(self._process.stdin.fileno(), False)
+        self._selector.register(stdout, selectors.EVENT_READ, "stdout")
+        self._selector.register(stderr, selectors.EVENT_READ, "stderr")
         self._buffer += boot.payload(self._settings.root)
         self._buffer += encode({**self._ears.hello(), "n": 0})
 
     def _write(self) -> None:
         if self._process is None:
             return
-        stdin = self._process.stdin
-        assert stdin is not None
+        stdin, _, _ = _streams(self._process)
         while self._buffer:
             try:
                 written = os.write(stdin.fileno(), memoryview(self._buffer)[: 1 << 16])
@@ -273,6 +242,8 @@ class Line:
                 self._buffer.clear()  # its end is read on stdout
                 break
             del self._buffer[:written]
+            if self._writing:
+                self._full_s = 0.0
         wants = bool(self._buffer)
         if wants and not self._writing:
             self._selector.register(stdin, selectors.EVENT_WRITE, "stdin")
@@ -282,19 +253,18 @@ class Line:
 
     def _read_stderr(self) -> None:
         assert self._process is not None
-        assert self._process.stderr is not None
+        _, _, stderr = _streams(self._process)
         with contextlib.suppress(BlockingIOError):
-            data = os.read(self._process.stderr.fileno(), 65536)
+            data = os.read(stderr.fileno(), 65536)
             if data:
                 self._stderr = (self._stderr + data)[-_CHATTER:]
             else:
-                self._selector.unregister(self._process.stderr)
+                self._selector.unregister(stderr)
 
     def _read(self) -> None:
         assert self._process is not None
-        assert self._process.stdout is not None
         try:
-            data = os.read(self._process.stdout.fileno(), 1 << 18)
+            data = os.read(_streams(self._process)[1].fileno(), 1 << 18)
         except BlockingIOError:
             return
         if not data:
@@ -325,6 +295,7 @@ class Line:
             sent = self._pings.pop(header.get("re", -1), None)
             if sent is not None:
                 self.round_trip_s = time.monotonic() - sent
+                self._patience_s = SUSPECT_S
             load = header.get("load")
             self.load = load if isinstance(load, dict) else None
         elif op == "hello":
@@ -333,6 +304,7 @@ class Line:
             self._handshake_s = min(took_s, self._handshake_s or took_s)
             self._retry_s = _RETRY_S[0]
             self._live = True
+            self._ping_in_s = PING_S  # behind what waits to be sent: its answer says that all of that has come
             self._ears.up(header)
             self._move(Condition.UP)
         elif op == "refused":
@@ -349,7 +321,8 @@ class Line:
         """The channel has closed."""
         process, was_live = self._process, self._live
         assert process is not None
-        self._read_rest(process)
+        with contextlib.suppress(BlockingIOError, OSError):
+            self._stderr = (self._stderr + os.read(_streams(process)[2].fileno(), 65536))[-_CHATTER:]
         code = None
         with contextlib.suppress(subprocess.TimeoutExpired):
             code = process.wait(0.5)
@@ -369,11 +342,6 @@ class Line:
             self._silent_s = DOWN_S
             self._move(Condition.DOWN, f"cannot be reached ({self._said() or 'ssh ended'})")
 
-    def _read_rest(self, process: "subprocess.Popen[bytes]") -> None:
-        assert process.stderr is not None
-        with contextlib.suppress(BlockingIOError, OSError):
-            self._stderr = (self._stderr + os.read(process.stderr.fileno(), 65536))[-_CHATTER:]
-
     def _said(self) -> str:
         """The last line that ssh wrote on stderr."""
         lines = [line.strip() for line in self._stderr.decode(errors="replace").splitlines() if line.strip()]
@@ -387,8 +355,7 @@ class Line:
         self._wait_s = self._retry_s
         if process is None:
             return
-        for stream in (process.stdin, process.stdout, process.stderr):
-            assert stream is not None
+        for stream in _streams(process):
             with contextlib.suppress(KeyError, ValueError):
                 self._selector.unregister(stream)
             with contextlib.suppress(OSError):
@@ -397,3 +364,11 @@ class Line:
         process.kill()
         with contextlib.suppress(subprocess.TimeoutExpired):
             process.wait(1.0)
+
+
+def _streams(process: "subprocess.Popen[bytes]") -> tuple[IO[bytes], IO[bytes], IO[bytes]]:
+    """Its standard input, output and error, which are pipes."""
+    assert process.stdin is not None
+    assert process.stdout is not None
+    assert process.stderr is not None
+    return process.stdin, process.stdout, process.stderr

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from .batches import Batches, too_large, travelling
 from .errors import FarError
 from .far.frames import PROTOCOL
 from .line import Condition, Line, Settings
@@ -16,8 +17,6 @@ from .requests import Requests
 from .staging import Staged
 from .uploads import Uploads
 
-# Specs in one frame.
-_BATCH = 64
 # Seconds without a ping after which the far side gives a channel up: its other end may be cut off for good.
 _PATIENCE_S = 30.0
 # Seconds for which answers to what was asked last are waited for.
@@ -32,6 +31,8 @@ class _Job:
     spec: dict[str, Any] | None
     # Whether the far side has answered for it: it is its job now.
     known: bool
+    # Bytes of the spec as it travels.
+    size: int = 0
     started: bool = False
     ended: bool = False
     answered: "Future[str]" = field(default_factory=Future)
@@ -67,7 +68,7 @@ class Machine:
         self._reserved = frozenset(reserved)
         self._line = Line(settings, self)
         self._jobs: dict[str, _Job] = {}
-        self._unsent: dict[str, None] = {}
+        self._unsent = Batches()
         self._requests = Requests(self._line)
         self._uploads = Uploads(self._line, self._requests.framed)
         self._why = ""
@@ -148,11 +149,16 @@ class Machine:
             "queued" once it is the far side's job, "refused" where it never will be.
         """
         outputs = Outputs(folder, self._limit_gb, self._reserved, spec.get("live", ()), spec.get("kept", ()))
-        job = _Job(outputs, {**spec, "owner": self.owner}, known=False)
+        said = {**spec, "owner": self.owner}
+        job = _Job(outputs, said, known=False, size=travelling(said))
 
         def put() -> None:
             self._jobs[spec["id"]] = job
-            self._unsent[spec["id"]] = None
+            why = too_large(job.size)
+            if why is None:
+                self._unsent.add(spec["id"], job.size)
+            else:
+                self._refused(spec["id"], why)
 
         self._line.post(put)
         return job.answered
@@ -190,8 +196,7 @@ class Machine:
         future: Future[dict[str, Any]] = Future()
 
         def ask() -> None:
-            for identifier in ids:
-                self._unsent.pop(identifier, None)
+            self._unsent.drop(ids)
             self._requests.add({"op": "recall", "ids": ids}, future)
 
         self._line.post(ask)
@@ -207,8 +212,7 @@ class Machine:
         future: Future[dict[str, Any]] = Future()
 
         def ask() -> None:
-            for identifier in ids:
-                self._unsent.pop(identifier, None)
+            self._unsent.drop(ids)
             self._requests.add({"op": "cancel", "ids": ids, "grace_s": grace_s}, future)
 
         self._line.post(ask)
@@ -272,7 +276,10 @@ class Machine:
         # What was asked before comes first: a job that is to end must not start before that is heard.
         self._requests.restart()
         self._adopt([identifier for identifier, job in self._jobs.items() if job.known])
-        self._unsent = dict.fromkeys(identifier for identifier, job in self._jobs.items() if not job.known)
+        self._unsent = Batches()
+        for identifier, job in self._jobs.items():
+            if not (job.known or job.ended):
+                self._unsent.add(identifier, job.size)
         self._uploads.restart()
         if not self._rooted.done():
             self._rooted.set_result(self.root)
@@ -292,10 +299,7 @@ class Machine:
     def feed(self) -> bytes | None:
         """See Ears."""
         if self._unsent:
-            batch = [identifier for identifier, _ in zip(self._unsent, range(_BATCH), strict=False)]
-            for identifier in batch:
-                del self._unsent[identifier]
-            header = {"op": "submit", "jobs": [self._jobs[identifier].spec for identifier in batch]}
+            header = {"op": "submit", "jobs": [self._jobs[identifier].spec for identifier in self._unsent.take()]}
             return self._requests.framed(header, self._submitted)
         return self._uploads.chunk()
 
@@ -344,7 +348,7 @@ class Machine:
         )
 
     def _drop(self, identifier: str) -> None:
-        self._unsent.pop(identifier, None)
+        self._unsent.drop([identifier])
         job = self._jobs.pop(identifier, None)
         if job is not None:
             job.outputs.close()
@@ -354,13 +358,15 @@ class Machine:
             if identifier in self._jobs:
                 self._jobs[identifier].known = True
                 self._answer(self._jobs[identifier], "queued")
-        now = time.time()
         for identifier, why in answer.get("refused", {}).items():
-            job = self._jobs.get(identifier)
-            if job is not None:
-                job.ended = True
-                self._answer(job, "refused")
-                self._listener.ended(Ended(identifier, "precheck", str(why), None, 0.0, now, now))
+            self._refused(identifier, str(why))
+
+    def _refused(self, identifier: str, why: str) -> None:
+        job, now = self._jobs.get(identifier), time.time()
+        if job is not None:
+            job.ended = True
+            self._answer(job, "refused")
+            self._listener.ended(Ended(identifier, "precheck", why, None, 0.0, now, now))
 
     @staticmethod
     def _answer(job: _Job, state: str) -> None:
@@ -382,6 +388,6 @@ class Machine:
                 continue
             if job.spec is not None and not job.started and state == "unknown":
                 job.known = False  # accepted, and lost before it was on the disk
-                self._unsent[identifier] = None
+                self._unsent.add(identifier, job.size)
             else:
                 self._listener.unknown(identifier)

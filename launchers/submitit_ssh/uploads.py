@@ -1,5 +1,6 @@
 """Brings content to a far machine: only what is missing there travels, a window of pieces ahead of the answers."""
 
+import time
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future
@@ -11,9 +12,12 @@ from .line import Line
 from .requests import Answered
 from .staging import Staged
 
-# Bytes of one piece, and pieces that may be under way without an answer.
-_PIECE = 1 << 18
-_WINDOW = 16
+# Bytes of one piece: what a ping waits for on a slow line, and what is answered before the line seems to be silent.
+_PIECE = 1 << 15
+# Pieces that may be under way without an answer: at least, at first, at most.
+_WINDOW = (2, 16, 128)
+# Seconds after which an answer is late: the line is slow, and what is asked meanwhile waits for all that is under way.
+_LATE_S = 1.0
 
 Framed = Callable[[Mapping[str, Any], Answered, bytes], bytes]
 
@@ -42,6 +46,7 @@ class Uploads:
         self._pieces: Iterator[bytes] | None = None
         self._reading: Staged | None = None
         self._under_way = 0
+        self._window = _WINDOW[1]
         self._asks: deque[_Upload] = deque()
 
     def add(self, objects: Sequence[Staged], then: "Future[None]") -> None:
@@ -57,7 +62,7 @@ class Uploads:
 
     def restart(self) -> None:
         """Begin again on a new channel: what was under way on the old one may have been lost."""
-        self._pieces, self._under_way = None, 0
+        self._pieces, self._under_way, self._window = None, 0, _WINDOW[1]
         self._asks = deque(self._uploads)
         for upload in self._uploads:
             upload.missing.clear()
@@ -66,7 +71,7 @@ class Uploads:
         """The next bytes to send; None where there is nothing, or enough is under way."""
         if self._asks:
             return self._ask(self._asks.popleft())
-        while self._under_way < _WINDOW:
+        while self._under_way < self._window:
             if self._pieces is None:
                 one = next((upload.missing[0] for upload in self._uploads if upload.missing), None)
                 if one is None:
@@ -121,8 +126,14 @@ class Uploads:
                 return
 
     def _stored(self, one: Staged, last: bool) -> Answered:
+        began = time.monotonic()
+
         def answered(answer: dict[str, Any], _: bytes) -> None:
             self._under_way -= 1
+            if not last:  # else it may have waited for an unpacking
+                late = time.monotonic() - began > _LATE_S
+                least, most = _WINDOW[0], _WINDOW[2]
+                self._window = max(least, self._window // 2) if late else min(most, self._window + 1)
             if answer.get("op") == "error":
                 self._fail(one, str(answer.get("message")))
             elif last:
