@@ -116,6 +116,7 @@ def run_trial(cfg: DictConfig) -> dict[str, float]:
         Exception: What the data, the folds or the model raise; the journal then ends as FAILED.
     """
     _refuse_plan()
+    _say_here(cfg.platform.name)
     validate(cfg)
     folder = Path(HydraConfig.get().runtime.output_dir)
     settle(cfg)
@@ -137,6 +138,12 @@ def _refuse_plan() -> None:
     config = HydraConfig.get()
     if config.mode == RunMode.RUN and config.launcher.get("dry_run"):
         raise ConfigError("hydra.launcher.dry_run=true plans a sweep, and this is one trial: add -m.")
+
+
+def _say_here(platform: str | None) -> None:
+    """A trial alone asks no launcher, so it runs in this very process."""
+    if platform is not None and HydraConfig.get().mode == RunMode.RUN:
+        log.info("One trial runs in this process, whatever platform says; add -m to have it sent to %s.", platform)
 
 
 def _check_data(data: DictConfig) -> None:

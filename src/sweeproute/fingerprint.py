@@ -22,7 +22,8 @@ _VOLATILE = re.compile(r"\$\{(now|hydra|oc\.env|env)[:.]")
 _REFERENCE = re.compile(r"\$\{(?:oc\.select:)?([^${}:,]+)[},]")
 # Keys of a data source that say where its content lies; the content has a hash of its own.
 _DATA_PLACES = ("path", "url", "sha256")
-_LIBRARIES = ("numpy", "pandas", "scikit-learn", "xgboost", "lightgbm", "torch", "sweeproute")
+# This project's own code is hashed; on a machine to which it was brought it has no version.
+_LIBRARIES = ("numpy", "pandas", "scikit-learn", "xgboost", "lightgbm", "torch")
 
 
 def settled_config(cfg: DictConfig) -> dict[str, Any]:

@@ -113,7 +113,7 @@ class Book:
             launch["error"] = _error(event.error_class, event.message)
             message = event.message
             if event.error_class == "precheck":
-                message = f"cannot run this sweep's jobs: {headline(message)}"
+                message = self._cannot(launch, message)
             return Outcome("FAILED", event.error_class, message)
         answer = event.answer
         self._times(launch, event)
@@ -124,8 +124,14 @@ class Book:
         launch |= {"state": "FAILED", "error": answer["error"]}
         message = answer["error"]["message"]
         if answer["error"]["class"] == "precheck":
-            message = f"cannot run this sweep's jobs: {answer['error']['type']}: {headline(message)}"
+            message = self._cannot(launch, message)
         return Outcome("FAILED", answer["error"]["class"], message)
+
+    @staticmethod
+    def _cannot(launch: dict[str, Any], message: str) -> str:
+        """Why a platform can run none of this sweep's jobs, as a clause that follows its name, with the next step."""
+        step = f" (`sweeproute check {launch['platform']}` says more)" if launch.get("far") else ""
+        return f"cannot run this sweep's jobs: {headline(message).rstrip('.')}{step}"
 
     @staticmethod
     def _times(launch: dict[str, Any], event: Finished | Died) -> None:
@@ -147,8 +153,9 @@ class Book:
             "outcome": launch["state"],
             "at": launch["ended_at"],
         }
-        append_line(self._history, entry)
-        self._durations.learn(entry)
+        if (launch.get("error") or {}).get("class") != "precheck":  # which never ran
+            append_line(self._history, entry)
+            self._durations.learn(entry)
         if final:
             self._points.told(launch["job"], self._finish(launch, attempt.folder))
 

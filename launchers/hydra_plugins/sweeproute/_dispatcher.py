@@ -333,7 +333,7 @@ class Dispatcher:
             self._end_others(job)
             if outcome.status != "FINISHED":
                 self._view.event(f"failed: {what}: {headline(outcome.message)}")
-        else:
+        elif outcome.error_class != "precheck":  # said once, of the platform
             self._view.event(f"retry: {what}: {headline(outcome.message)}")
 
     def _end_others(self, job: Job) -> None:

@@ -6,6 +6,7 @@ import os
 import re
 import threading
 import warnings
+from collections.abc import Callable
 from concurrent.futures import BrokenExecutor, Future
 from dataclasses import replace
 from pathlib import Path
@@ -19,6 +20,7 @@ from loky.process_executor import ProcessPoolExecutor
 from . import _worker
 from ._admission import JobClass
 from ._backend import Died, Events, Finished, Platform
+from ._interrupt import unheard
 from ._records import state_dir
 from ._reservation import Reservation
 from ._threads import thread_variables
@@ -55,7 +57,7 @@ class JoblibBackend:
         """See Backend."""
         self._payload = payload
         for slot in range(self._platform.slots):
-            self._executor(slot).submit(_worker.warm, first)
+            self._hand(slot, _worker.warm, first)
 
     def _executor(self, slot: int) -> ProcessPoolExecutor:
         if slot not in self._executors:
@@ -75,15 +77,21 @@ class JoblibBackend:
         """See Backend."""
         message = replace(message, reservation=Reservation(str(state_dir() / "slots"), self._platform.slots))
         try:
-            future = self._executor(place).submit(_worker.run, message)
+            future = self._hand(place, _worker.run, message)
         except BrokenExecutor:
             # Its worker died while it was warming up, or idle: no job was in it, so none is charged.
             self._forget(place)
-            future = self._executor(place).submit(_worker.run, message)
+            future = self._hand(place, _worker.run, message)
         with self._lock:
             self._running[place] = future
             self._kills_before[place] = _kills_for_memory()
         future.add_done_callback(lambda done: self._ended(place, done, message.folder))
+
+    def _hand(self, slot: int, call: Callable[[_worker.Message], Any], message: _worker.Message) -> "Future[Any]":
+        """Give a slot's executor something to do; it starts its worker with the first."""
+        executor = self._executor(slot)
+        with unheard():
+            return executor.submit(call, message)
 
     def _ended(self, place: int, future: "Future[str]", folder: str) -> None:
         """Called in loky's thread."""

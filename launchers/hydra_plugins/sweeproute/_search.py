@@ -257,7 +257,8 @@ class Search:
             what = ", ".join(f"{key} {was[:8]} -> {str(now)[:8]}" for key, (was, now) in changed.items())
             raise SettingsError(
                 f"Since {len(done)} of {len(numbered)} jobs finished, this has changed: {what}. "
-                "Say resume=keep to keep their results, or resume=rerun to run them again."
+                "Say resume=keep to keep their results, or resume=rerun to run them again; "
+                "to `sweeproute resume`, --keep or --rerun."
             )
         return done
 

@@ -26,6 +26,7 @@ from omegaconf.basecontainer import BaseContainer
 from ._compose import Point, apply, build, dress
 from ._files import ConfigFiles
 from ._hydra_versions import allowing, key_path, log_failure
+from ._interrupt import heard
 from ._job_log import JobLog
 from ._reservation import Reservation, reserved
 from ._threads import held
@@ -125,6 +126,7 @@ def start(payload: str, parent: int | None) -> None:
         # A session of its own: Ctrl-C reaches the coordinator alone, which stops its workers in order.
         with contextlib.suppress(PermissionError):
             os.setsid()
+        heard()
         threading.Thread(target=_die_with, args=(parent,), daemon=True, name="die-with-coordinator").start()
     try:
         load(pickle.loads(Path(payload).read_bytes()))  # noqa: S301  (this machine's own coordinator wrote it)
