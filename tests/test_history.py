@@ -58,6 +58,17 @@ def test_a_sweep_is_its_attempts_and_its_sessions(sweep):
     assert found.seconds == 35.0
 
 
+def test_an_attempt_that_its_platform_could_not_run_at_all_is_none(sweep):
+    sweep.finish(sweep.start(0, attempt=2), {"auc": 0.7})
+    for state, error in (("FAILED", "precheck"), ("KILLED", "precheck"), ("FAILED", "user")):
+        folder = sweep.start(0 if error == "precheck" else 1, platform=f"{state.lower()} {error}")
+        sweep.change(folder, state=state, ended_at=1005.0, run_s=3.0, error={"class": error, "message": ""})
+        found = history.sweep(sweep.root)
+        assert found is not None
+        platforms = {one.platform for one in found.attempts}
+        assert platforms == {"local_m4"} if error == "precheck" else {"local_m4", "failed user"}
+
+
 def test_notes_of_an_earlier_sweep_in_the_same_folder_are_not_its_own(sweep):
     note(sweep, {"at": 10.0, "slots": {"here": 9}}, {"at": 20.0, "ends": True})
     found = history.sweep(sweep.root)

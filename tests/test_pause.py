@@ -89,9 +89,8 @@ def test_a_pause_for_some_time_ends_by_itself_there_and_here(alone: FarApp, swee
     alone.go()
     wait_until(lambda: len(alone.executions()) == 5, "the queue to go on")
     assert _conditions.paused() == {}
-    assert (
-        sweeproute("pause", "box", "--end").out == "box is not paused.\nOver there it is not paused, and no job waits.\n"
-    )
+    ended = sweeproute("pause", "box", "--end").out
+    assert ended == "box is not paused.\nOver there it is not paused, and no job waits.\n"
 
 
 def test_a_coordinator_takes_the_end_of_a_pause_for_its_end(monkeypatch, tmp_path: Path):

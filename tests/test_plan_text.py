@@ -74,7 +74,7 @@ def test_it_is_said_where_durations_are_known_from():
     text = lines(plan(measured, scaled, history=[ran], host="me@box"), None)
     assert "Durations from what has finished there: GLM on here (1 run)." in text
     assert "Durations from what has finished elsewhere, by the registry's speed: GLM on box." in text
-    assert "box: 1 jobs on 2 slots, taken to be there (me@box)" in text
+    assert "box: 1 job on 2 slots, taken to be there (me@box)" in text
 
 
 def test_lengths_that_differ_are_a_range():

@@ -7,7 +7,7 @@ import pytest
 import yaml
 from omegaconf import OmegaConf
 
-from hydra_plugins.sweeproute import _platforms
+from hydra_plugins.sweeproute import _machines, _platforms
 from hydra_plugins.sweeproute._errors import SettingsError
 from hydra_plugins.sweeproute._platforms import read
 from hydra_plugins.sweeproute._policy import JobClass, Overflow
@@ -346,3 +346,17 @@ def test_a_platform_has_the_fields_of_the_registry_kept_by_hand():
     fields = {field.name for field in dataclasses.fields(PlatformConf)}
     for entry in yaml.safe_load(THEIRS)["platforms"].values():
         assert set(entry) <= fields
+
+
+def test_a_far_machine_that_said_how_many_cores_it_has_is_not_given_more_threads(monkeypatch, tmp_path):
+    monkeypatch.setenv("SWEEPROUTE_STATE", str(tmp_path))
+    box = {"host": "me@box", "max_concurrent_jobs": 2, "specs": {"cpu_cores": 16}}
+    conf = RoutedLauncherConf(platforms={"here": {}, "box": box})
+    master = OmegaConf.create({"hydra": {"launcher": {"platforms": {}}}})
+    assert read(conf, master).platforms["box"].threads == 8
+    _machines.remember("box", "me@box", 4)
+    found = read(conf, master)
+    assert found.platforms["box"].threads == 2
+    assert any("box has 4 cores, not the 16 of" in note for note in found.notes)
+    _machines.remember("box", "me@another", 1)  # what another host said is not this one's
+    assert read(conf, master).platforms["box"].threads == 8

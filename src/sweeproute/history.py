@@ -93,6 +93,9 @@ def sweep(folder: Path) -> Sweep | None:
         launch = launch_record(attempt.folder)
         if launch is None or not launch.get("platform") or launch.get("state") in ("RUNNING", "QUEUED"):
             continue
+        if (launch.get("error") or {}).get("class") == "precheck":
+            # The platform could not run it at all: that says nothing of how long or how well jobs run there.
+            continue
         found.append(
             Attempt(
                 model=(launch.get("fields") or {}).get("model_type"),

@@ -25,14 +25,14 @@ def lines(plan: Plan, minutes_key: str | None) -> list[str]:
     Returns:
         Lines of text.
     """
-    text = [f"Plan of {len(plan.jobs)} jobs; nothing runs.", *_table(plan), ""]
+    text = [f"Plan of {_counted(len(plan.jobs), 'job')}; nothing runs.", *_table(plan), ""]
     text += _platforms(plan)
     text += plan.registry.notes
     slots = sum(platform.slots for name, platform in plan.registry.platforms.items() if plan.distribution[name])
     if slots:
         text.append(
-            f"It would take {_length(plan.seconds)} on {slots} slots ({_length(plan.sequential_s)} one job after "
-            f"another), and end at {plan.end:%Y-%m-%d %H:%M}."
+            f"It would take {_length(plan.seconds)} on {_counted(slots, 'slot')} ({_length(plan.sequential_s)} one job "
+            f"after another), and end at {plan.end:%Y-%m-%d %H:%M}."
         )
     text += _bases(plan, minutes_key)
     return [*text, *(f"Warning: {warning}" for warning in warnings(plan))]
@@ -50,8 +50,8 @@ def warnings(plan: Plan) -> list[str]:
     nowhere = [job for job in plan.jobs if job.platform is None]
     if nowhere:
         reasons = list(dict.fromkeys(job.reason for job in nowhere))
-        more = f"; and {len(reasons) - _SHOWN} more reasons" if len(reasons) > _SHOWN else ""
-        said.append(f"{len(nowhere)} jobs cannot run as things stand: {'; '.join(reasons[:_SHOWN])}{more}.")
+        more = f"; and {_counted(len(reasons) - _SHOWN, 'more reason')}" if len(reasons) > _SHOWN else ""
+        said.append(f"{_counted(len(nowhere), 'job')} cannot run as things stand: {'; '.join(reasons[:_SHOWN])}{more}.")
     return said
 
 
@@ -82,7 +82,8 @@ def _platforms(plan: Plan) -> list[str]:
             text.append(f"{name}: {why}")
             continue
         there = f", taken to be there ({host})" if host else ""
-        text.append(f"{name}: {plan.distribution[name]} jobs on {platform.slots} slots{there}")
+        jobs, slots = _counted(plan.distribution[name], "job"), _counted(platform.slots, "slot")
+        text.append(f"{name}: {jobs} on {slots}{there}")
     return text
 
 
@@ -105,8 +106,11 @@ def _bases(plan: Plan, minutes_key: str | None) -> list[str]:
 
 
 def _runs(plan: Plan, model: str, platform: str) -> str:
-    number = plan.estimates.finished(model or None, platform)
-    return f"{number} run{'s' if number != 1 else ''}"
+    return _counted(plan.estimates.finished(model or None, platform), "run")
+
+
+def _counted(number: int, noun: str) -> str:
+    return f"{number} {noun}{'' if number == 1 else 's'}"
 
 
 def _each(jobs: Sequence[PlannedJob]) -> str:

@@ -12,6 +12,7 @@ from omegaconf.errors import ConfigAttributeError, ConfigKeyError, OmegaConfBase
 from ._admission import PlatformState
 from ._backend import Platform
 from ._errors import SettingsError, nearest_first
+from ._machines import cores_of
 from ._policy import Overflow, Policy, Rule
 from ._slurm_queue import SlurmSettings, check, why_not
 from .config import PlatformConf, RoutedLauncherConf, SpecsConf
@@ -134,6 +135,13 @@ def read(conf: RoutedLauncherConf, master: DictConfig) -> Registry:
                 unavailable[name] = why
         elif entry.host is None:
             unavailable[name] = f"has no host configured (set {where}.{name}.host)"
+        elif (there := cores_of(name, entry.host)) is not None:
+            if cores is not None and cores > there:
+                notes.append(
+                    f"{name} has {there} cores, not the {cores} of {where}.{name}.specs.cpu_cores: "
+                    f"its jobs get {max(1, there // slots)} each."
+                )
+            cores = min(cores or there, there)
         device = "cuda" if entry.specs.gpu else "cpu"
         threads = max(1, cores // slots) if cores else None
         _check_overrides(name, entry, conf.sets, where)

@@ -15,6 +15,7 @@ from . import _worker
 from ._admission import JobClass
 from ._backend import Died, Event, Events, Finished, Moved, Platform, Recalled, Said, Started, is_answer
 from ._condition import Condition
+from ._machines import remember
 from ._pending import PendingCancels
 from ._records import CHECKPOINT, LAUNCH
 from ._retry import ErrorClass
@@ -51,6 +52,7 @@ class SshBackend:
         self._root = ""
         self._ready = threading.Event()
         self._why_not = ""
+        self._told_cores = False
         self._shipping: Shipping = OnSharedDisk(place) if place.shared else ByContent(place, self._machine)
         self._pending = PendingCancels(platform.name, place.reach.host)
 
@@ -159,6 +161,7 @@ class SshBackend:
 
     def close(self, grace_s: float) -> None:
         """See Backend; what runs there goes on. What it could not be told to forget is kept until the next contact."""
+        self._remember()
         self._machine.close(grace_s)
         self._pending.keep(list(self._unsettled))
 
@@ -215,6 +218,19 @@ class SshBackend:
     def _know(self, place: int, identifier: str) -> None:
         self._ids[place], self._places[identifier] = identifier, place
 
+    def _remember(self) -> None:
+        """Keep what the machine has for the next sweep: how many threads jobs get was settled before it was asked."""
+        cores = (self._machine.load or {}).get("cores")
+        if not isinstance(cores, int) or self._told_cores:
+            return
+        self._told_cores = True
+        remember(self._platform.name, self._place.reach.host, cores)
+        if (self._platform.threads or 1) * self._platform.slots > max(cores, self._platform.slots):
+            said = (
+                f"{self._platform.name} has {cores} cores, fewer than the registry says: the next sweep keeps to them."
+            )
+            self._put(Said(said))
+
     def _forget(self, place: int) -> None:
         self._places.pop(self._ids.pop(place, ""), None)
 
@@ -235,6 +251,7 @@ class SshBackend:
             self._machine.request("clean", unused_s=_UNUSED_S, limit_gb=limit_gb, jobs=False, dry=False)
         except Exception as error:  # whatever it is, its jobs are not to wait for a machine that gets nothing
             self._why_not = f"cannot be given the code: {error}"
+        self._remember()
         self._ready.set()
         if self._root:
             self._say()

@@ -125,24 +125,25 @@ def _ask(name: str, entry: "PlatformConf", unused_s: float, dry: bool) -> Mappin
 
 def _gone(found: Mapping[str, Any]) -> str:
     """What goes on a far machine; empty where that is nothing."""
+    from sweeproute.progress import counted
+
     contents, jobs = found["contents"], found["jobs"]
     parts = []
     if contents:
         what = "file or tree" if contents == 1 else "files and trees"
         parts.append(f"{contents} {what} of its cache ({_bytes(found['content_bytes'])})")
     if jobs:
-        what = "job" if jobs == 1 else "jobs"
-        parts.append(f"{jobs} ended {what} that nobody has fetched ({_bytes(found['job_bytes'])})")
+        parts.append(f"{counted(jobs, 'ended job')} that nobody has fetched ({_bytes(found['job_bytes'])})")
     return ", ".join(parts)
 
 
 def _lines(sweeps: "list[OldSweep]", files: "list[Path]", cache: "Path") -> list[str]:
-    from sweeproute.progress import clock
+    from sweeproute.progress import clock, counted
 
     removable = [one for one in sweeps if one.kept is None]
     text = [f"Sweeps to remove: {len(removable)} ({_bytes(sum(one.bytes for one in removable))})"]
     for one in removable[:_SHOWN]:
-        what = f"{one.jobs} jobs, {_bytes(one.bytes)}, {one.pointer.folder}" if one.paths else "its folder is gone"
+        what = f"{counted(one.jobs)}, {_bytes(one.bytes)}, {one.pointer.folder}" if one.paths else "its folder is gone"
         text.append(f"  {one.pointer.id}: ended {clock(one.ended)}, {what}")
     if len(removable) > _SHOWN:
         text.append(f"  and {len(removable) - _SHOWN} more")

@@ -135,12 +135,16 @@ def _told(state: dict[str, Any]) -> str:
     load = state.get("load")
     if not load:
         return ""
+    from sweeproute.progress import counted
+
     parts = [f"has {load['memory_free_gb']:.0f} of {load['memory_gb']:.0f} GB free"]
     for gpu in load.get("gpus") or ():
         used = gpu["memory_gb"] - gpu["memory_free_gb"]
         busy = "" if gpu["utilisation"] is None else f" {gpu['utilisation']:.0f} % busy,"
         parts.append(f"{gpu['name']}{busy} {used:.1f} of {gpu['memory_gb']:.0f} GB used")
-    parts.append(f"{len(load.get('running') or ())} jobs run there, {load.get('queued', 0)} wait")
+    running, queued = len(load.get("running") or ()), load.get("queued", 0)
+    runs, wait = "runs" if running == 1 else "run", "waits" if queued == 1 else "wait"
+    parts.append(f"{counted(running)} {runs} there, {queued} {wait}")
     return "; ".join([*parts, *([load["waits"]] if load.get("waits") else [])])
 
 
@@ -196,9 +200,12 @@ def _history_lines(history: dict[str, Any]) -> list[str]:
 
 
 def _cost(cost: dict[str, Any]) -> str:
-    points = f"the same {cost['runs']} points" if cost["same_points"] else f"{cost['other_runs']} other runs"
+    from sweeproute.progress import counted
+
+    same = f"the same {counted(cost['runs'], 'point')}"
+    points = same if cost["same_points"] else counted(cost["other_runs"], "other run")
     return (
-        f"{cost['model']} is routed to {cost['platform']}, where the median of {cost['runs']} runs is "
+        f"{cost['model']} is routed to {cost['platform']}, where the median of {counted(cost['runs'], 'run')} is "
         f"{cost['median_s']:.1f} s; on {cost['other']} {points} took {cost['other_median_s']:.1f} s: the rule costs "
         f"{cost['median_s'] - cost['other_median_s']:.1f} s a job."
     )

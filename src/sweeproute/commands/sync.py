@@ -19,10 +19,12 @@ def add(commands: Commands) -> None:
 def run(asked: argparse.Namespace) -> None:
     """Write what is missing, and say how much is written."""
     from sweeproute import pointers
+    from sweeproute.progress import counted
     from sweeproute.tracking import sync
 
     folder = Path(asked.sweep) if Path(asked.sweep).is_dir() else pointers.find(asked.sweep).folder
     status = sync(folder, asked.uri, asked.experiment)
-    print(f"{status.written} of {status.total} runs are written." + (f" {status.problem}" if status.problem else ""))
+    said = f"{status.written} of {counted(status.total, 'run')} {'is' if status.total == 1 else 'are'} written."
+    print(said + (f" {status.problem}" if status.problem else ""))
     if status.problem:
         sys.exit(1)
