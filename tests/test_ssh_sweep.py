@@ -133,7 +133,8 @@ def test_a_coordinator_that_was_killed_and_comes_back_adopts_what_still_runs(app
 
 def test_ctrl_c_ends_what_runs_there_too(app: FarApp) -> None:
     process = app.start("kind=heavy", "x=1,2,3", "wait=[all]")
-    wait_until(lambda: len(app.executions()) == 2, "two jobs to run")
+    kept = [app.folder / "out" / job / "checkpoint" / "0" for job in "01"]
+    wait_until(lambda: all(path.exists() for path in kept), "what both have kept to be here")
     process.send_signal(signal.SIGINT)
     output, _ = process.communicate(timeout=60)
     assert process.returncode == 130, output
@@ -142,6 +143,7 @@ def test_ctrl_c_ends_what_runs_there_too(app: FarApp) -> None:
     app.go()
     app.sweep("kind=heavy", "x=1,2,3", "wait=[all]", "hydra.sweeper.resume=true")
     assert app.executions() == {1: 2, 2: 2, 3: 1}
+    assert [app.launch(job)["value"]["came"] for job in range(3)] == [["cpu"], ["cpu"], []]
 
 
 def test_a_sweep_whose_machine_is_gone_for_good_goes_on_without_it(app: FarApp) -> None:
