@@ -50,6 +50,8 @@ def main(cfg):
         os.kill(os.getpid(), signal.SIGKILL)
     if cfg.x in cfg.raises:
         raise ValueError(f"{cfg.x} is unlucky")
+    for name in cfg.writes:
+        Path(out, name).touch()
     Path(out, "deep").mkdir()
     Path(out, "deep", "model.bin").write_bytes(bytes(range(256)) * 40)
     read = Path(cfg.file).read_text() if cfg.file else None
@@ -74,6 +76,7 @@ where: null
 wait: []
 dies: []
 raises: []
+writes: []
 file: null
 hydra:
   sweep: {dir: out, subdir: "${hydra.job.num}"}

@@ -69,6 +69,13 @@ def test_what_a_killed_job_had_kept_is_there_in_its_next_attempt(app: FarApp) ->
     assert app.launch(1)["value"]["came"] == []
 
 
+def test_an_output_whose_name_is_not_taken_here_is_left_out_and_its_job_is_as_good_as_any(app: FarApp) -> None:
+    output = app.sweep("kind=heavy", "x=1", "writes=['roc\\auc.txt',other.txt]")
+    assert app.launch(0)["state"] == "FINISHED"
+    assert (app.folder / "out" / "0" / "other.txt").exists()
+    assert "an output of a job on box is left out: " in output
+
+
 def test_what_raises_there_fails_alone_with_its_own_words(app: FarApp) -> None:
     output = app.sweep("kind=heavy", "x=1,2", "raises=[1]", code=1)
     assert "1 is unlucky" in output

@@ -18,6 +18,7 @@ class Ended:
         result: What the entry's `run` returned, as data.
         run_s: Seconds that it ran, by the far machine's monotonic clock.
         started, ended: Seconds since the epoch, by this machine's clock.
+        left_out: Outputs that are not here because this side does not take their names, a clause each.
     """
 
     id: str
@@ -27,6 +28,7 @@ class Ended:
     run_s: float
     started: float
     ended: float
+    left_out: tuple[str, ...] = ()
 
 
 class Listener(Protocol):

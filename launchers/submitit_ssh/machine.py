@@ -344,6 +344,7 @@ class Machine:
                 run_s=float(header.get("run_s") or 0.0),
                 started=self._here(header.get("started") or header["ended"]),
                 ended=self._here(header["ended"]),
+                left_out=tuple(job.outputs.left_out),
             )
         )
 

@@ -190,6 +190,8 @@ class SshBackend:
         if place is None:
             return
         name = self._platform.name
+        for what in ended.left_out:
+            self._put(Said(f"an output of a job on {name} is {what}"))
         if ended.error_class is None:
             if not is_answer(ended.result):
                 problem = f"the far side sent no result that can be read: {str(ended.result)[:200]!r}"
