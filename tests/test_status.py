@@ -8,6 +8,7 @@ import pytest
 from filelock import FileLock
 
 from handmade_sweep import HandmadeSweep
+from hydra_plugins.sweeproute._conditions import pause
 from sweeproute.commands import status
 from sweeproute.pointers import NoSuchSweepError
 
@@ -57,6 +58,24 @@ def test_a_sweep_whose_coordinator_is_dead_leads_to_resume(state, capsys):
     assert text[0].startswith(f"sweep_a: stopped: process 4711 on {socket.gethostname()}, which ran it since ")
     assert text[1] == "4 jobs: 1 stopped, 3 not started"
     assert text[-1] == "Next: sweeproute resume sweep_a"
+
+
+def test_what_a_far_machine_was_left_with_is_not_told_as_what_it_does_now(state, capsys):
+    sweep = started(state, "sweep_a")
+    sweep.change(sweep.start(0, platform="remote_4090"), far={"id": "1" * 32})
+    sweep.change(sweep.start(1, platform="remote_4090"), far={"id": "2" * 32}, state="QUEUED")
+    text = said(capsys, "last")
+    assert text[1] == "4 jobs: 1 running, 1 queued, 2 not started"
+    assert text[2] == "That is how its coordinator left it: remote_4090 may have gone on since."
+    assert "Running at its end:" in text
+
+
+def test_a_platform_that_is_paused_is_named(state, capsys):
+    sweep = started(state, "sweep_a")
+    sweep.start(0, platform="remote_4090")
+    pause("remote_4090", None)
+    with FileLock(sweep.root / ".sweeproute" / "lock"):
+        assert "remote_4090 is paused." in said(capsys, "last")
 
 
 def test_a_finished_sweep_says_how_long_it_took(state, capsys):

@@ -15,6 +15,8 @@ if TYPE_CHECKING:
     from sweeproute.sweep_folder import Attempt
 
 # Seconds between two looks.
+# Seconds of a job's silence after which it is said that there is a job.
+_SILENT_S = 3.0
 _LOOK_S = 0.2
 _OPEN = ("QUEUED", "RUNNING")
 
@@ -69,7 +71,7 @@ def _show(pointer: "Pointer", job: int, follow: bool) -> None:
 
     sweep = SweepFolder(pointer.folder)
     shown: Attempt | None = None
-    said = ""
+    said, began = "", time.monotonic()
     while True:
         # Looked at before the job is: one that ends in between has still been followed to its end.
         living = is_running(pointer.folder, sweep_record(pointer.folder))
@@ -91,6 +93,9 @@ def _show(pointer: "Pointer", job: int, follow: bool) -> None:
         elif launch["state"] == "QUEUED" and said != attempt.folder.name:
             said = attempt.folder.name
             _note(f"Job {job} waits in the queue of {launch['platform']}.")
+        elif console.offset == 0 and said != "runs" and time.monotonic() - began > _SILENT_S:
+            said = "runs"
+            _note(f"Job {job} runs on {launch['platform']}, and has printed nothing yet.")
         time.sleep(_LOOK_S)
     if console.offset == 0:
         _note(_nothing(job, launch, attempt))

@@ -61,6 +61,7 @@ def _table(sweeps: "list[Progress]", now: float) -> list[str]:
 
 def _one(sweep: "Progress", now: float) -> list[str]:
     from hydra_plugins.sweeproute._columns import columns
+    from hydra_plugins.sweeproute._conditions import paused as paused_now
     from hydra_plugins.sweeproute._live import duration
     from sweeproute.progress import clock
 
@@ -75,13 +76,18 @@ def _one(sweep: "Progress", now: float) -> list[str]:
     if sweep.state == "running":
         left_s = sweep.left_s(now)
         text.append(f"about {duration(left_s)} left" if left_s is not None else "time left not known yet")
+    elif sweep.count("running") or sweep.count("queued"):
+        there = sorted({job.platform for job in sweep.jobs if job.state in ("running", "queued")})
+        text.append(f"That is how its coordinator left it: {' and '.join(there)} may have gone on since.")
+    paused = sorted(paused_now().keys() & set(sweep.platforms))
+    text += [f"{name} is paused." for name in paused] if sweep.state == "running" else []
     if sweep.jobs:
         rows = [("platform", *words)]
         rows += [(name, *(str(sweep.count(state, name)) for state in words)) for name in sweep.platforms]
         text += ["", *columns(rows, right=range(1, 6))]
     running = [job for job in sweep.jobs if job.state == "running"]
     if running:
-        text += ["", "Running:"]
+        text += ["", "Running:" if sweep.state == "running" else "Running at its end:"]
         for job in running[:_SHOWN]:
             since = f" since {clock(job.started_at, now)} ({duration(now - job.started_at)})" if job.started_at else ""
             text.append(f"  job {job.job} on {job.platform}{since}: {' '.join(job.overrides)}")
