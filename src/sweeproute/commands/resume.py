@@ -21,14 +21,14 @@ def run(asked: argparse.Namespace) -> None:
     from hydra.core.override_parser.types import Quote, QuotedString
 
     from sweeproute import pointers
-    from sweeproute.progress import progress
+    from sweeproute.progress import counted, progress
     from sweeproute.tracking_status import saved_settings
 
     pointer = pointers.find(asked.sweep)
     pointer.check_there()
     found = progress(pointer)
     if found.state == "finished" and found.count("done") == found.total and not asked.rerun:
-        print(f"All {found.total} jobs of {pointer.id} are done. Say --rerun to run them again.")
+        print(f"All of {pointer.id} is done ({counted(found.total or 0)}). Say --rerun to run it again.")
         return
     if settings := saved_settings(pointer.folder):
         # The shell that started the sweep may have named another store than this one does.
