@@ -1,6 +1,7 @@
 """Keeps every test away from the state, the caches and the tracking store of whoever runs the suite."""
 
 import os
+import signal
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -17,6 +18,9 @@ from workstation import missing as missing_workstation
 # Hydra 1.4 loads its plugins once in a process, 1.3 anew at each look: loaded inside a test whose singletons are put
 # back at its end, they would be missing from the next.
 Plugins.instance()
+# Started with & by a script, or under nohup, all that the tests start would ignore Ctrl-C, too.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(autouse=True, scope="session")
