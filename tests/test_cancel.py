@@ -63,6 +63,11 @@ def test_a_sweep_that_runs_stops_in_order_and_nothing_of_it_is_left(app: FarApp,
     assert {r["state"] for r in app.launches()} == {"KILLED"}
     assert app.far_jobs() == []
     assert record(app)["state"] == "KILLED"
+    again = sweeproute("cancel", "sweep_1")
+    assert (again.code, again.out.splitlines()) == (
+        0,
+        [there, "sweep_1 had been stopped before. `sweeproute resume sweep_1` goes on with it."],
+    )
 
 
 def test_what_a_dead_coordinator_left_is_ended_there_and_on_record_here(dead: FarApp, sweeproute: Command):

@@ -63,6 +63,8 @@ def findings(said: str) -> dict[str, tuple[bool, str, str]]:
     found: dict[str, tuple[bool, str, str]] = {}
     name = ""
     for line in said.splitlines():
+        if line.startswith(("box is ready", "To mend at box")):
+            continue
         if line.startswith(("ok  ", "--  ")):
             name, _, text = line[4:].partition(": ")
             found[name] = (line.startswith("ok"), text, "")
@@ -76,7 +78,8 @@ def test_a_machine_that_can_run_jobs_is_well_in_every_respect(sweeproute: Comman
     assert (said.code, said.err) == (0, ""), said.out + said.err
     found = findings(said.out)
     assert all(ok for ok, _, _ in found.values())
-    assert list(found)[:4] == ["reach", "memory", "disk", "clock"]
+    assert list(found)[:5] == ["reach", "memory", "cores", "disk", "clock"]
+    assert said.out.splitlines()[-1] == "box is ready."
     assert str(app.shell.root) in found["reach"][1]
     assert found["python"][1].startswith(MINOR)
     assert {"cloudpickle", "omegaconf", "hydra-core"} < found.keys()
@@ -92,6 +95,7 @@ def test_without_an_environment_setup_is_the_next_step(sweeproute: Command, app:
     assert not ok
     assert text == f"there is none at {app.shell.root}/env/bin/python"
     assert step == "`sweeproute setup box` makes an environment."
+    assert said.out.splitlines()[-1] == "To mend at box: python."
 
 
 def test_a_program_gets_all_findings_as_json(sweeproute: Command):

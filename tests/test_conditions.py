@@ -73,6 +73,8 @@ def test_a_platform_on_which_a_job_could_not_run_is_tried_again_later_and_later(
     hear(conditions, Condition.AVAILABLE)
     for at, wait in ((0.0, 300.0), (1000.0, 600.0), (2000.0, 1200.0)):
         assert hear(conditions, Condition.DOWN, at, silent=False, precheck=True) is Condition.DOWN
+        for _ in range(20):  # the jobs that were sent there with it
+            assert hear(conditions, Condition.DOWN, at + 1.0, silent=False, precheck=True) is None
         assert look_at(at + wait - 1.0) == []
         assert look_at(at + wait) == [(Condition.AVAILABLE, "is tried again")]
     hear(conditions, Condition.DOWN, 5000.0, silent=False, precheck=True)

@@ -78,6 +78,15 @@ def test_a_platform_without_a_gpu_needs_no_word_of_cuda(written):
     ]
 
 
+def test_the_request_names_the_ssh_configuration_that_the_sweep_uses(written):
+    asked = written(ssh_config="/home/me/its own/config", gpu=False)["request"]
+    assert asked[1] == "Check SSH service status (ssh -F '/home/me/its own/config' me@4090box true)"
+
+
+def test_a_platform_that_answers_is_not_to_be_switched_on(written):
+    assert written(answers=True)["request"] == ["Find out what is missing (sweeproute check remote_4090)"]
+
+
 def test_several_models_are_named(written):
     message = written(queued=30, models={"XGBoost": 24, "NeuralNetwork": 6})
     assert message["context"][3] == {"queued_tasks": "30 (XGBoost, NeuralNetwork hyperparameter search)"}
@@ -126,4 +135,5 @@ def test_the_time_left_to_mend_it_is_what_the_deadline_leaves_at_the_platforms_o
     )
     assert timeline(deadline=NOW + 3 * 3600) == f"The deadline is {when}; how long the rest takes is not known"
     assert timeline(left_s=36000.0) == "No deadline is set; as things stand the sweep ends in 10 hours"
+    assert timeline(left_s=20.0) == "No deadline is set; as things stand the sweep ends in less than a minute"
     assert timeline() == "No deadline is set"

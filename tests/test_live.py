@@ -1,6 +1,7 @@
 """A sweep is shown as a table on a terminal, as few plain lines elsewhere."""
 
 import io
+import os
 import subprocess
 import sys
 
@@ -71,6 +72,19 @@ def test_without_a_terminal_lines_come_rarely_and_events_at_once(clock: Clock) -
     view.update(DONE)
     view.close()
     assert stream.getvalue().endswith(f"{summary(DONE)}\n")
+
+
+def test_a_reader_that_has_seen_enough_is_no_error(tmp_path) -> None:
+    code = (
+        "import sys; from hydra_plugins.sweeproute._live import open_view; view = open_view(sys.stdout)\n"
+        "for number in range(100_000): view.event(f'job {number}')\n"
+        "view.close(); print('to the end', file=sys.stderr)"
+    )
+    command = f'"{sys.executable}" -c "$CODE" | head -n 1'
+    done = subprocess.run(
+        ["sh", "-c", command], capture_output=True, text=True, env={**os.environ, "CODE": code}, check=True
+    )
+    assert (done.stdout, done.stderr) == ("job 0\n", "to the end\n")
 
 
 def test_what_was_shown_last_is_not_said_again_at_the_end(clock: Clock) -> None:

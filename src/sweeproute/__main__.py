@@ -1,7 +1,6 @@
 """The command line: `sweeproute COMMAND`, what a person asks of sweeps that have run."""
 
 import argparse
-import os
 import sys
 from collections.abc import Sequence
 
@@ -39,12 +38,14 @@ def main(argv: Sequence[str] | None = None) -> None:
 
 
 def _run(asked: argparse.Namespace) -> None:
+    # lazy import: see main
+    from sweeproute.errors import nobody_reads
+
     try:
         asked.run(asked)
         sys.stdout.flush()
     except BrokenPipeError:
-        # Whoever reads, `head` for one, has seen enough; nothing is left for the interpreter to write at its end.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        nobody_reads()
 
 
 def _parser() -> argparse.ArgumentParser:

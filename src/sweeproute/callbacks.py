@@ -12,6 +12,7 @@ from hydra.experimental.callback import Callback
 from omegaconf import DictConfig, OmegaConf
 
 from sweeproute import summary
+from sweeproute.errors import nobody_reads
 from sweeproute.store import absolute, masked
 from sweeproute.sweep_folder import SweepFolder, own, sweep_record
 from sweeproute.tracking_status import UNFINISHED, Settings, Status, saved_status
@@ -206,4 +207,7 @@ def _is_routed(config: DictConfig) -> bool:
 
 
 def _say(line: str) -> None:
-    print(line, flush=True)
+    try:
+        print(line, flush=True)
+    except BrokenPipeError:
+        nobody_reads()

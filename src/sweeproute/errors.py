@@ -64,6 +64,11 @@ def command(main: Callable[[], Any], through_hydra: bool = True) -> NoReturn:
     sys.exit(0)
 
 
+def nobody_reads() -> None:
+    """Let what is still written to standard output go nowhere: whoever read it, `head` for one, has seen enough."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
 def explain(error: BaseException) -> str | None:
     """Say in sentences what a person got wrong.
 

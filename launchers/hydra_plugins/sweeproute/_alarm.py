@@ -27,6 +27,7 @@ class Loss:
         classes: The class of each job that waits, wherever.
         running: Jobs that may still run there.
         left_s: Expected seconds to the end of the sweep; None where nothing is known.
+        answers: Whether it answers, and cannot run the jobs.
     """
 
     platform: str
@@ -36,6 +37,7 @@ class Loss:
     classes: Sequence[JobClass]
     running: int
     left_s: float | None
+    answers: bool = False
 
 
 class SweepAlarm:
@@ -78,6 +80,8 @@ class SweepAlarm:
             "platform": loss.platform,
             "issue": loss.why,
             "host": entry.host,
+            "ssh_config": entry.ssh_config,
+            "answers": loss.answers,
             "gpu": bool(entry.specs.gpu),
             "queued": loss.before[loss.platform].queued,
             "models": dict(Counter(job_class.model_type for job_class in loss.classes if job_class.model_type)),

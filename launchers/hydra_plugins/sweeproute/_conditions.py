@@ -81,6 +81,8 @@ class Conditions:
         """
         name, condition = event.platform, event.condition
         old = self._now[name]
+        if event.precheck and old is Condition.DOWN:
+            return None  # one more of the jobs that were under way when the first found out
         if event.precheck:
             wait_s = self._again_s.get(name, _AGAIN_S[0])
             self._again_at[name], self._again_s[name] = now + wait_s, min(_AGAIN_S[1], 2 * wait_s)

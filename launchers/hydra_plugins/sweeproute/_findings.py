@@ -47,7 +47,11 @@ def resources(name: str, entry: PlatformConf, load: Mapping[str, Any], skew_s: f
     stated = entry.specs.memory_gb
     short = stated is not None and total < 0.8 * stated
     step = f"The registry says {stated:g} GB: correct registry.platforms.{name}.specs.memory_gb." if short else ""
-    yield Finding("memory", not short, f"{free:.1f} of {total:.1f} GB free, {load['cores']} cores", step)
+    yield Finding("memory", not short, f"{free:.1f} of {total:.1f} GB free", step)
+    wanted, there = entry.specs.cpu_cores, load["cores"]
+    fewer = wanted is not None and there < wanted
+    step = f"The registry says {wanted}: correct registry.platforms.{name}.specs.cpu_cores." if fewer else ""
+    yield Finding("cores", not fewer, f"{there}", step)
     disk = load["disk_free_gb"]
     step = "" if disk >= _DISK_GB else f"Make room, or name another folder: registry.platforms.{name}.root=FOLDER"
     yield Finding("disk", disk >= _DISK_GB, f"{disk:.1f} GB free", step)

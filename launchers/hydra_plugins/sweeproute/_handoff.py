@@ -1,6 +1,7 @@
 """Writes the messages that are handed on to whoever looks after the machines."""
 
 import os
+import shlex
 import time
 from collections.abc import Mapping
 from pathlib import Path
@@ -21,6 +22,8 @@ def platform_unavailable(facts: Mapping[str, Any]) -> Path:
             platform: Its name in the registry.
             issue: What happened to it, as a clause that follows its name, or a sentence.
             host: What ssh is given (None).
+            ssh_config: An ssh configuration other than the usual one (None).
+            answers: Whether it answers, and cannot run the jobs (False).
             gpu: Whether it has a GPU (False).
             queued: Jobs that were to run there and have not begun (0).
             models: How many of them each model has ({}).
@@ -73,9 +76,12 @@ def _queued(facts: Mapping[str, Any]) -> str:
 
 def _requests(facts: Mapping[str, Any]) -> list[str]:
     platform, host = facts["platform"], facts.get("host")
+    if facts.get("answers"):
+        return [f"Find out what is missing (sweeproute check {platform})"]
     asked = [f"Verify {platform} is online"]
     if host:
-        asked.append(f"Check SSH service status (ssh {host} true)")
+        config = f"-F {shlex.quote(facts['ssh_config'])} " if facts.get("ssh_config") else ""
+        asked.append(f"Check SSH service status (ssh {config}{host} true)")
     if facts.get("gpu"):
         asked += ["Confirm CUDA drivers loaded", "Test GPU availability (nvidia-smi)"]
     return asked
@@ -121,4 +127,6 @@ def _late_s(facts: Mapping[str, Any], now: float) -> float | None:
 
 
 def _hours(seconds: float) -> str:
+    if seconds < 60:
+        return "less than a minute"
     return f"{seconds / 60:.0f} minutes" if seconds < 5400 else f"{seconds / 3600:.3g} hours"

@@ -83,8 +83,12 @@ class LineView:
 
     def event(self, text: str) -> None:
         """See View."""
-        self._stream.write(f"{text}\n")
-        self._stream.flush()
+        try:
+            self._stream.write(f"{text}\n")
+            self._stream.flush()
+        except BrokenPipeError:
+            # Whoever read it, `head` for one, has seen enough; the sweep is no worse for that.
+            os.dup2(os.open(os.devnull, os.O_WRONLY), self._stream.fileno())
 
     def close(self) -> None:
         """See View."""

@@ -80,6 +80,7 @@ class Overview:
             classes=[*classes, *(one for one, number in self._points.waiting().items() for _ in range(number))],
             running=sum(attempt.begun for attempt in there),
             left_s=time_left(self._loads(now).values()),
+            answers=not event.silent,
         )
 
     def _loads(self, now: float) -> Mapping[str, Load]:

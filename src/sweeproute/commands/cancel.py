@@ -46,13 +46,17 @@ def run(asked: argparse.Namespace) -> None:
     record = sweep_record(pointer.folder)
     if record is None or record.get("id") != pointer.id:
         raise CancelError(f"The folder of sweep {pointer.id}, {pointer.folder}, is not there any more: nothing to end.")
+    over = record.get("state") == "KILLED" and not _open(pointer.folder)
     stopped = _stop(pointer.id, pointer.folder, record)
     try:
         with FileLock(own(pointer.folder, "lock"), timeout=0):
             left = _end_the_rest(pointer.folder, sweep_record(pointer.folder) or record)
     except Timeout:
         raise CancelError(f"Another process is at work in {pointer.folder}. Wait for it, then cancel again.") from None
-    _say_counts(pointer.id, pointer.folder, stopped)
+    if over and not stopped:
+        print(f"{pointer.id} had been stopped before. `sweeproute resume {pointer.id}` goes on with it.")
+    else:
+        _say_counts(pointer.id, pointer.folder, stopped)
     if left:
         sys.exit(1)
 
@@ -95,6 +99,13 @@ def coordinator(folder: Path, record: dict[str, Any]) -> "psutil.Process | None"
             "Wait for it, then cancel again."
         )
     return process
+
+
+def _open(folder: Path) -> bool:
+    """Whether a record says of a job that it runs, or waits on a platform."""
+    from sweeproute.sweep_folder import SweepFolder, launch_record
+
+    return any((launch_record(one.folder) or {}).get("state") in _OPEN for one in SweepFolder(folder).attempts())
 
 
 def _stop(sweep: str, folder: Path, record: dict[str, Any]) -> bool:

@@ -60,8 +60,11 @@ def show(platform: str, findings: "Iterable[Finding]", as_json: bool = False) ->
             if finding.step and finding.step != step:
                 print(f"      {finding.step}", flush=True)
             step = finding.step or step
-    ok = all(finding.ok for finding in seen)
+    wrong = list(dict.fromkeys(finding.what for finding in seen if not finding.ok))
+    ok = not wrong
     if as_json:
         print(json.dumps({"platform": platform, "ok": ok, "findings": list(map(dataclasses.asdict, seen))}))
+    else:
+        print(f"{platform} is ready." if ok else f"To mend at {platform}: {', '.join(wrong)}.")
     if not ok:
         sys.exit(1)
