@@ -32,7 +32,7 @@ LAYERS = {
         ["history"],
         ["progress"],
         ["validation", "scores", "betting", "checkpoint", "fingerprint", "sweep_folder"],
-        ["journal", "pointers", "selection"],
+        ["journal", "pointers", "selection", "pareto"],
         ["config"],
     ],
     "hydra_plugins.sweeproute": [

@@ -2,6 +2,8 @@
 
 import difflib
 import math
+from collections.abc import Sequence
+from dataclasses import dataclass
 
 # The metrics of a trial, and whether more is better.
 HIGHER_IS_BETTER = {"auc": True, "roi": True, "brier": False, "log_loss": False, "ece": False}
@@ -11,6 +13,55 @@ LARGEST = 1.7976931348623157e308
 
 class DirectionError(ValueError):
     """It is not known whether more or less of a metric is better."""
+
+
+@dataclass(frozen=True)
+class Objective:
+    """A metric that decides, and which side of it is better."""
+
+    metric: str
+    maximize: bool
+
+    @property
+    def direction(self) -> str:
+        """As it is written: maximize or minimize."""
+        return "maximize" if self.maximize else "minimize"
+
+    def loss(self, value: float) -> float:
+        """The value with its sign such that less is better."""
+        return -value if self.maximize else value
+
+
+def objectives(
+    metric: str | Sequence[str], direction: str | Sequence[str | None] | None = None
+) -> tuple[Objective, ...]:
+    """Say what decides, from a metric or several.
+
+    Args:
+        metric: One metric's name, or several.
+        direction: maximize or minimize, one for each metric; None follows from the metric.
+
+    Returns:
+        One objective a metric, in their order.
+
+    Raises:
+        DirectionError: A direction that is not known, or another number of them than of metrics.
+
+    Example:
+        >>> [objective.direction for objective in objectives(["auc", "brier"])]
+        ['maximize', 'minimize']
+    """
+    metrics = [metric] if isinstance(metric, str) else list(metric)
+    if direction is None:
+        directions: list[str | None] = [None] * len(metrics)
+    else:
+        directions = [direction] if isinstance(direction, str) else list(direction)
+    if len(directions) != len(metrics):
+        raise DirectionError(
+            f"metric names {len(metrics)} ({', '.join(metrics)}), direction {len(directions)} "
+            f"({', '.join(map(str, directions))}); give one direction for each metric, or none at all."
+        )
+    return tuple(Objective(name, maximize(name, side)) for name, side in zip(metrics, directions, strict=True))
 
 
 def maximize(metric: str, direction: str | None = None) -> bool:
