@@ -12,7 +12,7 @@ from sweeproute.selection import finite
 
 # Where we keep our own files inside a sweep's folder, or inside the folder of a run alone.
 OWN = ".sweeproute"
-ENDED = ("FINISHED", "FAILED", "KILLED", "LOST")
+ENDED = ("FINISHED", "PRUNED", "FAILED", "KILLED", "LOST")
 
 
 @dataclass(frozen=True)
