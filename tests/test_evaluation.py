@@ -109,11 +109,11 @@ def test_a_model_that_knows_something_scores_better_than_a_coin() -> None:
 
 
 def test_each_fold_is_reported_when_it_is_done() -> None:
-    told: list[tuple[int, dict[str, float]]] = []
-    result = evaluate(
-        LogisticRegression, DATASET, folds(), RULE, lambda season, metrics: told.append((season, metrics))
-    )
-    assert told == list(result.by_season.items())
+    told: list[tuple[int, dict[str, float], dict[str, float]]] = []
+    result = evaluate(LogisticRegression, DATASET, folds(), RULE, lambda *said: told.append(said))
+    assert [(season, metrics) for season, metrics, _ in told] == list(result.by_season.items())
+    for number, (_, _, so_far) in enumerate(told, start=1):
+        assert so_far == evaluate(LogisticRegression, DATASET, folds()[:number], RULE).metrics
 
 
 def test_what_on_fold_raises_ends_the_evaluation() -> None:
@@ -126,7 +126,7 @@ def test_what_on_fold_raises_ends_the_evaluation() -> None:
         built.append(1)
         return LogisticRegression()
 
-    def stop(season: int, metrics: dict[str, float]) -> None:
+    def stop(season: int, *_: dict[str, float]) -> None:
         if season == 2006:
             raise Stop
 
@@ -230,7 +230,7 @@ def test_an_evaluation_that_was_stopped_goes_on_at_the_fold_that_was_not_finishe
         built.append(LogisticRegression())
         return built[-1]
 
-    def stop(season: int, metrics: dict[str, float]) -> None:
+    def stop(season: int, *_: dict[str, float]) -> None:
         if season == stopped:
             raise KeyboardInterrupt
 

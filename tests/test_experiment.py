@@ -68,6 +68,50 @@ def test_its_journal_has_the_metrics_of_each_season_as_steps_and_the_pooled_ones
     assert written.last_metrics().items() >= metrics.items()
 
 
+def reported(folder: Path) -> list[dict[str, float]]:
+    return [json.loads(line) for line in (folder / "progress.jsonl").read_text().splitlines()]
+
+
+def test_it_reports_after_each_fold_what_it_would_return_were_that_the_last(
+    glm: tuple[Path, dict[str, float], Page], tmp_path: Path
+) -> None:
+    folder, metrics, _ = glm
+    first, last = reported(folder)
+    assert last == {**metrics, "step": 2}
+    shorter, _ = run(tmp_path, *SMALL[:3], "validation.selection_seasons=[2018,2018]", "seed=7", "model.params.C=0.02")
+    assert first == {**shorter, "step": 1}
+
+
+def test_what_it_reports_is_of_selection_seasons_alone(tmp_path: Path) -> None:
+    held = ("validation.selection_seasons=[2018,2018]", "validation.holdout_seasons=[2019,2019]")
+    metrics, _ = run(tmp_path, *SMALL[:3], *held)
+    assert [line["n_games"] for line in reported(tmp_path)] == [metrics["n_games"]]
+
+
+def test_a_trial_that_is_told_to_stop_ends_after_its_fold_with_what_it_has(
+    glm: tuple[Path, dict[str, float], Page], tmp_path: Path
+) -> None:
+    (tmp_path / "stop").write_text("worse than the median of 4 trials")
+    returned, written = run(tmp_path, *SMALL, "seed=7", "model.params.C=0.02")
+    (only,) = reported(tmp_path)
+    metrics = {name: value for name, value in only.items() if name != "step"}
+    assert only == reported(glm[0])[0]
+    assert returned == {**metrics, "status": "pruned", "reason": "worse than the median of 4 trials"}
+    assert written.status == "PRUNED"
+    assert written.tags["sweeproute.pruned"] == "worse than the median of 4 trials"
+    assert written.last_metrics() == metrics
+    assert {step for _, _, step, _ in written.metrics} == {2018, 2019}
+    assert [path for path, _ in written.artifacts] == ["config.yaml", "features.txt"]
+    assert not (tmp_path / "model").exists()
+
+
+def test_a_trial_that_is_told_to_stop_in_its_last_fold_has_finished(tmp_path: Path) -> None:
+    (tmp_path / "stop").write_text("late")
+    returned, written = run(tmp_path, *SMALL[:3], "validation.selection_seasons=[2018,2018]", SMALL[4])
+    assert set(returned) == METRICS
+    assert written.status == "FINISHED"
+
+
 def test_its_parameters_bear_the_names_of_the_configuration(glm: tuple[Path, dict[str, float], Page]) -> None:
     _, _, written = glm
     expected = {

@@ -132,7 +132,7 @@ def test_artifacts_are_named_relative_to_the_folder_and_never_outside_it(tmp_pat
 
 def test_a_journal_that_has_ended_takes_nothing_more(tmp_path):
     journal = Journal.open(tmp_path, "glm")
-    with pytest.raises(JournalError, match="'DONE'; allowed are FINISHED, FAILED, KILLED"):
+    with pytest.raises(JournalError, match="'DONE'; allowed are FINISHED, FAILED, KILLED, PRUNED"):
         journal.end("DONE")
     journal.end()
     with pytest.raises(JournalError, match="has ended"):

@@ -62,6 +62,13 @@ def test_success_leaves_out_what_was_ended_because_another_attempt_was_first():
     assert performance.success(attempts) == pytest.approx(1 / 3)
 
 
+def test_what_was_pruned_succeeded_but_did_not_run_to_its_end():
+    attempts = [attempt(run_s=30.0), attempt(run_s=10.0, outcome="PRUNED"), attempt(run_s=10.0, outcome="FAILED")]
+    assert performance.success(attempts) == pytest.approx(2 / 3)
+    assert performance.seconds(attempts) == [30.0]
+    assert performance.speed_up([Sweep("a", tuple(attempts), (session(0.0, 20.0),))]) == pytest.approx(2.0)
+
+
 def test_speed_up_counts_only_results_that_count():
     attempts = (attempt(run_s=30.0), attempt(run_s=50.0), attempt(run_s=100.0, current=False))
     assert performance.speed_up([Sweep("a", attempts, (session(0.0, 20.0),))]) == pytest.approx(4.0)

@@ -249,6 +249,37 @@ def test_a_journal_that_was_cut_off_ends_as_the_launcher_says(store, sweep, stat
     assert (run.info.status, run.data.metrics) == (status, {"auc": 0.6})
 
 
+def test_a_pruned_trial_is_a_run_that_did_not_finish_and_says_why(store, sweep):
+    told = Journal.open(sweep.start(0), "told")
+    told.metrics({"auc": 0.5}, step=2010)
+    told.metrics({"auc": 0.5, "brier": 0.3}, step=2011)
+    told.tags({"sweeproute.pruned": "below the median"})
+    told.end("PRUNED")
+    pruned = {"state": "PRUNED", "current": True, "pruned": "below the median", "ended_at": 1_700_000_009.0}
+    sweep.change(told.folder, **pruned, value={"status": "pruned", "auc": 0.5, "brier": 0.3})
+    # It did not listen, so its process was ended: what it had reported stands in the launcher's record alone.
+    deaf = Journal.open(sweep.start(1), "deaf")
+    deaf.metrics({"auc": 0.4}, step=2010)
+    sweep.change(deaf.folder, **pruned, value={"status": "pruned", "auc": 0.45, "brier": 0.3})
+    before = [content(store) for _ in range(2) if replay(store, sweep.root, Phase.LEAVING)]
+    assert before[0] == before[1]
+    for run, auc in zip(runs(store), (0.5, 0.45), strict=True):
+        assert (run.info.status, run.info.end_time) == ("KILLED", 1_700_000_009_000)
+        assert run.data.metrics == {"auc": auc, "brier": 0.3}
+        tags = {name: run.data.tags[f"sweeproute.{name}"] for name in ("state", "pruned", "current")}
+        assert tags == {"state": "PRUNED", "pruned": "below the median", "current": "true"}
+        assert "sweeproute.error" not in run.data.tags
+
+
+def test_a_pruned_trial_that_another_launcher_ran_says_so_too(store, tmp_path):
+    with Journal.open(tmp_path / "run", "alone") as journal:
+        journal.metrics({"auc": 0.5}, step=2010)
+        journal.end("PRUNED")
+    replay(store, tmp_path / "run")
+    (run,) = runs(store)
+    assert (run.info.status, run.data.tags["sweeproute.state"]) == ("KILLED", "PRUNED")
+
+
 def test_a_run_alone_has_no_parent(store, tmp_path):
     write_trial(tmp_path / "run", auc=0.7)
     replay(store, tmp_path / "run")

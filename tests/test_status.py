@@ -43,13 +43,23 @@ def test_a_running_sweep_says_what_runs_where(state, capsys):
     assert text[1] == "4 jobs: 1 done, 1 running, 2 not started"
     assert text[2].endswith(" left")
     assert [line.split() for line in text[4:7]] == [
-        ["platform", "done", "failed", "running", "queued", "stopped"],
-        ["local_m4", "1", "0", "0", "0", "0"],
-        ["remote_4090", "0", "0", "1", "0", "0"],
+        ["platform", "done", "pruned", "failed", "running", "queued", "stopped"],
+        ["local_m4", "1", "0", "0", "0", "0", "0"],
+        ["remote_4090", "0", "0", "0", "1", "0", "0"],
     ]
     assert text[9].startswith("  job 1 on remote_4090 since 2023-11-")
     assert text[9].endswith(": model=xgboost model.params.max_depth=4")
     assert text[-1] == f"Files: {sweep.root}"
+
+
+def test_pruned_jobs_are_counted_apart_from_those_that_ran_to_their_end(state, capsys):
+    sweep = started(state, "sweep_a")
+    sweep.run(0, auc=0.7)
+    sweep.finish(sweep.start(1), {"auc": 0.5}, state="PRUNED", pruned="below the median")
+    sweep.save(state="FINISHED", ended=1_700_000_100.0)
+    text = said(capsys, "sweep_a")
+    assert text[1] == "4 jobs: 1 done, 1 pruned, 2 not started"
+    assert ["local_m4", "1", "1", "0", "0", "0", "0"] in [line.split() for line in text]
 
 
 def test_a_sweep_whose_coordinator_is_dead_leads_to_resume(state, capsys):

@@ -38,6 +38,15 @@ def test_a_sweep_ends_with_its_best_configuration_and_the_next_commands(sweep):
     ]
 
 
+def test_a_job_that_was_pruned_is_counted_as_such_and_is_not_the_best(sweep):
+    sweep.run(0, auc=0.70)
+    sweep.finish(sweep.start(1), {"auc": 0.9}, state="PRUNED", pruned="below the median")
+    text = lines(sweep.root)
+    assert text[0] == "Sweep sweep_a (depths): 4 jobs, 1 finished, 1 pruned, 2 not started"
+    assert text[1] == "Best auc: job 0 on local_m4"
+    assert not any("failed" in line.lower() or "resume" in line for line in text)
+
+
 def test_a_sweep_that_is_over_says_what_it_has_reached_of_the_targets(sweep):
     sweep.save(state="RUNNING", started=100.0, host="elsewhere")
     sweep.finish(sweep.start(0), {"auc": 0.7}, ended_at=110.0, run_s=9.5)

@@ -66,7 +66,7 @@ def evaluate(
     dataset: "Dataset",
     folds: Sequence[Fold],
     rule: BettingRule,
-    on_fold: Callable[[int, dict[str, float]], None] | None = None,
+    on_fold: Callable[[int, dict[str, float], dict[str, float]], None] | None = None,
     checkpoint: Checkpoint | None = None,
 ) -> Report:
     """Fit a fresh model on each fold in turn, then score what it says about the fold's test season.
@@ -79,8 +79,8 @@ def evaluate(
         dataset: The games.
         folds: The folds of `validation.walk_forward`, at least one.
         rule: The betting rule whose return is reported.
-        on_fold: Called with season and that season's metrics after each fold, also one that a former attempt finished;
-            what it raises ends the evaluation.
+        on_fold: Called after each fold, also one that a former attempt finished, with its season, that season's
+            metrics, and those over all seasons tested so far; what it raises ends the evaluation.
         checkpoint: What a former attempt had finished, and where to keep what this one has; None to keep nothing.
 
     Returns:
@@ -94,6 +94,8 @@ def evaluate(
         raise EvaluationError("There is no fold to evaluate; check validation.selection_seasons.")
     features = np.ascontiguousarray(dataset.features.to_numpy(dtype=np.float64))  # (n_games, n_features)
     by_season: dict[int, dict[str, float]] = {}
+    predictions = pd.DataFrame()
+    metrics: dict[str, float] = {}
     tables: list[pd.DataFrame] = []
     model: Any = None
     fit_seconds = predict_seconds = 0.0
@@ -112,11 +114,13 @@ def evaluate(
         table = _predictions(dataset, fold, done.probability, rule)
         tables.append(table)
         by_season[fold.season] = _metrics(table)
+        if on_fold is not None or fold is folds[-1]:
+            predictions = pd.concat(tables, ignore_index=True)
+            metrics = _metrics(predictions)
         if on_fold is not None:
-            on_fold(fold.season, dict(by_season[fold.season]))
+            on_fold(fold.season, dict(by_season[fold.season]), dict(metrics))
 
-    predictions = pd.concat(tables, ignore_index=True)
-    return Report(_metrics(predictions), by_season, predictions, fit_seconds, predict_seconds, model)
+    return Report(metrics, by_season, predictions, fit_seconds, predict_seconds, model)
 
 
 def _finish(

@@ -1,6 +1,7 @@
 """Runs one trial: the only module that knows data, folds, models, scores and the journal together."""
 
 import difflib
+import itertools
 import json
 import logging
 import os
@@ -12,7 +13,7 @@ from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf, open_dict
 
-from sweeproute import estimators, fingerprint
+from sweeproute import estimators, fingerprint, pruning
 from sweeproute.checkpoint import Checkpoint
 from sweeproute.config import WHERE_AND_HOW, ConfigError, plain
 from sweeproute.journal import Journal
@@ -30,6 +31,20 @@ _PARAMETERS = ("model", "data", "validation", "betting")
 _KEPT_MODELS = ("best", "all", "none")
 PREDICTIONS = "predictions.parquet"
 MODEL = "model"
+
+
+class _PrunedError(Exception):
+    """The rest of a trial is not needed: leaves the folds where they are.
+
+    Attributes:
+        reason: As a person is told.
+        season: The season that was tested last.
+        metrics: Over all seasons that were tested.
+    """
+
+    def __init__(self, reason: str, season: int, metrics: dict[str, float]) -> None:
+        super().__init__(reason)
+        self.reason, self.season, self.metrics = reason, season, metrics
 
 
 def validate(cfg: DictConfig) -> None:
@@ -101,16 +116,18 @@ def identity(cfg: DictConfig) -> dict[str, str]:
     return fingerprint.hashes(cfg, _load(cfg).hash, _app_folder())
 
 
-def run_trial(cfg: DictConfig) -> dict[str, float]:
+def run_trial(cfg: DictConfig) -> dict[str, Any]:
     """Evaluate one config, and journal all that is to be known of it.
 
     Where the output folder holds the checkpoint of a former attempt, the trial goes on from it, to the same result.
+    After each fold it reports the metrics so far, and ends there where the rest of it is not needed; see `pruning`.
 
     Args:
         cfg: The trial's config.
 
     Returns:
-        Metrics over the selection seasons: auc, brier, log_loss, ece, roi, n_bets, n_games.
+        Metrics over the selection seasons: auc, brier, log_loss, ece, roi, n_bets, n_games; over those that it has
+        come to, with `status` pruned and the `reason`, where it was told to stop.
 
     Raises:
         Exception: What the data, the folds or the model raise; the journal then ends as FAILED.
@@ -126,11 +143,18 @@ def run_trial(cfg: DictConfig) -> dict[str, float]:
         device_class = fingerprint.device_class(estimators.device_name(cfg.device), cfg.threads)
         _journal_start(journal, cfg, dataset, hashes | {"device_class": device_class})
         checkpoint = Checkpoint.open(folder, hashes["fingerprint"], device_class, cfg.checkpoint.minutes)
-        report = _evaluate(cfg, dataset, journal, checkpoint)
-        _journal_end(journal, cfg, report)
+        result: dict[str, Any]
+        try:
+            report = _evaluate(cfg, dataset, journal, checkpoint)
+        except _PrunedError as early:
+            _journal_pruned(journal, early)
+            metrics, result = early.metrics, pruning.pruned(early.reason, early.metrics)
+        else:
+            _journal_end(journal, cfg, report)
+            metrics = result = report.metrics
     checkpoint.remove()
-    log.info("%s", "  ".join(f"{key}={value:.4f}" for key, value in report.metrics.items()))
-    return report.metrics
+    log.info("%s", "  ".join(f"{key}={value:.4f}" for key, value in metrics.items()))
+    return result
 
 
 def _refuse_plan() -> None:
@@ -231,8 +255,13 @@ def _evaluate(cfg: DictConfig, dataset: "Dataset", journal: Journal, checkpoint:
         _pin_seeds(cfg.seed)
         return estimators.build(cfg.model)
 
-    def on_fold(season: int, metrics: dict[str, float]) -> None:
+    steps = itertools.count(1)
+
+    def on_fold(season: int, metrics: dict[str, float], so_far: dict[str, float]) -> None:
         journal.metrics(metrics, step=season)
+        reason = pruning.report(next(steps), so_far, journal.folder)
+        if reason is not None and season != folds[-1].season:  # else it is done, though told late
+            raise _PrunedError(reason, season, so_far)
 
     return evaluate(build, dataset, folds, _betting_rule(cfg), on_fold, checkpoint)
 
@@ -288,6 +317,13 @@ def _journal_end(journal: Journal, cfg: DictConfig, report: "Report") -> None:
     journal.artifact(PREDICTIONS)
     if cfg.tracking.models != "none":
         estimators.save(report.model, journal.folder / MODEL)
+
+
+def _journal_pruned(journal: Journal, early: _PrunedError) -> None:
+    log.info("Pruned after season %d: %s", early.season, early.reason)
+    journal.metrics(early.metrics, step=early.season + 1)
+    journal.tags({"sweeproute.pruned": early.reason})
+    journal.end("PRUNED")
 
 
 def _flat(tree: Any, prefix: str = "") -> dict[str, Any]:

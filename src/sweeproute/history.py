@@ -18,7 +18,7 @@ class Attempt:
     model: str | None
     platform: str
     overrides: tuple[str, ...]
-    # FINISHED, FAILED, KILLED or LOST.
+    # FINISHED, PRUNED, FAILED, KILLED or LOST.
     outcome: str
     run_s: float | None
     ended_at: float | None

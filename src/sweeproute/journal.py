@@ -23,7 +23,8 @@ from typing import Any, Self, SupportsFloat
 log = logging.getLogger(__name__)
 
 FILE = "journal.jsonl"
-STATUSES = ("FINISHED", "FAILED", "KILLED")
+# PRUNED: the rest of the trial was not needed. No store knows that word; see `sweeproute.replay`.
+STATUSES = ("FINISHED", "FAILED", "KILLED", "PRUNED")
 # MLflow stores 36 characters of a digest; the whole hash travels beside it.
 _DIGEST_LENGTH = 32
 _encode = json.JSONEncoder(separators=(",", ":"), allow_nan=False).encode
@@ -137,7 +138,7 @@ class Journal:
         """Close the journal.
 
         Args:
-            status: FINISHED, FAILED or KILLED.
+            status: FINISHED, FAILED, KILLED or PRUNED.
 
         Raises:
             JournalError: Another status.

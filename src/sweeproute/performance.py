@@ -6,6 +6,8 @@ from dataclasses import dataclass
 
 from sweeproute.history import Attempt, Session, Sweep
 
+# How attempts end that give their job's result: one that was pruned ran for as long as it was needed.
+_WITH_RESULT = ("FINISHED", "PRUNED")
 # Conditions in which a platform can be used; one that a person has paused was there to be used.
 _THERE = ("available", "paused")
 # Runs that a median of durations needs before a rule is judged by it, and the share below which another platform's
@@ -82,14 +84,14 @@ def model_figures(attempts: Sequence[Attempt]) -> list[ModelFigures]:
 
 
 def seconds(attempts: Iterable[Attempt]) -> list[float]:
-    """Seconds of those that finished."""
+    """Seconds of those that ran to their end."""
     return [attempt.run_s for attempt in attempts if attempt.outcome == "FINISHED" and attempt.run_s is not None]
 
 
 def success(attempts: Sequence[Attempt]) -> float | None:
-    """Share of attempts that finished; those that were ended because another was first are left out."""
+    """Share of attempts that gave their result; those that were ended because another was first are left out."""
     counted = [attempt for attempt in attempts if attempt.current or attempt.outcome != "KILLED"]
-    return sum(attempt.outcome == "FINISHED" for attempt in counted) / len(counted) if counted else None
+    return sum(attempt.outcome in _WITH_RESULT for attempt in counted) / len(counted) if counted else None
 
 
 def availability(sweeps: Iterable[Sweep], platform: str) -> float | None:
@@ -135,7 +137,8 @@ def speed_up(sweeps: Iterable[Sweep]) -> float | None:
     """How many times as long the jobs would have taken one after another, each where it ran."""
     timed = [one for one in sweeps if one.seconds]
     total_s = sum(one.seconds or 0.0 for one in timed)
-    ran_s = sum(sum(seconds(attempt for attempt in one.attempts if attempt.current)) for one in timed)
+    counted = [attempt for one in timed for attempt in one.attempts if attempt.current]
+    ran_s = sum(attempt.run_s or 0.0 for attempt in counted if attempt.outcome in _WITH_RESULT)
     return ran_s / total_s if total_s and ran_s else None
 
 

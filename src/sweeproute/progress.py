@@ -14,7 +14,14 @@ from sweeproute.pointers import Pointer
 from sweeproute.sweep_folder import SweepFolder, launch_record, own, sweep_record
 
 # From the words of the records to those that a person counts in; a job that runs under no coordinator has stopped.
-_WORDS = {"FINISHED": "done", "FAILED": "failed", "LOST": "failed", "KILLED": "stopped", "QUEUED": "queued"}
+_WORDS = {
+    "FINISHED": "done",
+    "PRUNED": "pruned",
+    "FAILED": "failed",
+    "LOST": "failed",
+    "KILLED": "stopped",
+    "QUEUED": "queued",
+}
 
 
 @dataclass(frozen=True)
@@ -23,7 +30,7 @@ class JobProgress:
 
     # Its number; None where another launcher did not number it.
     job: int | None
-    # done, failed, stopped, queued (in the queue of its platform) or running.
+    # done, pruned, failed, stopped, queued (in the queue of its platform) or running.
     state: str
     platform: str
     overrides: tuple[str, ...]
@@ -68,7 +75,7 @@ class Progress:
 
     def left_s(self, now: float) -> float | None:
         """Seconds to the end at the pace so far; None where nothing runs, or nothing has ended yet."""
-        ran = [job.run_s for job in self.jobs if job.state == "done" and job.run_s is not None]
+        ran = [job.run_s for job in self.jobs if job.state in ("done", "pruned") and job.run_s is not None]
         running = [job for job in self.jobs if job.state == "running"]
         if self.state != "running" or not running or not ran:
             return None

@@ -16,17 +16,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from sweeproute import journal
-from sweeproute.mlflow_limits import TAG_LENGTH
+from sweeproute.launch_facts import from_record, launch_tags, milliseconds, reported_last
 from sweeproute.store import Store, masked
-from sweeproute.store_run import MetricRow, StoreRun
+from sweeproute.store_run import StoreRun
 from sweeproute.sweep_folder import (
     ENDED,
     Attempt,
     command_script,
-    error_of,
     launch_record,
-    overrides_of,
-    returned_metrics,
 )
 
 if TYPE_CHECKING:
@@ -35,8 +32,9 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 _PAGE = 1000
-# What a launch record says, under the names of the tags.
-_FACTS = ("platform", "device", "reason", "decision", "queue_s", "run_s", "threads")
+# Our words for an end under the store's. What was pruned is told from what was killed by the tag `sweeproute.state`: as
+# FINISHED its metrics, of the first seasons alone, would stand among those of whole trials.
+_STATUSES = {"LOST": "FAILED", "PRUNED": "KILLED"}
 Record = Mapping[str, Any]
 
 
@@ -197,7 +195,9 @@ class Replay:
         if page.status is not None:
             progress.status, progress.ended_ms = page.status, page.ended
         status, ended_ms = _end(record, progress, superseded, phase)
-        tags = _launch_tags(attempt, record, superseded, status is not None)
+        tags = launch_tags(attempt, record, superseded, status is not None)
+        if progress.status == "PRUNED" and record is None:
+            tags["sweeproute.state"] = progress.status
         if not superseded and "sweeproute.superseded" in run.tags:
             tags["sweeproute.superseded"] = "false"
         if run.ended and not progress.adopted:
@@ -206,7 +206,9 @@ class Replay:
         else:
             params, metrics = page.params, page.metrics
             if page.journal is None and progress.offset == 0 and record is not None:
-                params, metrics = _from_record(attempt, record)
+                params, metrics = from_record(attempt, record)
+            elif record is not None and record.get("state") == "PRUNED" and progress.status is None:
+                metrics = [*metrics, *reported_last(attempt, record)]
             run.write(params, metrics, {**page.tags, **_data_tags(page), **tags})
             awaited = []
             for path, to in (*progress.awaited, *page.artifacts):
@@ -246,7 +248,7 @@ class Replay:
             tags["sweeproute.sweep"] = str(self._sweep["id"])
         if self._parent is not None:
             tags["mlflow.parentRunId"] = self._parent.id
-        started_ms = page.started or _milliseconds((record or {}).get("started_at"))
+        started_ms = page.started or milliseconds((record or {}).get("started_at"))
         name = page.name or (self._root.name if attempt.job is None else f"job {attempt.job}")
         return StoreRun.create(self._store, name, started_ms, tags)
 
@@ -278,7 +280,7 @@ class Replay:
             tags["mlflow.note.content"] = str(sweep["note"])
         if found is None:
             name = str(sweep.get("name") or sweep["id"])
-            return StoreRun.create(self._store, name, _milliseconds(sweep.get("started")), tags)
+            return StoreRun.create(self._store, name, milliseconds(sweep.get("started")), tags)
         parent = StoreRun.found(self._store, found)
         if not parent.deleted:
             parent.write(tags=tags)
@@ -324,48 +326,17 @@ def _described(note: str, result: str) -> str:
 def _end(record: Record | None, journalled: _Progress, superseded: bool, phase: Phase) -> tuple[str | None, int | None]:
     """Status and end (milliseconds since 1970) that a run has by now; the launcher's record outweighs the journal."""
     if record is not None and record.get("state") in ENDED:
-        ended_ms = _milliseconds(record.get("ended_at")) or journalled.ended_ms
-        if record["state"] == "FINISHED":
-            return "KILLED" if superseded else "FINISHED", ended_ms
-        return "KILLED" if record["state"] == "KILLED" else "FAILED", ended_ms
+        ended_ms = milliseconds(record.get("ended_at")) or journalled.ended_ms
+        if record["state"] == "FINISHED" and superseded:
+            return "KILLED", ended_ms
+        return _STATUSES.get(record["state"], record["state"]), ended_ms
     if superseded and phase is Phase.OVER:
         return "KILLED", journalled.ended_ms
     if journalled.status is not None and (record is None or phase is not Phase.FOLLOWING):
-        return journalled.status, journalled.ended_ms
+        return _STATUSES.get(journalled.status, journalled.status), journalled.ended_ms
     if phase is Phase.OVER:
         return "KILLED", None
     return None, None
-
-
-def _launch_tags(attempt: Attempt, record: Record | None, superseded: bool, ended: bool) -> dict[str, str]:
-    """What is known of a run from its launch; whether it counts only once it has ended."""
-    tags: dict[str, str] = {}
-    overrides = json.dumps(list(overrides_of(attempt.folder, record)))
-    if len(overrides) <= TAG_LENGTH:
-        # Longer ones stay out: half a list reproduces nothing.
-        tags["sweeproute.overrides"] = overrides
-    if record is not None:
-        for name, fact in ((name, record.get(name)) for name in _FACTS):
-            if fact is not None:
-                tags[f"sweeproute.{name}"] = str(round(fact, 3) if isinstance(fact, float) else fact)
-        tags |= {f"sweeproute.{name}": str(value) for name, value in (record.get("identity") or {}).items()}
-        tags["sweeproute.state"] = str(record.get("state"))
-    if error := error_of(record):
-        tags["sweeproute.error"] = error
-    if ended:
-        counts = not superseded if record is None else bool(record.get("current"))
-        tags["sweeproute.current"] = "true" if counts else "false"
-        if superseded:
-            tags["sweeproute.superseded"] = "true"
-    return tags
-
-
-def _from_record(attempt: Attempt, record: Record) -> tuple[dict[str, str], list[MetricRow]]:
-    """Parameters and metrics of a job without a journal: its overrides, and the numbers that it returned."""
-    pairs = (override.lstrip("+~").partition("=") for override in overrides_of(attempt.folder, record))
-    moment = _milliseconds(record.get("ended_at")) or 0
-    metrics = [(name, value, 0, moment) for name, value in returned_metrics(record).items()]
-    return {key: value for key, _, value in pairs}, metrics
 
 
 def _data_tags(page: journal.Page) -> dict[str, str]:
@@ -388,7 +359,3 @@ def _dataset_input(entry: Mapping[str, Any]) -> "DatasetInput":
     profile = json.dumps(entry.get("profile") or {})
     dataset = Dataset(str(entry["name"]), str(entry["digest"])[:36], kind, content, profile=profile)
     return DatasetInput(dataset, [InputTag("mlflow.data.context", str(entry.get("context") or "training"))])
-
-
-def _milliseconds(seconds: float | None) -> int | None:
-    return int(float(seconds) * 1000) if seconds else None

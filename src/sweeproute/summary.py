@@ -78,7 +78,14 @@ def _counts(record: dict[str, object] | None, outcomes: list[Outcome]) -> str:
     counts: dict[str, int] = {}
     for outcome in outcomes:
         counts[outcome.state] = counts.get(outcome.state, 0) + 1
-    said = {"FINISHED": "finished", "FAILED": "failed", "KILLED": "stopped", "LOST": "lost", "RUNNING": "unfinished"}
+    said = {
+        "FINISHED": "finished",
+        "PRUNED": "pruned",
+        "FAILED": "failed",
+        "KILLED": "stopped",
+        "LOST": "lost",
+        "RUNNING": "unfinished",
+    }
     total = (record or {}).get("total") or len(outcomes)
     parts = [f"{counts[state]} {word}" for state, word in said.items() if state in counts]
     if isinstance(total, int) and total > len(outcomes):

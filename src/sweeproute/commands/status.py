@@ -46,17 +46,17 @@ def _table(sweeps: "list[Progress]", now: float) -> list[str]:
     from sweeproute.progress import clock
 
     rows: list[tuple[str, ...]] = [
-        ("sweep", "name", "state", "done", "of", "failed", "running", "started", "took", "folder")
+        ("sweep", "name", "state", "done", "of", "pruned", "failed", "running", "started", "took", "folder")
     ]
     for sweep in sweeps:
         end = now if sweep.state == "running" else sweep.ended
         took = duration(end - sweep.started) if end is not None else ""
         total = "" if sweep.total is None else str(sweep.total)
-        counts = [str(sweep.count(word)) for word in ("done", "failed", "running")]
+        counts = [str(sweep.count(word)) for word in ("done", "pruned", "failed", "running")]
         started = clock(sweep.started, now)
         folder = str(sweep.folder)
         rows.append((sweep.id, sweep.name or "", sweep.state, counts[0], total, *counts[1:], started, took, folder))
-    return columns(rows, right=(3, 4, 5, 6))
+    return columns(rows, right=(3, 4, 5, 6, 7))
 
 
 def _one(sweep: "Progress", now: float) -> list[str]:
@@ -69,8 +69,8 @@ def _one(sweep: "Progress", now: float) -> list[str]:
     if sweep.state == "gone":
         return [f"{title}: its folder, {sweep.folder}, is not there any more."]
     text = [f"{title}: {_state(sweep, now)}"]
-    words = {"done": "done", "failed": "failed", "running": "running", "queued": "queued", "stopped": "stopped"}
-    parts = [f"{number} {word}" for state, word in words.items() if (number := sweep.count(state))]
+    words = ("done", "pruned", "failed", "running", "queued", "stopped")
+    parts = [f"{number} {word}" for word in words if (number := sweep.count(word))]
     parts += [f"{sweep.waiting} not started"] if sweep.waiting else []
     text.append(f"{sweep.total if sweep.total is not None else len(sweep.jobs)} jobs: {', '.join(parts) or 'none yet'}")
     if sweep.state == "running":
@@ -82,9 +82,9 @@ def _one(sweep: "Progress", now: float) -> list[str]:
     paused = sorted(paused_now().keys() & set(sweep.platforms))
     text += [f"{name} is paused." for name in paused] if sweep.state == "running" else []
     if sweep.jobs:
-        rows = [("platform", *words)]
+        rows: list[tuple[str, ...]] = [("platform", *words)]
         rows += [(name, *(str(sweep.count(state, name)) for state in words)) for name in sweep.platforms]
-        text += ["", *columns(rows, right=range(1, 6))]
+        text += ["", *columns(rows, right=range(1, len(words) + 1))]
     running = [job for job in sweep.jobs if job.state == "running"]
     if running:
         text += ["", "Running:" if sweep.state == "running" else "Running at its end:"]
