@@ -32,6 +32,7 @@ LAYERS = {
         ["history"],
         ["progress"],
         ["validation", "scores", "betting", "checkpoint", "fingerprint", "sweep_folder"],
+        ["choice", "configuration"],
         ["journal", "pointers", "selection", "pareto", "pruning"],
         ["config"],
     ],

@@ -6,7 +6,8 @@ import math
 import pytest
 
 from handmade_sweep import HandmadeSweep, write_trial
-from sweeproute.sweep_folder import SweepFolder, best, error_of, returned_metrics
+from sweeproute.selection import rule
+from sweeproute.sweep_folder import SweepFolder, choose, error_of, returned_metrics
 
 
 @pytest.fixture
@@ -69,10 +70,27 @@ def test_the_best_is_finished_finite_and_the_earlier_of_equals(sweep):
         sweep.run(job, auc=auc)
     sweep.change(sweep.run(5, auc=0.9), state="FAILED")
     outcomes = SweepFolder(sweep.root).outcomes()
-    chosen, unable = best(outcomes, "auc", True)
-    assert (chosen.attempt.job, unable) == (1, 2)
-    assert best(outcomes, "auc", False)[0].attempt.job == 0
-    assert best(outcomes, "roi", True) == (None, 0)
+    choice = choose(outcomes, rule(None, "auc"))
+    assert ([one.attempt.job for one in choice.winner.repeats], choice.not_finite) == ([1], 2)
+    assert choose(outcomes, rule({"direction": "minimize"})).winner.repeats[0].attempt.job == 0
+    none = choose(outcomes, rule(None, "roi"))
+    assert (none.winner, none.not_finite) == (None, 0)
+
+
+def test_a_pruned_job_never_wins(sweep):
+    sweep.run(0, auc=0.6)
+    sweep.change(sweep.run(1, auc=0.9), state="PRUNED")
+    assert choose(SweepFolder(sweep.root).outcomes(), rule(None)).winner.repeats[0].attempt.job == 0
+
+
+def test_the_configuration_with_the_best_mean_wins_over_the_luckiest_repeat(sweep):
+    repeats = {("x=1", 0): 0.9, ("x=1", 1): 0.5, ("x=2", 0): 0.75, ("x=2", 1): 0.76, ("x=3", 0): 0.99}
+    for job, ((value, seed), auc) in enumerate(repeats.items()):
+        sweep.finish(sweep.start(job, overrides=[f"+seed={seed}", value]), {"auc": auc})
+    choice = choose(SweepFolder(sweep.root).outcomes(), rule({"repeats": ["seed"]}))
+    assert [one.attempt.job for one in choice.winner.repeats] == [2, 3]
+    assert choice.winner.estimates["auc"].mean == pytest.approx(0.755)
+    assert (choice.compared, choice.repeats, choice.incomplete) == (2, 2, False)
 
 
 def test_numbers_are_told_from_what_else_a_task_returns():

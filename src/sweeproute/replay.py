@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from sweeproute import journal
+from sweeproute.configuration import rule_tags, run_tags
 from sweeproute.launch_facts import from_record, launch_tags, milliseconds, reported_last
 from sweeproute.store import Store, masked
 from sweeproute.store_run import StoreRun
@@ -24,6 +25,7 @@ from sweeproute.sweep_folder import (
     Attempt,
     command_script,
     launch_record,
+    overrides_of,
 )
 
 if TYPE_CHECKING:
@@ -198,6 +200,7 @@ class Replay:
         tags = launch_tags(attempt, record, superseded, status is not None)
         if progress.status == "PRUNED" and record is None:
             tags["sweeproute.state"] = progress.status
+        tags |= run_tags(self._sweep, overrides_of(attempt.folder, record))
         if not superseded and "sweeproute.superseded" in run.tags:
             tags["sweeproute.superseded"] = "false"
         if run.ended and not progress.adopted:
@@ -270,6 +273,7 @@ class Replay:
             "sweeproute.sweep": str(sweep["id"]),
             "sweeproute.journal": f"sweep:{sweep['id']}",
             "sweeproute.state": str(sweep.get("state") or "RUNNING"),
+            **rule_tags(sweep),
         }
         if sweep.get("argv"):
             tags["sweeproute.command"] = shlex.join(str(word) for word in sweep["argv"])

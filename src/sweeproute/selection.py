@@ -2,8 +2,9 @@
 
 import difflib
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 # The metrics of a trial, and whether more is better.
 HIGHER_IS_BETTER = {"auc": True, "roi": True, "brier": False, "log_loss": False, "ece": False}
@@ -62,6 +63,39 @@ def objectives(
             f"({', '.join(map(str, directions))}); give one direction for each metric, or none at all."
         )
     return tuple(Objective(name, maximize(name, side)) for name, side in zip(metrics, directions, strict=True))
+
+
+@dataclass(frozen=True)
+class Rule:
+    """What a sweep chooses by."""
+
+    objectives: tuple[Objective, ...]
+    # Keys of overrides whose values are repeats of one configuration, such as its seeds.
+    repeats: tuple[str, ...] = ()
+
+    @property
+    def metrics(self) -> tuple[str, ...]:
+        """The names of the metrics that decide."""
+        return tuple(objective.metric for objective in self.objectives)
+
+
+def rule(record: Mapping[str, Any] | None, metric: str = "auc") -> Rule:
+    """Read from a sweep's record what it chooses by.
+
+    Args:
+        record: The record; None for a sweep that has none.
+        metric: The metric that decides where the record names none.
+
+    Returns:
+        The rule.
+
+    Raises:
+        DirectionError: It is not known whether more of a metric is better.
+    """
+    told = record or {}
+    named = told.get("metric")
+    direction = told.get("direction")
+    return Rule(objectives(named or metric, direction or None), tuple(told.get("repeats") or ()))
 
 
 def maximize(metric: str, direction: str | None = None) -> bool:

@@ -5,13 +5,16 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from sweeproute import history
+from sweeproute.choice import Chosen
+from sweeproute.configuration import estimates, split
 from sweeproute.errors import nearest_first
-from sweeproute.selection import DirectionError, maximize
+from sweeproute.score_text import front_table, headline, jobs, lacking, repeats, scores
+from sweeproute.selection import DirectionError, Rule, rule
 from sweeproute.store import masked
-from sweeproute.sweep_folder import Outcome, SweepFolder, best, command_script, sweep_record
+from sweeproute.sweep_folder import Outcome, SweepFolder, choose, command_script, sweep_record
 from sweeproute.targets import short, targets
 
-# Failed jobs that are listed one by one.
+# Failed jobs, or points of a front, that are listed one by one.
 _SHOWN = 10
 # Hydra's options that say which config a command means, and so belong to the command that reproduces it.
 _CONFIG_OPTIONS = ("-cn", "-cp", "-cd", "--config-name", "--config-path", "--config-dir")
@@ -37,17 +40,25 @@ def lines(root: Path, *, uri: str, experiment: str, argv: Sequence[str], metric:
     command = (record or {}).get("argv") or argv
     where = [f"Runs: experiment {experiment} in {masked(uri)}", f"Files: {_short(root)}"]
     if not folder.is_sweep():
-        chosen = outcomes[0]
-        told = [_metrics(chosen, metric), f"  {reproduction(command, chosen.overrides)}"] if chosen.metrics else []
-        return [*told, *where, f"Next: {_look(uri)}"]
-    metric = str((record or {}).get("metric") or metric)
-    text = [_counts(record, outcomes), *_best_lines(outcomes, metric, (record or {}).get("direction"), command)]
+        alone = outcomes[0]
+        told = [scores(estimates([alone.metrics]), [metric]), f"  {reproduction(command, alone.overrides)}"]
+        return [*(told if alone.metrics else []), *where, f"Next: {_look(uri)}"]
+    text = [_counts(record, outcomes)]
+    try:
+        decides = rule(record, metric)
+    except DirectionError as error:
+        text.append(str(error))
+    else:
+        text += _best_lines(outcomes, decides, command)
     text += _failures(outcomes)
     text += _targets(root, record)
     following = [_look(uri)]
     if record is not None:
-        if any(outcome.state == "FINISHED" and metric in outcome.metrics for outcome in outcomes):
-            following.append(f"sweeproute best --sweep {record['id']} --metric {metric}")
+        named = record.get("metric") or metric
+        metrics = [named] if isinstance(named, str) else named
+        if any(outcome.state == "FINISHED" and outcome.metrics.keys() >= set(metrics) for outcome in outcomes):
+            asked = f" --metric {metrics[0]}" if len(metrics) == 1 else ""
+            following.append(f"sweeproute best --sweep {record['id']}{asked}")
         if any(outcome.state == "KILLED" for outcome in outcomes) or record.get("state") == "KILLED":
             following.insert(0, f"sweeproute resume {record['id']}")
     return [*text, *where, f"Next: {following[0]}", *(f"      {step}" for step in following[1:])]
@@ -96,26 +107,40 @@ def _counts(record: dict[str, object] | None, outcomes: list[Outcome]) -> str:
     return f"{name}: {total} jobs, {', '.join(parts)}"
 
 
-def _best_lines(outcomes: list[Outcome], metric: str, direction: str | None, argv: Sequence[str]) -> list[str]:
-    try:
-        chosen, unable = best(outcomes, metric, maximize(metric, direction))
-    except DirectionError as error:
-        return [str(error)]
+def _best_lines(outcomes: list[Outcome], decides: Rule, argv: Sequence[str]) -> list[str]:
+    choice = choose(outcomes, decides)
+    metrics = " and ".join(decides.metrics)
     text = []
-    if chosen is not None:
-        platform = f" on {chosen.platform}" if chosen.platform else ""
-        text += [
-            f"Best {metric}: job {chosen.attempt.job}{platform}",
-            f"  {_metrics(chosen, metric)}",
-            f"  {reproduction(argv, chosen.overrides)}",
-        ]
-    elif not unable:
+    if choice.winner is not None:
+        first = choice.winner.repeats[0]
+        kept, _ = split(first.overrides, decides.repeats)
+        if len(decides.objectives) > 1:
+            points = [(_jobs(point), point.estimates, "") for point in choice.front]
+            table = front_table(decides.metrics, points, choice.knee, _SHOWN)
+            text += [headline(decides, choice), *(f"  {line}" for line in table), "Its knee:"]
+        else:
+            platforms = sorted({outcome.platform for outcome in choice.winner.repeats if outcome.platform})
+            on = f" on {', '.join(platforms)}" if platforms else ""
+            many = "s" if len(choice.winner.repeats) > 1 else ""
+            text.append(f"{headline(decides, choice)}: job{many} {_jobs(choice.winner)}{on}")
+        told = f"  {scores(choice.winner.estimates, decides.metrics)}"
+        text.append(told + (f"  ({repeats(choice.finished_repeats, decides.repeats)})" if decides.repeats else ""))
+        text.append(f"  {reproduction(argv, kept)}")
+        text += [f"  {lacking(choice, decides)}"] if choice.incomplete else []
+    elif not choice.not_finite:
         names = {name for outcome in outcomes if outcome.state == "FINISHED" for name in outcome.metrics}
-        if names:
-            text.append(f"No finished job has a metric {metric}; there are {nearest_first(metric, names)}")
-    if unable:
-        text.append(f"  {unable} finished without a finite {metric}, and cannot win")
+        missing = [metric for metric in decides.metrics if metric not in names]
+        if names and missing:
+            text.append(f"No finished job has a metric {missing[0]}; there are {nearest_first(missing[0], names)}")
+        elif names:
+            text.append(f"No finished job has both {metrics}")
+    if choice.not_finite:
+        text.append(f"  {choice.not_finite} finished without a finite {metrics}, and cannot win")
     return text
+
+
+def _jobs(chosen: Chosen[Outcome]) -> str:
+    return jobs([outcome.attempt.job for outcome in chosen.repeats])
 
 
 def _failures(outcomes: list[Outcome]) -> list[str]:
@@ -135,15 +160,6 @@ def _targets(root: Path, record: Mapping[str, object] | None) -> list[str]:
         return []
     sweep = history.sweep(root)
     return [f"Targets {short(targets([sweep], sweep.attempts))}"] if sweep is not None and sweep.sessions else []
-
-
-def _metrics(outcome: Outcome, first: str) -> str:
-    names = sorted(outcome.metrics, key=lambda name: name != first)
-    return "  ".join(f"{name}={_number(outcome.metrics[name])}" for name in names)
-
-
-def _number(value: float) -> str:
-    return str(int(value)) if value.is_integer() else f"{value:.4f}"
 
 
 def _look(uri: str) -> str:

@@ -8,7 +8,10 @@ from pathlib import Path
 from typing import Any
 
 from sweeproute import journal
-from sweeproute.selection import finite
+from sweeproute.choice import Choice, Scored
+from sweeproute.choice import choose as _choose
+from sweeproute.configuration import split
+from sweeproute.selection import Rule
 
 # Where we keep our own files inside a sweep's folder, or inside the folder of a run alone.
 OWN = ".sweeproute"
@@ -120,21 +123,22 @@ class SweepFolder:
         self._attempts.setdefault(attempt.folder, attempt)
 
 
-def best(outcomes: Iterable[Outcome], metric: str, maximize: bool) -> tuple[Outcome | None, int]:
-    """Choose the best of the finished jobs.
+def choose(outcomes: Iterable[Outcome], rule: Rule) -> Choice[Outcome]:
+    """Choose among the jobs of a sweep.
 
     Args:
         outcomes: One per job, in the order of their numbers.
-        metric: The metric's name.
-        maximize: Whether more is better.
+        rule: What decides.
 
     Returns:
-        The best (of equals the earlier job), and how many finished jobs had no finite value of the metric.
+        The choice among the finished jobs, or among the means over the finished repeats of each configuration.
     """
-    finished = [outcome for outcome in outcomes if outcome.state == "FINISHED" and metric in outcome.metrics]
-    able = [outcome for outcome in finished if finite(outcome.metrics[metric])]
-    sign = -1 if maximize else 1
-    return min(able, key=lambda outcome: sign * outcome.metrics[metric], default=None), len(finished) - len(able)
+    scored = []
+    for outcome in outcomes:
+        kept, repeat = split(outcome.overrides, rule.repeats)
+        # As a set: what two searches wrote in another order is the same configuration.
+        scored.append(Scored(outcome, outcome.state == "FINISHED", frozenset(kept), repeat, outcome.metrics))
+    return _choose(scored, rule)
 
 
 def overrides_of(folder: Path, record: Mapping[str, Any] | None) -> tuple[str, ...]:

@@ -8,7 +8,6 @@ gone; `sync` does the same once, for a sweep whose coordinator is dead.
 import argparse
 import logging
 import os
-import shlex
 import socket
 import sys
 import threading
@@ -26,9 +25,10 @@ from filelock import FileLock, Timeout
 from sweeproute import journal
 from sweeproute.pointers import SweepGoneError
 from sweeproute.replay import Phase, Replay
-from sweeproute.selection import DirectionError, maximize
+from sweeproute.score_text import result
+from sweeproute.selection import DirectionError, rule
 from sweeproute.store import DEFAULT_EXPERIMENT, DEFAULT_URI, StoreError, absolute, masked, open_store
-from sweeproute.sweep_folder import ENDED, Attempt, Outcome, SweepFolder, best, launch_record, own, sweep_record
+from sweeproute.sweep_folder import ENDED, Attempt, Outcome, SweepFolder, choose, launch_record, own, sweep_record
 from sweeproute.tracking_status import UNFINISHED, Settings, Status, save, saved_settings
 
 log = logging.getLogger(__name__)
@@ -174,20 +174,23 @@ class Tracker:
             state = "FAILED" if any(outcome.state == "FAILED" for outcome in outcomes) else "KILLED"
         if self._replay is None or (phase is not Phase.OVER and state not in ENDED):
             return
-        metric = str((sweep or {}).get("metric") or self._settings.metric)
-        chosen = None
-        with suppress(DirectionError):
-            chosen, _ = best(outcomes, metric, maximize(metric, (sweep or {}).get("direction")))
+        told = ""
         try:
-            if chosen is not None and self._settings.models == "best":
-                self._replay.write_model(chosen.attempt)
+            with suppress(DirectionError):
+                decides = rule(sweep, self._settings.metric)
+                choice = choose(outcomes, decides)
+                if choice.winner is not None:
+                    first = choice.winner.repeats[0].attempt
+                    if self._settings.models == "best":
+                        self._replay.write_model(first)
+                    told = result(decides, choice, self._replay.link(first))
             if state == "RUNNING":
                 state = "KILLED"  # its coordinator died
             elif state not in ENDED:
                 state = "FAILED" if any(outcome.state in ("FAILED", "LOST") for outcome in outcomes) else "FINISHED"
             ended = (sweep or {}).get("ended")
-            result = _result(outcomes, chosen, metric, self._replay.link(chosen.attempt) if chosen else None)
-            self._replay.finish(str(state), int(float(ended) * 1000) if ended else None, result)
+            text = "\n\n".join(part for part in (_counts(outcomes), told) if part)
+            self._replay.finish(str(state), int(float(ended) * 1000) if ended else None, text)
         except Exception as error:
             self._failed(error)
 
@@ -262,15 +265,9 @@ def _is_abandoned(root: Path) -> bool:
         return False
 
 
-def _result(outcomes: Sequence[Outcome], chosen: Outcome | None, metric: str, link: str | None) -> str:
-    """What came out of a sweep, in Markdown."""
+def _counts(outcomes: Sequence[Outcome]) -> str:
     counts = Counter(outcome.state.lower() for outcome in outcomes)
-    text = f"{len(outcomes)} jobs: {', '.join(f'{number} {state}' for state, number in counts.most_common())}."
-    if chosen is not None:
-        job = f"job {chosen.attempt.job}"
-        told = f"[{job}]({link})" if link else job
-        text += f"\n\nBest {metric}: **{chosen.metrics[metric]:.4f}**, {told}\n\n    {shlex.join(chosen.overrides)}"
-    return text
+    return f"{len(outcomes)} jobs: {', '.join(f'{number} {state}' for state, number in counts.most_common())}."
 
 
 def _look(folder: Path) -> tuple[int, ...]:

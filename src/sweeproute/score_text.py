@@ -1,0 +1,129 @@
+"""Puts what was chosen into words: numbers with their errors, jobs, the table of a front."""
+
+import shlex
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from sweeproute.choice import Choice
+from sweeproute.configuration import Estimate, split
+from sweeproute.selection import Rule
+from sweeproute.sweep_folder import Outcome
+
+
+def number(value: float) -> str:
+    """A score in four digits; what is whole as it is.
+
+    Example:
+        >>> number(0.57309), number(4800.0)
+        ('0.5731', '4800')
+    """
+    return str(int(value)) if value.is_integer() else f"{value:.4f}"
+
+
+def estimated(estimate: Estimate) -> str:
+    """A mean with its standard error, where there is one.
+
+    Example:
+        >>> estimated(Estimate(mean=0.5731, sem=0.0021, n=5))
+        '0.5731 ± 0.0021'
+    """
+    return number(estimate.mean) + ("" if estimate.sem is None else f" ± {number(estimate.sem)}")
+
+
+def scores(estimates: Mapping[str, Estimate], first: Sequence[str]) -> str:
+    """All metrics on one line, those that decide first, the others by name."""
+    names = sorted(estimates, key=lambda name: (name not in first, first.index(name) if name in first else 0, name))
+    return "  ".join(f"{name}={estimated(estimates[name])}" for name in names)
+
+
+def repeats(n: int, keys: Sequence[str]) -> str:
+    """How many repeats there are, by the name that they go by.
+
+    Example:
+        >>> repeats(5, ["seed"]), repeats(1, ["data.fold"])
+        ('5 seeds', '1 repeat')
+    """
+    word = "seed" if [key.rpartition(".")[2] for key in keys] == ["seed"] else "repeat"
+    return f"{n} {word}{'' if n == 1 else 's'}"
+
+
+def jobs(numbers: Sequence[int | None]) -> str:
+    """Numbers of jobs, neighbours as a range.
+
+    Example:
+        >>> jobs([5, 6, 7, 12])
+        '5-7, 12'
+    """
+    ranges: list[list[int]] = []
+    for job in sorted(job for job in numbers if job is not None):
+        if ranges and job == ranges[-1][-1] + 1:
+            ranges[-1] = [ranges[-1][0], job]
+        else:
+            ranges.append([job])
+    return ", ".join("-".join(map(str, ends)) for ends in ranges)
+
+
+def headline(rule: Rule, choice: Choice[Any]) -> str:
+    """What was looked for."""
+    if len(rule.objectives) == 1:
+        return f"Best {rule.metrics[0]}"
+    asked = " and ".join(f"{objective.metric} ({objective.direction})" for objective in rule.objectives)
+    return f"Front of {asked}, {len(choice.front)} of {choice.compared}"
+
+
+def result(rule: Rule, choice: Choice[Outcome], link: str | None) -> str:
+    """What won a sweep, in Markdown.
+
+    Args:
+        rule: What decided.
+        choice: The choice, with a winner.
+        link: Where the winner's run is shown.
+
+    Returns:
+        A paragraph, then the overrides that reproduce it.
+    """
+    chosen = choice.winner
+    assert chosen is not None
+    numbers = [outcome.attempt.job for outcome in chosen.repeats]
+    told = f"job{'' if len(numbers) == 1 else 's'} {jobs(numbers)}"
+    if link:
+        told = f"[{told}]({link})"
+    kept, _ = split(chosen.repeats[0].overrides, rule.repeats)
+    decided = {name: chosen.estimates[name] for name in rule.metrics}
+    value = scores(decided, rule.metrics) if len(decided) > 1 else estimated(decided[rule.metrics[0]])
+    knee = "knee " if len(decided) > 1 else ""
+    more = f" ({repeats(len(numbers), rule.repeats)})" if rule.repeats else ""
+    return f"{headline(rule, choice)}: {knee}**{value}**{more}, {told}\n\n    {shlex.join(kept)}"
+
+
+def lacking(choice: Choice[Any], rule: Rule) -> str:
+    """The warning that what was chosen lacks repeats."""
+    return (
+        f"No configuration has finished its {repeats(choice.repeats, rule.repeats)} yet; those with "
+        f"{choice.finished_repeats} were compared."
+    )
+
+
+def front_table(
+    metrics: Sequence[str], points: Sequence[tuple[str, Mapping[str, Estimate], str]], knee: int, most: int
+) -> list[str]:
+    """The points of a front under each other, the knee marked.
+
+    Args:
+        metrics: The metrics that decide.
+        points: Jobs, scores and what else is to be said of each.
+        knee: The knee's position.
+        most: Points that are shown; the knee always is.
+
+    Returns:
+        A line a point, below a line of titles.
+    """
+    shown = sorted({*range(min(most, len(points))), knee})
+    rows = [("job", *metrics, "")]
+    for position in shown:
+        told, values, more = points[position]
+        mark = "  ".join(part for part in (more, "knee" if position == knee else "") if part)
+        rows.append((told, *(estimated(values[metric]) for metric in metrics), mark))
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    lines = ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows]
+    return [*lines, *([f"and {len(points) - len(shown)} more"] if len(points) > len(shown) else [])]
