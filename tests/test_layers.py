@@ -55,6 +55,7 @@ LAYERS = {
         ["_admission", "_durations", "_condition"],
         ["_shipping", "_far", "_far_check", "_far_setup", "_slurm_job"],
         ["_worker"],
+        ["_study", "_study_log", "_samplers", "_pruners", "_options", "_point", "_untried", "_widening"],
         [
             "_compose",
             "_dimension",

@@ -1,0 +1,389 @@
+"""Asks a study of Optuna for points that a sweep has not tried yet."""
+
+import hashlib
+import math
+import warnings
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+import optuna
+from optuna.distributions import FloatDistribution, IntDistribution
+from optuna.trial import FrozenTrial, Trial, TrialState, create_trial
+
+from ._dimension import Value
+from ._errors import SettingsError, headline, nearest_first
+from ._point import Point, point_of, snapped, starting_point
+from ._pruners import Pruner
+from ._samplers import Sampler, distributions
+from ._space import Space
+from ._study_log import StudyStorage
+from ._untried import DRAWS, Untried
+from ._widening import finish, widen
+
+# Proposals that were no new point, one after the other, before a point is taken at random.
+_MISSES = 8
+# What a trial is that no job runs for, as attributes of it.
+_COPY = "copy_of"
+_FORBIDDEN = "forbidden"
+# What the study keeps beside its trials.
+_SPACE = "space"
+_RESOURCE = "pruner_resource"
+_STATES = {"complete": TrialState.COMPLETE, "pruned": TrialState.PRUNED, "failed": TrialState.FAIL}
+
+
+@dataclass(frozen=True)
+class Proposal:
+    """A point to run.
+
+    Attributes:
+        trial: Its number in the study.
+        values: Of each dimension that exists in it, by key, in the order of the space.
+    """
+
+    trial: int
+    values: Mapping[str, Value] = field(hash=False)
+
+    @property
+    def point(self) -> Point:
+        """What tells it from other points."""
+        return point_of(self.values)
+
+
+class Study:
+    """One study of Optuna: a space of a sweep, with all that was asked and told.
+
+    Use `Study.open`; one process at a time, which holds the sweep's folder.
+    """
+
+    def __init__(
+        self,
+        study: optuna.Study,
+        storage: StudyStorage,
+        space: Space,
+        sampler: Sampler,
+        pruner: Pruner,
+        seed: int,
+    ) -> None:
+        self._study = study
+        self._storage = storage
+        self._space = space
+        self._sampler = sampler
+        self._pruner = pruner
+        self._seed = seed
+        self._distributions = distributions(space)
+        self._id = storage.optuna.get_study_id_from_name(study.study_name)
+        self._points: dict[Point, int] = {}
+        self._twins: dict[int, list[int]] = {}
+        self._waiting: set[int] = set()
+        self._handles: dict[int, Trial] = {}
+        self._untried = Untried(space)
+
+    @classmethod
+    def open(
+        cls,
+        storage: StudyStorage,
+        name: str,
+        space: Space,
+        sampler: Sampler,
+        pruner: Pruner,
+        directions: Sequence[str],
+        seed: int,
+    ) -> "Study":
+        """Begin a study, or go on with it.
+
+        Args:
+            storage: Where it lies; the same one for all studies of a sweep.
+            name: Its own, there.
+            space: Where it searches. It may have become wider since an earlier start.
+            sampler: How it searches, checked against this space.
+            pruner: How trials are stopped.
+            directions: minimize or maximize, for each objective.
+            seed: The sweep's.
+
+        Returns:
+            The study.
+
+        Raises:
+            SettingsError: The study there has other objectives, or a space that this one is not a wider form of.
+        """
+        optuna.logging.set_verbosity(optuna.logging.ERROR)
+        with storage.step(), _quiet():
+            finish(storage.optuna, name)
+            study = _created(storage, name, directions)
+            before = [one.name.lower() for one in study.directions]
+            if before != list(directions):
+                raise SettingsError(
+                    f"The search was begun with direction {', '.join(before)}, and now is to {', '.join(directions)}. "
+                    "Set hydra.sweeper.direction back, or begin a new sweep."
+                )
+            if _SPACE in study.user_attrs:
+                change = Space.from_json(study.user_attrs[_SPACE]).change(space)
+                if change.kind == "incompatible":
+                    raise SettingsError(
+                        f"The search was begun in another space: {change.text}. Set it back, or begin a new sweep."
+                    )
+                if change.kind == "widened":
+                    widen(storage.optuna, study, distributions(space))
+                    study = _created(storage, name, directions)
+            study.set_user_attr(_SPACE, space.to_json())
+            opened = cls(study, storage, space, sampler, pruner, seed)
+            opened._load()
+        return opened
+
+    def ask(self) -> Proposal | None:
+        """The next point: one that no trial of this study has, and that the constraints allow.
+
+        A proposal that is known already becomes a trial all the same, told the known values at once or when they come,
+        for the sampler proposed it and takes it for tried. One that constraints forbid is told failed, which every
+        sampler of Optuna passes over: pruned, it would count among the first trials and among the bad ones of tpe.
+        Until the point is found it counts as running, so that samplers that reckon with those look elsewhere.
+
+        Returns:
+            The point; None where the space has no other.
+
+        Raises:
+            SettingsError: The sampler does not work with its options, or next to no point meets the constraints.
+        """
+        size = self._space.size()
+        if size is not None and len(self._points) >= size:
+            return None
+        forbidden: list[int] = []
+        with self._storage.step(), _quiet():
+            try:
+                return self._proposed(forbidden) or self._at_random(forbidden)
+            finally:
+                for number in forbidden:
+                    self._study.tell(number, state=TrialState.FAIL)
+
+    def tell(self, trial: int, values: Sequence[float] | None, state: str) -> None:
+        """Take a trial's result; the first that is told counts.
+
+        Args:
+            trial: Its number.
+            values: One for each objective, where it is complete; where it was pruned, the last one or None: what it
+                reported goes before.
+            state: complete, pruned or failed. A complete trial with a value that is not finite is failed.
+        """
+        with self._storage.step(), _quiet():
+            if self._frozen(trial).state.is_finished():
+                return
+            self._settle(trial, values, state)
+            told = self._frozen(trial)
+            for twin in self._twins.pop(trial, ()):
+                self._copy(told, twin)
+            self._learn(told)
+
+    def report(self, trial: int, step: int, value: float) -> bool:
+        """Take a value on the way.
+
+        Args:
+            trial: The trial's number.
+            step: How far it is, from 0; the first value for a step counts.
+            value: Of the only objective.
+
+        Returns:
+            Whether the pruner would stop it.
+        """
+        with self._storage.step(), _quiet():
+            frozen = self._frozen(trial)
+            if frozen.state.is_finished():
+                return False
+            handle = self._handle(trial)
+            if step not in frozen.intermediate_values:
+                handle.report(value, step)
+            return handle.should_prune()
+
+    def running(self) -> list[Proposal]:
+        """The points that were asked for and not told yet, in this process or before, in the order of their numbers."""
+        asked = ((number, self._frozen(number)) for number in sorted(self._points.values()))
+        return [Proposal(number, self._values(one)) for number, one in asked if not one.state.is_finished()]
+
+    def distinct(self) -> int:
+        """How many distinct points were asked for."""
+        return len(self._points)
+
+    def remarks(self) -> list[str]:
+        """What a person should know of the search, a sentence each."""
+        return self._sampler.remarks(self._space)
+
+    def enqueue(self, values: Mapping[str, Any]) -> None:
+        """Have a point tried before the sampler proposes any; one that is queued or was tried already is not queued.
+
+        Args:
+            values: By key; the sampler chooses what is missing.
+
+        Raises:
+            SettingsError: It is not in the space.
+        """
+        chosen = starting_point(self._space, values)
+        with self._storage.step(), _quiet():
+            known = len(self._study.get_trials(deepcopy=False))
+            self._study.enqueue_trial(chosen, skip_if_exists=True)
+            self._waiting |= {one.number for one in self._study.get_trials(deepcopy=False)[known:]}
+
+    # Asking.
+
+    def _proposed(self, forbidden: list[int]) -> Proposal | None:
+        """What the sampler proposes; None where it proposes nothing new."""
+        misses = 0
+        while misses < _MISSES:
+            trial = self._study.ask()
+            queued = trial.number in self._waiting
+            self._waiting.discard(trial.number)
+            self._study.sampler = self._sampler.seeded(self._hashed("trial", trial.number), self._hashed("study"))
+            values = self._suggested(trial)
+            if not self._space.allows(values):
+                trial.set_user_attr(_FORBIDDEN, True)
+                forbidden.append(trial.number)
+            elif (known := self._points.get(point_of(values))) is not None:
+                self._take_copy(known, trial)
+            else:
+                self._points[point_of(values)] = trial.number
+                self._handles[trial.number] = trial
+                return Proposal(trial.number, values)
+            misses += not queued
+        return None
+
+    def _suggested(self, trial: Trial) -> dict[str, Value]:
+        values: dict[str, Value] = {}
+        try:
+            for dimension in self._space.dimensions:
+                if dimension.exists(values):
+                    values[dimension.key] = snapped(dimension, self._suggest(trial, dimension.key))
+        except Exception as error:
+            self._study.tell(trial.number, state=TrialState.FAIL)
+            raise SettingsError(
+                f"The sampler {self._sampler.name} could not propose a point: "
+                f"{headline(str(error)) or type(error).__name__}. Look at hydra.sweeper.sampler_options, or choose tpe."
+            ) from error
+        return values
+
+    def _suggest(self, trial: Trial, key: str) -> Any:
+        found = self._distributions[key]
+        if isinstance(found, FloatDistribution):
+            return trial.suggest_float(key, found.low, found.high, step=found.step, log=found.log)
+        if isinstance(found, IntDistribution):
+            return trial.suggest_int(key, found.low, found.high, step=found.step, log=found.log)
+        return trial.suggest_categorical(key, found.choices)  # type: ignore[attr-defined]
+
+    def _at_random(self, forbidden: list[int]) -> Proposal | None:
+        """A point among those not tried yet."""
+        drawn = self._untried.draw(self._points, self._hashed("draw", len(self._points)), self._study)
+        if drawn is None:
+            if self._points:
+                return None
+            raise SettingsError(
+                f"None of {DRAWS} points drawn from {self._space.name or 'the search space'} meets its constraints. "
+                "Loosen them, or narrow the ranges."
+            )
+        self._study.enqueue_trial(drawn)
+        return self._proposed(forbidden)
+
+    def _hashed(self, *words: object) -> int:
+        """A seed of 32 bits, what numpy takes, that is the same in every process."""
+        said = repr((self._seed, self._study.study_name, *words)).encode()
+        return int.from_bytes(hashlib.sha256(said).digest()[:4], "big")
+
+    # Telling.
+
+    def _settle(self, number: int, values: Sequence[float] | None, state: str) -> None:
+        finite = values is not None and all(map(math.isfinite, values))
+        if state == "complete" and finite:
+            self._study.tell(number, list(values or ()))
+            return
+        if state == "pruned":
+            if values is not None and finite and len(values) == 1 and not self._frozen(number).intermediate_values:
+                self._handle(number).report(values[0], 0)
+            self._study.tell(number, state=TrialState.PRUNED)
+            return
+        if state not in _STATES:
+            raise ValueError(f"a trial is told {state!r}; allowed: {nearest_first(state, _STATES)}")
+        self._study.tell(number, state=TrialState.FAIL)
+
+    def _take_copy(self, known: int, trial: Trial) -> None:
+        trial.set_user_attr(_COPY, known)
+        self._handles[trial.number] = trial
+        original = self._frozen(known)
+        if original.state.is_finished():
+            self._copy(original, trial.number)
+        else:
+            self._twins.setdefault(known, []).append(trial.number)
+
+    def _copy(self, original: FrozenTrial, number: int) -> None:
+        """Tell a trial what is known of another with the same point."""
+        if original.state == TrialState.COMPLETE:
+            self._study.tell(number, original.values)
+        else:
+            last = original.last_step
+            if original.state == TrialState.PRUNED and last is not None:
+                self._handle(number).report(original.intermediate_values[last], last)
+            self._study.tell(number, state=original.state)
+        self._handles.pop(number, None)
+
+    def _learn(self, told: FrozenTrial) -> None:
+        """Settle what the pruner has to know of the trials' steps, once and for all starts of the sweep."""
+        self._handles.pop(told.number, None)
+        if told.state != TrialState.COMPLETE or told.last_step is None or not self._pruner.learns:
+            return
+        if _RESOURCE not in self._study.user_attrs:
+            self._study.set_user_attr(_RESOURCE, self._pruner.resource([told.last_step]))
+            self._prune_from_now_on()
+
+    def _prune_from_now_on(self) -> None:
+        self._study.pruner = self._pruner.make(self._study.user_attrs.get(_RESOURCE) if self._pruner.learns else None)
+        # Hyperband sorts trials into brackets from its first question on: asked now, it does so in every process.
+        self._study.pruner.prune(self._study, create_trial(state=TrialState.RUNNING))
+
+    # What is known.
+
+    def _load(self) -> None:
+        """Take in what earlier starts have asked and told."""
+        copies = []
+        for one in self._study.get_trials(deepcopy=False):
+            if one.state == TrialState.WAITING:
+                self._waiting.add(one.number)
+            elif _COPY in one.user_attrs:
+                copies += [one] if one.state == TrialState.RUNNING else []
+            elif _FORBIDDEN in one.user_attrs or not self._is_whole(one):
+                # A database, which has no steps, can hold half an ask.
+                if one.state == TrialState.RUNNING:
+                    self._study.tell(one.number, state=TrialState.FAIL)
+            else:
+                self._points.setdefault(point_of(self._values(one)), one.number)
+        for one in copies:
+            self._take_copy(one.user_attrs[_COPY], self._handle(one.number))
+        self._prune_from_now_on()
+
+    def _is_whole(self, trial: FrozenTrial) -> bool:
+        return all(one.key in trial.params for one in self._space.active(trial.params))
+
+    def _values(self, trial: FrozenTrial) -> dict[str, Value]:
+        there = self._space.active(trial.params)
+        return {one.key: snapped(one, trial.params[one.key]) for one in there}
+
+    def _frozen(self, number: int) -> FrozenTrial:
+        storage = self._storage.optuna
+        return storage.get_trial(storage.get_trial_id_from_study_id_trial_number(self._id, number))
+
+    def _handle(self, number: int) -> Trial:
+        if number not in self._handles:
+            storage = self._storage.optuna
+            found = storage.get_trial_id_from_study_id_trial_number(self._id, number)
+            self._handles[number] = Trial(self._study, found)
+        return self._handles[number]
+
+
+def _created(storage: StudyStorage, name: str, directions: Sequence[Any]) -> optuna.Study:
+    return optuna.create_study(
+        storage=storage.optuna, study_name=name, directions=list(directions), load_if_exists=True
+    )
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Keep Optuna's warnings from the terminal: of experimental parts, and of what is checked here."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        yield

@@ -1,0 +1,78 @@
+"""Draws points of a search space that were not tried yet, whatever a sampler knows."""
+
+import random
+from collections.abc import Container, Iterator
+
+from optuna import Study
+from optuna.samplers import RandomSampler
+from optuna.trial import TrialState, create_trial
+
+from ._dimension import Value
+from ._point import Point, point_of, snapped
+from ._samplers import distributions
+from ._space import Space
+
+# Draws before a space is taken for one in which next to nothing is left.
+DRAWS = 2000
+# Up to here the points of a finite space are listed, once, to choose among those left.
+_LISTED = 5000
+
+
+class Untried:
+    """What is left of a space.
+
+    Args:
+        space: All of it.
+    """
+
+    def __init__(self, space: Space) -> None:
+        self._space = space
+        self._distributions = distributions(space)
+        self._every: list[dict[str, Value]] | None = None
+
+    def draw(self, tried: Container[Point], seed: int, study: Study) -> dict[str, Value] | None:
+        """A point at random.
+
+        Args:
+            tried: What was tried.
+            seed: Decides which one, 32 bits.
+            study: What Optuna hands to its samplers.
+
+        Returns:
+            Its values by key; None where nothing is left, or next to nothing in a continuous space.
+        """
+        size = self._space.size()
+        if size is not None and size <= _LISTED:
+            if self._every is None:
+                self._every = list(self._combinations())
+            left = [values for values in self._every if point_of(values) not in tried]
+            return random.Random(seed).choice(left) if left else None
+        sampler, blank = RandomSampler(seed=seed), create_trial(state=TrialState.RUNNING)
+        for _ in range(DRAWS):
+            values: dict[str, Value] = {}
+            for one in self._space.dimensions:
+                if one.exists(values):
+                    drawn = sampler.sample_independent(study, blank, one.key, self._distributions[one.key])
+                    values[one.key] = snapped(one, drawn)
+            if point_of(values) not in tried and self._space.allows(values):
+                return values
+        if size is None:
+            return None
+        return next((values for values in self._combinations() if point_of(values) not in tried), None)
+
+    def _combinations(self) -> Iterator[dict[str, Value]]:
+        """Every point that the constraints allow."""
+
+        def below(place: int, values: dict[str, Value]) -> Iterator[dict[str, Value]]:
+            if place == len(self._space.dimensions):
+                if self._space.allows(values):
+                    yield values
+                return
+            one = self._space.dimensions[place]
+            if not one.exists(values):
+                yield from below(place + 1, values)
+                return
+            for value in one.values() or ():
+                yield from below(place + 1, values | {one.key: value})
+
+        return below(0, {})
