@@ -7,7 +7,7 @@ from omegaconf import OmegaConf
 
 from hydra_plugins.sweeproute._compose import Composer
 from hydra_plugins.sweeproute._errors import SettingsError
-from hydra_plugins.sweeproute._grid import choices, points
+from hydra_plugins.sweeproute._grid import points
 from small_app import singletons_kept, start_sweep
 
 CONF = {
@@ -202,26 +202,6 @@ def test_values_come_out_of_a_space_as_they_stand_in_it(composer):
     assert got[11] == "1x"  # a space may refer to the config
     assert got[12:] == expected[12:]
     assert [type(value) for value in got[12:]] == [type(value) for value in expected[12:]]
-
-
-@pytest.mark.parametrize(
-    ("override", "expected"),
-    [
-        ("a=1", ["a=1"]),
-        ("a=1,2", ["a=1", "a=2"]),
-        ("a='x,y',z", ["a='x,y'", "a=z"]),
-        ("a=[1,2],[3]", ["a=[1,2]", "a=[3]"]),
-        ("+a=1,2", ["+a=1", "+a=2"]),
-        ("++a.b=choice(x,y)", ["++a.b=x", "++a.b=y"]),
-        ("db@backup=x,y", ["db@backup=x", "db@backup=y"]),
-        ("a=range(3)", ["a=0", "a=1", "a=2"]),
-        ("a=null,1e-3", ["a=null", "a=0.001"]),
-        ("a={b:1},{b:2}", ["a={b:1}", "a={b:2}"]),
-        ("~a", ["~a"]),
-    ],
-)
-def test_a_sweep_override_stands_for_its_choices(composer, override, expected):
-    assert choices(override, composer) == expected
 
 
 def test_a_continuous_axis_is_refused_with_the_cure(composer):

@@ -34,10 +34,9 @@ def text(value: Any) -> str:
     return value if plain else QuotedString(value, Quote.single).with_quotes()
 
 
-def steps(low: float, high: float, step: float) -> int | None:
-    """How many steps lead from one number to another, counted in decimals as people write them; None where none do."""
-    count, rest = divmod(Decimal(repr(high)) - Decimal(repr(low)), Decimal(repr(step)))
-    return None if rest else int(count)
+def steps(low: float, high: float, step: float) -> Decimal:
+    """How many steps lead from one number to another, in decimals as people write them: 6 of 0.1 from 0.1 to 0.7."""
+    return (Decimal(repr(high)) - Decimal(repr(low))) / Decimal(repr(step))
 
 
 def ahead(low: float, step: float, count: int) -> float:
@@ -115,7 +114,7 @@ class Dimension:
         assert self.high is not None
         if self.whole:
             return int((self.high - self.low) // (self.step or 1)) + 1
-        return None if self.step is None else (steps(self.low, self.high, self.step) or 0) + 1
+        return None if self.step is None else round(steps(self.low, self.high, self.step)) + 1
 
     def values(self) -> tuple[Value, ...] | None:
         """Every value, in order; None where the range is continuous."""
@@ -148,7 +147,7 @@ class Dimension:
         ours, theirs = self._distance(), other._distance()
         if ours is None:
             return True
-        return theirs is not None and None not in (steps(self.low, other.low, ours), steps(0, theirs, ours))
+        return theirs is not None and not (steps(self.low, other.low, ours) % 1 or steps(0, theirs, ours) % 1)
 
     def _distance(self) -> float | int | None:
         return (self.step or 1) if self.whole else self.step

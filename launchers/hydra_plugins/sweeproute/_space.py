@@ -124,7 +124,7 @@ class Space:
         again = [one.key for one in self.repeats]
         return (
             self.overrides(values, {key: values[key] for key in again})
-            for values in _combinations([(one, _listed(one)) for one in walked])
+            for values in combinations([(one, _listed(one)) for one in walked])
             if self.allows(values)
         )
 
@@ -137,6 +137,10 @@ class Space:
         """
         return self._size
 
+    def times(self) -> int:
+        """How many times each point is run: the combinations of the repeats' values."""
+        return math.prod(one.count() or 0 for one in self.repeats)
+
     @functools.cached_property
     def _size(self) -> int | None:
         if any(one.count() is None for one in self.dimensions):
@@ -148,7 +152,7 @@ class Space:
         bound = math.prod(_distinct(one) for one in tied)
         if bound > _COUNTED:
             return loose * bound
-        combined = _combinations([(one, tuple(dict.fromkeys(_listed(one)))) for one in tied])
+        combined = combinations([(one, tuple(dict.fromkeys(_listed(one)))) for one in tied])
         return loose * sum(self.allows(values) for values in combined)
 
     @functools.cached_property
@@ -251,6 +255,8 @@ def _compare(earlier: Space, later: Space, widened: list[str], against: list[str
 
 def _difference(before: Dimension, after: Dimension) -> bool | None:
     """Whether a dimension was widened; None where it is the same."""
+    if before == after:
+        return None
     alike = all(getattr(before, name) == getattr(after, name) for name in ("kind", "log"))
     conditions = [{key: set(texts) for key, texts in one.when} for one in (before, after)]
     if not alike or conditions[0] != conditions[1] or not after.contains(before):
@@ -269,7 +275,7 @@ def _distinct(dimension: Dimension) -> int:
     return len(set(dimension.choices)) if dimension.choices is not None else dimension.count() or 0
 
 
-def _combinations(walked: Sequence[tuple[Dimension, Sequence[Value]]]) -> Iterator[dict[str, Value]]:
+def combinations(walked: Sequence[tuple[Dimension, Sequence[Value]]]) -> Iterator[dict[str, Value]]:
     """Every combination of values, each with those of the dimensions that exist in it; the last varies fastest."""
 
     def below(place: int, values: dict[str, Value]) -> Iterator[dict[str, Value]]:

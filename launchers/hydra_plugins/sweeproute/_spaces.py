@@ -1,0 +1,328 @@
+"""Turns the command line and what is written for each choice of groups into the spaces of a sweep."""
+
+import dataclasses
+import itertools
+from collections.abc import Callable, Container, Iterator, Mapping, Sequence
+from typing import Any
+
+from hydra.core.override_parser.types import Override
+from hydra.errors import HydraException
+from omegaconf import DictConfig, ListConfig, OmegaConf
+
+from ._axis import Axis, asked, overrides, written
+from ._compose import Composer, parse, without_hydra
+from ._constraint import read
+from ._dimension import Dimension, Value, in_order, text
+from ._errors import SettingsError, nearest_first
+from ._space import Space, bare, combinations
+
+Check = Callable[[DictConfig], None]
+# Combinations that are tried to find a point that constraints allow, before one is taken as it is.
+_TRIED = 10_000
+
+
+def spaces(
+    arguments: Sequence[str],
+    params: Mapping[str, Any],
+    composer: Composer,
+    space_key: str | None,
+    constraints_key: str | None = None,
+    repeats: Sequence[str] = (),
+    validate: Check | None = None,
+) -> list[Space]:
+    """Read what may be searched, one space per choice of groups, and check it.
+
+    A list on the command line replaces an axis of the space, a single value fixes it, and a name that is no axis is
+    searched with the rest.
+
+    Args:
+        arguments: The command line's overrides, in order.
+        params: Axes that every choice of groups has; the command line goes before them, they go before the space.
+        composer: Composes the config of each choice of groups, to read its space.
+        space_key: Key of the app's config under which the axes lie; None for none.
+        constraints_key: Key of the app's config under which a list of constraints lies; None for none.
+        repeats: Keys over whose values every point is run, rather than searched.
+        validate: The app's own check of a config without its hydra node; raises where it cannot run. None for none.
+
+    Returns:
+        The spaces, in the order of the choices of groups.
+
+    Raises:
+        SettingsError: There is nothing to sweep, an axis or a constraint is not right, or an axis is of Hydra's own
+            configuration.
+        hydra.errors.HydraException: A choice of groups, or a value of an axis, does not compose.
+    """
+    axes = {parse(word).get_key_element(): asked(word, composer) for word in arguments}
+    axes |= _besides(axes, {key: written(key, values, composer) for key, values in params.items()})
+    groups = {key: _options(axis, composer) for key, axis in axes.items() if _chooses_group(axis, composer)}
+    varied = [key for key, options in groups.items() if len(options) > 1]
+    again = {bare(key) for key in repeats}
+    found: list[Space] = []
+    swept = any(isinstance(axis, Dimension) for axis in axes.values())
+    for chosen in itertools.product(*groups.values()):
+        config = composer.base(chosen).config()
+        own = _axes(config, space_key, composer) if space_key is not None else {}
+        swept = swept or any(isinstance(axis, Dimension) for axis in own.values())
+        of_groups = dict(zip(groups, chosen, strict=True))
+        merged = axes | of_groups
+        merged |= _besides(merged, own)
+        listed = _listed(config, constraints_key) if constraints_key is not None else []
+        name = " ".join(of_groups[key] for key in varied)
+        tied = _tie({key: axis for key, axis in merged.items() if bare(key) not in again}, axes, own)
+        space = _space(name, merged, tied, listed, again)
+        _check(space, composer, validate)
+        found.append(space)
+    if space_key is not None and not swept:
+        raise SettingsError(_nothing_to_sweep(composer, groups))
+    return found
+
+
+def _chooses_group(axis: Axis, composer: Composer) -> bool:
+    return composer.chooses_group(parse(overrides(axis)[0]))
+
+
+def _options(axis: Axis, composer: Composer) -> list[str]:
+    """The overrides of a choice of options, each of which its group has."""
+    if isinstance(axis, Dimension) and axis.choices is None:
+        raise SettingsError(f"{axis.key} is a group, and {axis.shown()} a range. Name its options: {axis.key}=a,b.")
+    texts = overrides(axis)
+    for word in texts:
+        # Hydra passes over an option of an optional group that is not there without a word.
+        group, option = parse(word).key_or_group, parse(word).value()
+        options = composer.options(group)
+        # One in a folder below is looked for by Hydra alone.
+        if isinstance(option, str) and "/" not in option and option.removesuffix(".yaml") not in options:
+            near = nearest_first(option, options)
+            raise SettingsError(f"There is no {group}={option}. Options of {group}, nearest match first: {near}.")
+    return texts
+
+
+def _axes(config: DictConfig, key: str, composer: Composer) -> dict[str, Axis]:
+    found = OmegaConf.select(config, key)
+    return {} if found is None else {str(name): written(str(name), values, composer) for name, values in found.items()}
+
+
+def _listed(config: DictConfig, key: str) -> list[Any]:
+    found = OmegaConf.select(config, key)
+    if found is not None and not isinstance(found, ListConfig):
+        raise SettingsError(f"{key} is {found!r}. It is a list of conditions: [{found!r}].")
+    return list(found or ())
+
+
+def _besides(taken: Mapping[str, Axis], axes: Mapping[str, Axis]) -> dict[str, Axis]:
+    """The axes whose keys nothing sets yet, whether by =, + or ~."""
+    names = {_name(axis) for axis in taken.values()}
+    return {key: axis for key, axis in axes.items() if _name(axis) not in names}
+
+
+def _name(axis: Axis) -> tuple[str, str | None]:
+    parsed: Override = parse(overrides(axis)[0])
+    return parsed.key_or_group, parsed.package
+
+
+def _space(
+    name: str, merged: Mapping[str, Axis], tied: Mapping[str, Axis], conditions: Sequence[Any], again: Container[str]
+) -> Space:
+    """Put the axes of one choice of groups together.
+
+    Args:
+        name: Of the space.
+        merged: The axis of each key, in order.
+        tied: Those that are not repeated and can exist, their conditions settled.
+        conditions: The constraints as they are written.
+        again: The bare keys over whose values every point is run.
+    """
+    fixed = {key: axis for key, axis in merged.items() if isinstance(axis, str)}
+    repeats = [axis for key, axis in merged.items() if isinstance(axis, Dimension) and bare(key) in again]
+    for axis in repeats:
+        if axis.when or axis.count() is None:
+            said = "exists only sometimes" if axis.when else "is continuous"
+            raise SettingsError(f"Points cannot be repeated over {axis.key}, which {said}. Write {axis.key}=1,2,3.")
+    dimensions = [axis for axis in tied.values() if isinstance(axis, Dimension)]
+    ordered = in_order(dimensions)
+    if ordered is None:
+        circle = ", ".join(one.key for one in dimensions if one.when)
+        raise SettingsError(f"Each of these exists only under values of another of them: {circle}. Take one when out.")
+    there = fixed.keys() | tied.keys() | {one.key for one in repeats}
+    names = [bare(key) for key in merged if bare(key) not in again or key in fixed]
+    return Space(
+        name=name,
+        order=tuple(key for key in merged if key in there),
+        fixed=tuple(fixed.items()),
+        dimensions=tuple(ordered),
+        constraints=tuple(read(condition, names) for condition in conditions),
+        repeats=tuple(repeats),
+    )
+
+
+def _tie(merged: Mapping[str, Axis], axes: Mapping[str, Axis], own: Mapping[str, Axis]) -> dict[str, Axis]:
+    """Settle the condition of each axis: by the other's own key and the texts of its values.
+
+    Args:
+        merged: The axes of one choice of groups.
+        axes: Those of the command line and of every choice of groups.
+        own: Those that are written in the space, whatever the command line makes of them.
+
+    Returns:
+        The axes that can exist.
+    """
+    there = {bare(key): axis for key, axis in merged.items()}
+    before = {bare(key): axis for key, axis in (axes | own).items()}
+    tied = {}
+    for key, axis in merged.items():
+        if isinstance(axis, str) or not axis.when:
+            tied[key] = axis
+            continue
+        ties = []
+        for other, texts in axis.when:
+            _check_condition(axis, other, texts, there, before.get(bare(other)))
+            meant = [value for value in _values(there[bare(other)]) if any(_alike(value, word) for word in texts)]
+            ties.append((there[bare(other)], tuple(meant)))
+        if all(meant for _, meant in ties):
+            when = tuple((other.key, meant) for other, meant in ties if isinstance(other, Dimension))
+            tied[key] = dataclasses.replace(axis, when=when)
+    return _possible(tied, {key for key, axis in merged.items() if isinstance(axis, Dimension)})
+
+
+def _possible(tied: dict[str, Axis], keys: set[str]) -> dict[str, Axis]:
+    """Leave out what exists only under values of something that cannot exist itself."""
+    gone = keys - tied.keys()
+    kept = {k: axis for k, axis in tied.items() if isinstance(axis, str) or not gone & {key for key, _ in axis.when}}
+    return kept if len(kept) == len(tied) else _possible(kept, keys)
+
+
+def _check_condition(
+    axis: Dimension, other: str, texts: Sequence[str], there: Mapping[str, Axis], before: Axis | None
+) -> None:
+    """Refuse a condition over a key that is not there, or over a value that this cannot have."""
+    said = f"The axis {axis.key!r} exists when {other} is {' or '.join(texts)}"
+    if bare(other) not in there:
+        near = nearest_first(bare(other), [name for name in there if name != bare(axis.key)]) or "none here"
+        raise SettingsError(
+            f"{said}, which the search space does not have. Its keys, nearest match first: {near}. Write one of them, "
+            f"or make {bare(other)} an axis."
+        )
+    now = there[bare(other)]
+    for one in (before, now):
+        if isinstance(one, Dimension) and one.count() is None:
+            raise SettingsError(f"{said}, and that is continuous: {one.shown()}. Name a key that has choices.")
+    if before is None:
+        return
+    # What the command line leaves out of a list is no mistake of whoever wrote the condition.
+    values = [*_values(before), *_values(now)]
+    for word in texts:
+        if not any(_alike(value, word) for value in values):
+            near = nearest_first(word, values)
+            raise SettingsError(f"{said}, and {word} is none of its values. Allowed, nearest match first: {near}.")
+
+
+def _values(axis: Axis) -> list[str]:
+    """The texts of all values of an axis; one that is deleted has none."""
+    if isinstance(axis, str):
+        return [axis.partition("=")[2]] if not parse(axis).is_delete() else []
+    return [_as_text(value) for value in axis.values() or ()]
+
+
+def _as_text(value: Value) -> str:
+    return value if isinstance(value, str) else text(value)
+
+
+def _alike(one: str, other: str) -> bool:
+    return one == other or parse(f"key={one}").value() == parse(f"key={other}").value()
+
+
+def _check(space: Space, composer: Composer, validate: Check | None) -> None:
+    """Compose with each choice and both ends of each range once: what cannot run is found before anything runs."""
+    repeat = {one.key: one.ends()[0] for one in space.repeats}
+    free = {one.key: one for one in (*space.dimensions, *space.repeats)}
+    fixed = dict(space.fixed)
+    for key in space.order:
+        word = parse(fixed[key] if key in fixed else overrides(free[key])[0])
+        if word.is_hydra_override():
+            raise SettingsError(
+                f"{word.key_or_group} cannot be swept: Hydra's own configuration is the same for every job. "
+                "Set it to one value on the command line."
+            )
+
+    def passes(config: DictConfig, allowed: bool) -> None:
+        # What constraints keep from running may well be what the app refuses.
+        if validate is not None and allowed:
+            validate(without_hydra(config))
+
+    first, allowed = _point(space, {})
+    if not allowed and space.size() == 0:
+        said = "; ".join(constraint.text for constraint in space.constraints)
+        raise SettingsError(
+            f"No point of {space.name or 'the search space'} meets its constraints: {said}. Loosen one."
+        )
+    config = composer.compose(space.overrides(first, repeat))
+    passes(config, allowed)
+    parents = {key for one in space.dimensions for key, _ in one.when}
+    for one in space.dimensions:
+        for value in one.ends():
+            if one.key in first and first[one.key] == value:
+                continue
+            point, allowed = _point(space, {one.key: value})
+            alone = one.key in first and one.key not in parents and point == first | {one.key: value}
+            if alone and _sets(config, one.override(value), composer):
+                passes(config, allowed)
+            else:
+                passes(composer.compose(space.overrides(point, repeat)), allowed)
+        if one.key in first:
+            _sets(config, one.override(first[one.key]), composer)
+    first, allowed = _point(space, {})
+    for one in space.repeats:
+        for value in one.ends()[1:]:
+            if _sets(config, one.override(value), composer):
+                passes(config, allowed)
+            else:
+                passes(composer.compose(space.overrides(first, repeat | {one.key: value})), allowed)
+
+
+def _point(space: Space, given: Mapping[str, Value]) -> tuple[dict[str, Value], bool]:
+    """A point that has the given values, and whether constraints allow it: one that they allow is looked for."""
+    dimensions = {one.key: one for one in space.dimensions}
+    needed = dict(given)
+    waiting = list(given)
+    while waiting:
+        for key, texts in dimensions[waiting.pop()].when:
+            if key not in needed:
+                needed[key] = next(value for value in dimensions[key].values() or () if _as_text(value) == texts[0])
+                waiting.append(key)
+    spoken = {name for constraint in space.constraints for name in constraint.names}
+    walked = [
+        (one, (needed[one.key],) if one.key in needed else one.ends() if bare(one.key) in spoken else one.ends()[:1])
+        for one in space.dimensions
+    ]
+    tried = itertools.islice(combinations(walked), _TRIED)
+    first = next(tried)
+    if space.allows(first):
+        return first, True
+    found = next((values for values in tried if space.allows(values)), None)
+    return (first, False) if found is None else (found, True)
+
+
+def _sets(config: DictConfig, value: str, composer: Composer) -> bool:
+    """Whether a value can be set in a config; where it cannot, only composing anew tells whether it is at fault."""
+    if composer.chooses_group(parse(value)):
+        return False
+    try:
+        # A key that is added is there by now: the next value replaces it.
+        composer.set(config, f"+{value}" if parse(value).is_add() else value)
+    except HydraException:
+        return False
+    return True
+
+
+def _nothing_to_sweep(composer: Composer, groups: Mapping[str, list[str]]) -> str:
+    """What to say to -m without anything to sweep: what could be."""
+    could: Iterator[str] = (
+        f"{group}={','.join(options[:3])}"
+        for group in ("model", "search_space", *groups)
+        if len(options := composer.options(group)) > 1
+    )
+    return (
+        "There is nothing to sweep: no value on the command line is a list, and the search space has no axis. "
+        f"Sweep over a group ({'; '.join(dict.fromkeys(could)) or 'none here'}), over any key (seed=1,2,3), "
+        "or leave -m out to run one trial."
+    )
