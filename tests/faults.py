@@ -1,6 +1,6 @@
 """Breaks a sweep over a far machine in every way that is known, one after the other.
 
-    python tests/faults.py [--times 20] [--jobs 200] [--only NAME ...]
+    python tests/faults.py [--times 20] [--first 0] [--jobs 200] [--only NAME ...]
 
 The far machine is the tests' workstation, which needs Linux and root.
 """
@@ -302,6 +302,7 @@ def main() -> None:
     """Print the table."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--times", type=int, default=20)
+    parser.add_argument("--first", type=int, default=0, help="where to begin counting them: a long count can be split")
     parser.add_argument("--jobs", type=int, default=200)
     parser.add_argument("--only", nargs="+", metavar="NAME", help="faults whose names hold one of these words")
     parser.add_argument("--short", action="store_true", help="let each last as long as in the test suite")
@@ -317,7 +318,7 @@ def main() -> None:
     wrong = 0
     expected = undisturbed(asked.jobs)
     for fault in chosen:
-        outcomes = [_once(fault, expected, asked, Random(time)) for time in range(asked.times)]
+        outcomes = [_once(fault, expected, asked, Random(asked.first + time)) for time in range(asked.times)]
         right = sum(not one.problems for one in outcomes)
         wrong += asked.times - right
         again = f"{sum(one.again for one in outcomes)} {'allowed' if fault.again else ''}"
