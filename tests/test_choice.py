@@ -37,7 +37,7 @@ def test_the_best_mean_wins_over_the_luckiest_repeat():
 def test_a_configuration_that_lacks_repeats_is_passed_over_while_one_is_complete():
     choice = choose(repeated(best=[0.9, 0.9, None], odd=[0.9, math.nan, 0.9], whole=[0.6, 0.6, 0.6]), SEEDS)
     assert choice.winner.repeats == (6, 7, 8)
-    assert (choice.compared, choice.not_finite) == (1, 1)
+    assert (choice.compared, choice.passed_over, choice.not_finite) == (1, 2, 1)
 
 
 def test_while_none_is_complete_those_with_most_repeats_are_compared_and_it_is_known():

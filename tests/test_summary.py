@@ -104,6 +104,83 @@ def test_a_server_is_opened_and_its_password_is_not_shown(sweep):
     assert "secret" not in text
 
 
+def repeated(sweep: HandmadeSweep, scores: dict[int, list[tuple[float, float]]]) -> None:
+    """Jobs of some depths, each under some seeds, with their auc and brier."""
+    points = [(depth, seed, *pair) for depth, pairs in scores.items() for seed, pair in enumerate(pairs)]
+    for job, (depth, seed, auc, brier) in enumerate(points):
+        folder = sweep.start(job, overrides=["model=xgboost", f"seed={seed}", f"model.params.max_depth={depth}"])
+        sweep.finish(folder, {"auc": auc, "brier": brier})
+
+
+def test_the_best_of_repeats_is_a_mean_with_its_error_and_a_configuration(sweep):
+    sweep.save(repeats=["seed"], total=None)
+    repeated(sweep, {3: [(0.9, 0.2), (0.5, 0.2)], 4: [(0.72, 0.21), (0.74, 0.23)]})
+    assert lines(sweep.root)[:4] == [
+        "Sweep sweep_a (depths): 4 jobs, 4 finished",
+        "Best auc: jobs 2-3 on local_m4",
+        "  auc=0.7300 ± 0.0100  brier=0.2200 ± 0.0100  (2 seeds)",
+        "  python train.py model=xgboost model.params.max_depth=4",
+    ]
+    sweep.change(sweep.root / "3", state="PRUNED")
+    text = lines(sweep.root)
+    assert text[0].endswith("4 jobs, 3 finished, 1 pruned")
+    assert text[1] == "Best auc: jobs 0-1 on local_m4"
+    assert text[4] == "  1 configuration lacks some of its 2 seeds, and was not compared."
+    sweep.change(sweep.root / "0", state="FAILED")
+    text = lines(sweep.root)
+    assert text[1:3] == ["Best auc: job 2 on local_m4", "  auc=0.7200  brier=0.2100  (1 seed)"]
+    assert text[4] == "  No configuration has finished its 2 seeds yet; those with 1 were compared."
+
+
+def test_several_metrics_end_in_a_front_with_its_knee(sweep):
+    sweep.save(metric=["auc", "brier"], direction=None, total=None)
+    for job, (auc, brier) in enumerate([(0.60, 0.200), (0.70, 0.205), (0.72, 0.25), (0.65, 0.24)]):
+        sweep.run(job, auc=auc, brier=brier)
+    sweep.run(4, auc=0.9, brier=float("inf"))
+    sweep.change(sweep.run(5, auc=0.99, brier=0.1), state="PRUNED")
+    text = lines(sweep.root)
+    assert text[1:10] == [
+        "Front of auc (maximize) and brier (minimize): 3 of 4",
+        "  job  auc     brier",
+        "  2    0.7200  0.2500",
+        "  1    0.7000  0.2050  knee",
+        "  0    0.6000  0.2000",
+        "Its knee: job 1 on local_m4",
+        "  auc=0.7000  brier=0.2050",
+        "  python train.py model=xgboost model.params.max_depth=4",
+        "  1 finished without a finite auc and brier, and cannot win",
+    ]
+    assert text[-1] == "      sweeproute best --sweep sweep_a"
+
+
+def test_a_long_front_is_cut_and_keeps_its_knee(sweep):
+    sweep.save(metric=["auc", "brier"], direction=None, total=None)
+    for job in range(13):
+        sweep.finish(sweep.start(job), {"auc": job / 20, "brier": (0.2 if job < 2 else 0.3) + job / 100})
+    text = lines(sweep.root)
+    table = text[2 : text.index("  and 2 more")]
+    assert [line.split()[0] for line in table] == ["job", *map(str, range(12, 2, -1)), "1"]
+    assert table[-1].endswith("knee")
+
+
+def test_the_front_of_repeats_is_one_of_means(sweep):
+    sweep.save(metric=["auc", "brier"], direction=None, repeats=["seed"], total=None)
+    repeated(sweep, {3: [(0.6, 0.20), (0.62, 0.20)], 4: [(0.70, 0.21), (0.70, 0.23)], 5: [(0.8, 0.3), (0.5, 0.3)]})
+    text = lines(sweep.root)
+    assert text[3:5] == ["  2-3  0.7000 ± 0       0.2200 ± 0.0100  knee", "  0-1  0.6100 ± 0.0100  0.2000 ± 0"]
+    assert text[6] == "  auc=0.7000 ± 0  brier=0.2200 ± 0.0100  (2 seeds)"
+
+
+def test_metrics_that_no_job_has_together_are_said(sweep):
+    sweep.save(metric=["auc", "roi"], direction=None)
+    sweep.run(0, auc=0.7)
+    assert "No finished job has a metric roi; there are auc" in lines(sweep.root)
+    sweep.finish(sweep.start(1), {"roi": 0.1})
+    assert "No finished job has both auc and roi" in lines(sweep.root)
+    sweep.save(direction="maximize")
+    assert any("give one direction for each metric" in line for line in lines(sweep.root))
+
+
 def test_without_jobs_there_is_nothing_to_say(tmp_path):
     assert lines(tmp_path) == []
 

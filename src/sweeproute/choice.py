@@ -42,8 +42,9 @@ class Choice(Generic[Item]):
     front: tuple[Chosen[Item], ...]
     # The position of the front's knee.
     knee: int
-    # How many configurations were compared.
+    # How many configurations were compared, and how many were not, since others have finished more repeats.
     compared: int
+    passed_over: int
     # Finished trials with a value that is not finite, which cannot win.
     not_finite: int
     # How many repeats each configuration of the sweep is to have, and the most that one has finished so far.
@@ -91,6 +92,7 @@ def choose(trials: Sequence[Scored[Item]], rule: Rule) -> Choice[Item]:
         tuple(_chosen(compared[position]) for position in kept),
         knee=pareto.knee([losses[position] for position in kept]) if kept else 0,
         compared=len(compared),
+        passed_over=len(groups) - len(compared),
         not_finite=len(finished) - len(able),
         repeats=len({trial.repeat for trial in trials}) if rule.repeats else 1,
         finished_repeats=most,

@@ -1,10 +1,11 @@
 """Reads runs through MLflow's public API, which knows every store and every version of one."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator, Sequence
 from functools import cached_property
 from typing import TYPE_CHECKING
 
-from sweeproute.runs_query import DATA_TAG, Answer, FoundRun, Question, earliest
+from sweeproute.configuration import RULE_TAGS
+from sweeproute.runs_query import TRIAL_TAGS, Answer, FoundRun, Question, Trial, earliest, in_order, others
 from sweeproute.selection import finite
 from sweeproute.store import connect, masked
 
@@ -38,8 +39,27 @@ class ApiRuns:
         extreme = max(values) if question.maximize else min(values)
         ties = [run for run in able.values() if run.data.metrics[question.metric] == extreme]
         best = self._found(able[earliest(_tie(run) for run in ties)])
-        device, data = (_other(tag, best, able.values()) for tag in (best.device_tag, DATA_TAG))
-        return Answer(best, len(runs) - len(able), device, data)
+        return Answer(best, len(runs) - len(able), *others(best, [run.data.tags for run in able.values()]))
+
+    def trials(self, question: Question, metrics: Sequence[str]) -> list[Trial]:
+        """All trials of the question's sweep and experiment, in their order, whatever became of them."""
+        found = []
+        for run in self.search(question, ["tags.`sweeproute.kind` = 'trial'"]):
+            finished = run.info.status == "FINISHED" and run.data.tags.get("sweeproute.current") == "true"
+            tags = {tag: run.data.tags[tag] for tag in TRIAL_TAGS if tag in run.data.tags}
+            scores = {name: run.data.metrics[name] for name in metrics if name in run.data.metrics}
+            found.append((run.info.start_time, Trial(run.info.run_id, finished, tags, scores)))
+        return in_order(found)
+
+    def run(self, run_id: str) -> FoundRun:
+        """One run with all that it holds."""
+        return self._found(self.client.get_run(run_id))
+
+    def sweep_tags(self, sweep: str) -> dict[str, str]:
+        """What the sweep's own run says of what the sweep chooses by."""
+        question = Question(metric="", maximize=True, sweep=sweep)
+        runs = self.search(question, ["tags.`sweeproute.kind` = 'sweep'"])
+        return {tag: run.data.tags[tag] for run in runs for tag in RULE_TAGS if tag in run.data.tags}
 
     def metric_names(self, question: Question) -> list[str]:
         """The metrics that were logged within the question's sweep and experiment."""
@@ -108,9 +128,3 @@ class ApiRuns:
 def _tie(run: "Run") -> tuple[str, int, str, str]:
     tags = run.data.tags
     return run.info.run_id, run.info.start_time, tags.get("sweeproute.sweep", ""), tags.get("sweeproute.trial", "")
-
-
-def _other(tag: str, best: FoundRun, runs: Iterable["Run"]) -> str | None:
-    """Another value of a tag than the best run's."""
-    values = (run.data.tags.get(tag) for run in runs)
-    return next((value for value in values if value is not None and value != best.tags.get(tag, "")), None)

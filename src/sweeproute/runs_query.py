@@ -1,12 +1,16 @@
 """The questions that are asked of a tracking store, whatever answers them."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
+
+from sweeproute.configuration import TAG
 
 # A run's tags that say what it was made from and on.
 DATA_TAG = "sweeproute.data_hash"
 _DEVICE_TAGS = ("sweeproute.device_class", "sweeproute.device")
+# What choosing among the trials of a sweep looks at.
+TRIAL_TAGS = ("sweeproute.trial", "sweeproute.current", "sweeproute.overrides", TAG, DATA_TAG, *_DEVICE_TAGS)
 
 
 @dataclass(frozen=True)
@@ -39,6 +43,18 @@ class FoundRun:
 
 
 @dataclass(frozen=True)
+class Trial:
+    """A trial of a sweep, as far as choosing among them needs it."""
+
+    run_id: str
+    # Whether it has come to its end, and is the attempt that counts.
+    finished: bool
+    # Those of TRIAL_TAGS that it has, and those metrics that were asked for.
+    tags: Mapping[str, str]
+    metrics: Mapping[str, float]
+
+
+@dataclass(frozen=True)
 class Answer:
     """The best run, and among what it is the best."""
 
@@ -59,6 +75,15 @@ class Runs(Protocol):
 
     def best(self, question: Question) -> Answer:
         """Find the best run; of equals the earlier trial."""
+
+    def trials(self, question: Question, metrics: Sequence[str]) -> list[Trial]:
+        """All trials of the question's sweep and experiment, in their order, whatever became of them."""
+
+    def run(self, run_id: str) -> FoundRun:
+        """One run with all that it holds."""
+
+    def sweep_tags(self, sweep: str) -> Mapping[str, str]:
+        """What the sweep's own run says of what the sweep chooses by; see configuration.RULE_TAGS."""
 
     def metric_names(self, question: Question) -> list[str]:
         """The metrics that were logged within the question's sweep and experiment."""
@@ -86,3 +111,30 @@ def earliest(ties: Iterable[tuple[str, int, str, str]]) -> str:
     first_sweep = rows[0][2]
     same = [row for row in rows if row[2] == first_sweep] if first_sweep else rows[:1]
     return min(same, key=lambda row: int(row[3]) if row[3].isdecimal() else 0)[0]
+
+
+def in_order(trials: Iterable[tuple[int, Trial]]) -> list[Trial]:
+    """Trials by their numbers; of one number, by their start in milliseconds since 1970."""
+
+    def place(started: tuple[int, Trial]) -> tuple[int, int, str]:
+        number = started[1].tags.get("sweeproute.trial", "")
+        return int(number) if number.isdecimal() else 0, started[0], started[1].run_id
+
+    return [trial for _, trial in sorted(trials, key=place)]
+
+
+def others(best: FoundRun, runs: Sequence[Mapping[str, str]]) -> tuple[str | None, str | None]:
+    """Find what another run was made on, and from, where that is not what the best one was.
+
+    Args:
+        best: The best run.
+        runs: The tags of all that were compared.
+
+    Returns:
+        Another device and other data, None where there is none.
+    """
+    device, data = (
+        next((tags[tag] for tags in runs if tag in tags and tags[tag] != best.tags.get(tag, "")), None)
+        for tag in (best.device_tag, DATA_TAG)
+    )
+    return device, data

@@ -6,9 +6,11 @@ order takes milliseconds, and needs no import. It is asked only of table layouts
 
 import math
 import sqlite3
+from collections.abc import Sequence
 from pathlib import Path
 
-from sweeproute.runs_query import DATA_TAG, Answer, FoundRun, Question, earliest
+from sweeproute.configuration import RULE_TAGS
+from sweeproute.runs_query import DATA_TAG, TRIAL_TAGS, Answer, FoundRun, Question, Trial, earliest, in_order
 from sweeproute.selection import LARGEST
 
 # Schema revisions of MLflow under which the tables read here are the same, the newest first. An unknown one is not
@@ -70,6 +72,18 @@ SELECT t.value FROM tags t CROSS JOIN runs r ON r.run_uuid = t.run_uuid
 WHERE t.key = :tag AND t.value <> :own AND {counts}
     AND EXISTS (SELECT 1 FROM latest_metrics m WHERE m.key = :metric AND m.run_uuid = r.run_uuid AND {finite}) LIMIT 1
 """
+# The trials of a sweep, of which the inner LIMIT keeps SQLite from looking for anything but the sweep's tag first.
+_TRIALS = """
+FROM (
+    SELECT r.run_uuid, r.status, r.start_time FROM tags s CROSS JOIN runs r ON r.run_uuid = s.run_uuid
+    WHERE s.key = 'sweeproute.sweep' AND s.value = :sweep AND {counts} LIMIT -1
+) r
+"""
+_OWN_TAGS = """
+SELECT t.key, t.value FROM tags t
+CROSS JOIN runs r ON r.run_uuid = t.run_uuid
+WHERE t.key IN ({keys}) AND {counts}
+"""
 
 
 class SqliteRuns:
@@ -105,13 +119,44 @@ class SqliteRuns:
             ties = [row[1:] for row in rows if row[0]]
             if not ties:
                 return Answer(None, not_finite=len(rows))
-            run = self._run(earliest(ties))
+            run = self.run(earliest(ties))
             others = []
             for tag in (run.device_tag, DATA_TAG):
                 own = {"tag": tag, "own": run.tags.get(tag, "")}
                 others.append(ask(_ANOTHER.format(**parts), values | own).fetchone())
         device, data = (other and other[0] for other in others)
         return Answer(run, len(rows) - len(ties), device, data)
+
+    def trials(self, question: Question, metrics: Sequence[str]) -> list[Trial]:
+        """All trials of the question's sweep and experiment, in their order, whatever became of them."""
+        scope, values = _scope(question)
+        trials = _TRIALS.format(counts=f"{scope} AND {_IS_TRIAL}")
+        ask = self._connection.execute
+        with self._connection:
+            ask("BEGIN")
+            runs = ask(f"SELECT r.run_uuid, r.status, r.start_time {trials}", values).fetchall()
+            tags: dict[str, dict[str, str]] = {row[0]: {} for row in runs}
+            scores: dict[str, dict[str, float]] = {row[0]: {} for row in runs}
+            join = "CROSS JOIN tags t ON t.run_uuid = r.run_uuid AND t.key ="
+            for key in TRIAL_TAGS:
+                for run_id, value in ask(f"SELECT t.run_uuid, t.value {trials} {join} :key", values | {"key": key}):
+                    tags[run_id][key] = value
+            join = "CROSS JOIN latest_metrics m ON m.run_uuid = r.run_uuid AND m.key ="
+            for key in metrics:
+                query = f"SELECT m.run_uuid, m.value, m.is_nan {trials} {join} :key"
+                for run_id, value, is_nan in ask(query, values | {"key": key}):
+                    scores[run_id][key] = math.nan if is_nan else value
+        found = []
+        for run_id, status, start in runs:
+            finished = status == "FINISHED" and tags[run_id].get("sweeproute.current") == "true"
+            found.append((start, Trial(run_id, finished, tags[run_id], scores[run_id])))
+        return in_order(found)
+
+    def sweep_tags(self, sweep: str) -> dict[str, str]:
+        """What the sweep's own run says of what the sweep chooses by."""
+        scope, values = _scope(Question(metric="", maximize=True, sweep=sweep))
+        query = _OWN_TAGS.format(keys=", ".join(f"'{tag}'" for tag in RULE_TAGS), counts=scope)
+        return dict(self._connection.execute(query, values).fetchall())
 
     def metric_names(self, question: Question) -> list[str]:
         """The metrics that were logged within the question's sweep and experiment."""
@@ -141,7 +186,8 @@ class SqliteRuns:
         query = f"SELECT name FROM experiments WHERE experiment_id IN ({_EXPERIMENTS}) ORDER BY name"
         return [row[0] for row in self._connection.execute(query)]
 
-    def _run(self, run_id: str) -> FoundRun:
+    def run(self, run_id: str) -> FoundRun:
+        """One run with all that it holds."""
         of_run = "WHERE run_uuid = ?"
         query = (
             "SELECT e.name, r.artifact_uri FROM runs r JOIN experiments e ON e.experiment_id = r.experiment_id "

@@ -31,8 +31,8 @@ def estimated(estimate: Estimate) -> str:
 
 
 def scores(estimates: Mapping[str, Estimate], first: Sequence[str]) -> str:
-    """All metrics on one line, those that decide first, the others by name."""
-    names = sorted(estimates, key=lambda name: (name not in first, first.index(name) if name in first else 0, name))
+    """All metrics on one line, those that decide first, the others in their order."""
+    names = sorted(estimates, key=lambda name: first.index(name) if name in first else len(first))
     return "  ".join(f"{name}={estimated(estimates[name])}" for name in names)
 
 
@@ -48,11 +48,11 @@ def repeats(n: int, keys: Sequence[str]) -> str:
 
 
 def jobs(numbers: Sequence[int | None]) -> str:
-    """Numbers of jobs, neighbours as a range.
+    """Name jobs by their numbers, neighbours as a range.
 
     Example:
-        >>> jobs([5, 6, 7, 12])
-        '5-7, 12'
+        >>> jobs([5, 6, 7, 12]), jobs([3])
+        ('jobs 5-7, 12', 'job 3')
     """
     ranges: list[list[int]] = []
     for job in sorted(job for job in numbers if job is not None):
@@ -60,15 +60,31 @@ def jobs(numbers: Sequence[int | None]) -> str:
             ranges[-1] = [ranges[-1][0], job]
         else:
             ranges.append([job])
-    return ", ".join("-".join(map(str, ends)) for ends in ranges)
+    return f"job{'' if len(numbers) == 1 else 's'} {', '.join('-'.join(map(str, ends)) for ends in ranges)}"
 
 
 def headline(rule: Rule, choice: Choice[Any]) -> str:
     """What was looked for."""
     if len(rule.objectives) == 1:
         return f"Best {rule.metrics[0]}"
-    asked = " and ".join(f"{objective.metric} ({objective.direction})" for objective in rule.objectives)
-    return f"Front of {asked}, {len(choice.front)} of {choice.compared}"
+    pairs = [(objective.metric, objective.direction) for objective in rule.objectives]
+    return front_title(pairs, len(choice.front), choice.compared)
+
+
+def front_title(objectives: Sequence[tuple[str, str]], size: int, compared: int) -> str:
+    """What a front is of.
+
+    Args:
+        objectives: The metrics that decide, with their directions.
+        size: Points on the front.
+        compared: Points that were compared.
+
+    Example:
+        >>> front_title([("auc", "maximize"), ("brier", "minimize")], 3, 24)
+        'Front of auc (maximize) and brier (minimize): 3 of 24'
+    """
+    asked = [f"{metric} ({direction})" for metric, direction in objectives]
+    return f"Front of {', '.join(asked[:-1])} and {asked[-1]}: {size} of {compared}"
 
 
 def result(rule: Rule, choice: Choice[Outcome], link: str | None) -> str:
@@ -85,23 +101,27 @@ def result(rule: Rule, choice: Choice[Outcome], link: str | None) -> str:
     chosen = choice.winner
     assert chosen is not None
     numbers = [outcome.attempt.job for outcome in chosen.repeats]
-    told = f"job{'' if len(numbers) == 1 else 's'} {jobs(numbers)}"
+    told = jobs(numbers)
     if link:
         told = f"[{told}]({link})"
     kept, _ = split(chosen.repeats[0].overrides, rule.repeats)
     decided = {name: chosen.estimates[name] for name in rule.metrics}
     value = scores(decided, rule.metrics) if len(decided) > 1 else estimated(decided[rule.metrics[0]])
-    knee = "knee " if len(decided) > 1 else ""
+    what = f"{headline(rule, choice)}; its knee" if len(decided) > 1 else headline(rule, choice)
     more = f" ({repeats(len(numbers), rule.repeats)})" if rule.repeats else ""
-    return f"{headline(rule, choice)}: {knee}**{value}**{more}, {told}\n\n    {shlex.join(kept)}"
+    return f"{what}: **{value}**{more}, {told}\n\n    {shlex.join(kept)}"
 
 
-def lacking(choice: Choice[Any], rule: Rule) -> str:
-    """The warning that what was chosen lacks repeats."""
-    return (
-        f"No configuration has finished its {repeats(choice.repeats, rule.repeats)} yet; those with "
-        f"{choice.finished_repeats} were compared."
-    )
+def lacking(choice: Choice[Any], rule: Rule) -> str | None:
+    """What is to be said of configurations that lack repeats; None where none does."""
+    whole = repeats(choice.repeats, rule.repeats)
+    if choice.incomplete:
+        return f"No configuration has finished its {whole} yet; those with {choice.finished_repeats} were compared."
+    if choice.passed_over == 1:
+        return f"1 configuration lacks some of its {whole}, and was not compared."
+    if choice.passed_over:
+        return f"{choice.passed_over} configurations lack some of their {whole}, and were not compared."
+    return None
 
 
 def front_table(
