@@ -167,11 +167,11 @@ def _when(key: str, condition: Any) -> tuple[tuple[str, tuple[str, ...]], ...]:
             "list of values under which this one exists: {model.params.booster: dart}."
         )
     pairs = []
-    for other, values in condition.items():
+    for other, values in ((str(name), values) for name, values in condition.items()):
         listed = list(values) if isinstance(values, (list, tuple, ListConfig)) else [values]
         if not listed:
             raise SettingsError(f"The axis {key!r} exists under no value of {other}: its when is an empty list.")
-        pairs.append((str(other), tuple(text(value) for value in listed)))
+        pairs.append((other, tuple(text(value) for value in listed)))
     return tuple(pairs)
 
 

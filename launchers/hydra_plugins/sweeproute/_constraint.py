@@ -111,9 +111,7 @@ def read(written: Any, keys: Sequence[str]) -> Constraint:
             f"The constraint {written!r} has {str(error)!r}, which is not known. {_ALLOWED}."
         ) from error
     if not _is_condition(parsed):
-        raise SettingsError(
-            f"The constraint {written!r} is neither true nor false. Compare it: {written.strip()} <= 1."
-        )
+        raise SettingsError(f"The constraint {written!r} is no condition. Write one, such as model.a <= 2 * model.b.")
     for name in names:
         if name not in keys:
             near = nearest_first(name, keys) or "none here"

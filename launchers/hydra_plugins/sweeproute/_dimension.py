@@ -188,8 +188,15 @@ def _in_brackets(texts: Sequence[str]) -> str:
     return f"[{', '.join(texts)}]"
 
 
-def in_order(dimensions: Sequence[Dimension]) -> list[Dimension] | None:
-    """Dimensions as they are, save that each stands behind those that its `when` names; None where that is a circle."""
+def in_order(dimensions: Sequence[Dimension]) -> tuple[list[Dimension], list[Dimension]]:
+    """Put each dimension behind those that its `when` names, and else leave them as they are.
+
+    Args:
+        dimensions: In any order.
+
+    Returns:
+        Those that could be placed, in order; those that wait for each other in a circle.
+    """
     placed: list[Dimension] = []
     there: set[str] = set()
     waiting = list(dimensions)
@@ -197,8 +204,8 @@ def in_order(dimensions: Sequence[Dimension]) -> list[Dimension] | None:
     while waiting:
         ready = next((one for one in waiting if all(key in there or key not in keys for key, _ in one.when)), None)
         if ready is None:
-            return None
+            break
         waiting.remove(ready)
         placed.append(ready)
         there.add(ready.key)
-    return placed
+    return placed, waiting

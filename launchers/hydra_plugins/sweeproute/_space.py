@@ -116,7 +116,7 @@ class Space:
         Raises:
             ValueError: A dimension is continuous.
         """
-        walked = in_order([one for _, _, one, _ in self._parts if one is not None]) or []
+        walked, _ = in_order([one for _, _, one, _ in self._parts if one is not None])
         if not self._conditional and not self.constraints:
             # An override is made once, not once for each point that has it.
             made = {one.key: [one.override(value) for value in _listed(one)] for one in walked}

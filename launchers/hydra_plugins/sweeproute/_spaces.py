@@ -18,7 +18,7 @@ from ._space import Space, bare, combinations
 
 Check = Callable[[DictConfig], None]
 # Combinations that are tried to find a point that constraints allow, before one is taken as it is.
-_TRIED = 10_000
+_TRIED = 1_000
 
 
 def spaces(
@@ -138,11 +138,10 @@ def _space(
         if axis.when or axis.count() is None:
             said = "exists only sometimes" if axis.when else "is continuous"
             raise SettingsError(f"Points cannot be repeated over {axis.key}, which {said}. Write {axis.key}=1,2,3.")
-    dimensions = [axis for axis in tied.values() if isinstance(axis, Dimension)]
-    ordered = in_order(dimensions)
-    if ordered is None:
-        circle = ", ".join(one.key for one in dimensions if one.when)
-        raise SettingsError(f"Each of these exists only under values of another of them: {circle}. Take one when out.")
+    ordered, circle = in_order([axis for axis in tied.values() if isinstance(axis, Dimension)])
+    if circle:
+        said = "; ".join(f"{one.key} when {one.condition()}" for one in circle)
+        raise SettingsError(f"These exist under values of each other alone: {said}. Take a when out.")
     there = fixed.keys() | tied.keys() | {one.key for one in repeats}
     names = [bare(key) for key in merged if bare(key) not in again or key in fixed]
     return Space(
@@ -167,7 +166,7 @@ def _tie(merged: Mapping[str, Axis], axes: Mapping[str, Axis], own: Mapping[str,
         The axes that can exist.
     """
     there = {bare(key): axis for key, axis in merged.items()}
-    before = {bare(key): axis for key, axis in (axes | own).items()}
+    before = {bare(key): axis for key, axis in (*axes.items(), *own.items())}
     tied = {}
     for key, axis in merged.items():
         if isinstance(axis, str) or not axis.when:
@@ -176,7 +175,8 @@ def _tie(merged: Mapping[str, Axis], axes: Mapping[str, Axis], own: Mapping[str,
         ties = []
         for other, texts in axis.when:
             _check_condition(axis, other, texts, there, before.get(bare(other)))
-            meant = [value for value in _values(there[bare(other)]) if any(_alike(value, word) for word in texts)]
+            values = _values(there[bare(other)])
+            meant = dict.fromkeys(value for word in texts for value in _meant(word, values))
             ties.append((there[bare(other)], tuple(meant)))
         if all(meant for _, meant in ties):
             when = tuple((other.key, meant) for other, meant in ties if isinstance(other, Dimension))
@@ -199,8 +199,8 @@ def _check_condition(
     if bare(other) not in there:
         near = nearest_first(bare(other), [name for name in there if name != bare(axis.key)]) or "none here"
         raise SettingsError(
-            f"{said}, which the search space does not have. Its keys, nearest match first: {near}. Write one of them, "
-            f"or make {bare(other)} an axis."
+            f"{said}, and the search space has no {other}. Its other keys, nearest match first: {near}. Write one of "
+            f"them, or make {bare(other)} an axis."
         )
     now = there[bare(other)]
     for one in (before, now):
@@ -211,7 +211,7 @@ def _check_condition(
     # What the command line leaves out of a list is no mistake of whoever wrote the condition.
     values = [*_values(before), *_values(now)]
     for word in texts:
-        if not any(_alike(value, word) for value in values):
+        if not _meant(word, values):
             near = nearest_first(word, values)
             raise SettingsError(f"{said}, and {word} is none of its values. Allowed, nearest match first: {near}.")
 
@@ -227,8 +227,13 @@ def _as_text(value: Value) -> str:
     return value if isinstance(value, str) else text(value)
 
 
-def _alike(one: str, other: str) -> bool:
-    return one == other or parse(f"key={one}").value() == parse(f"key={other}").value()
+def _meant(word: str, values: Sequence[str]) -> list[str]:
+    """Which texts say the same as a word; quotes, and how a number is written, make no difference."""
+    if word in values:
+        return [word]
+    said = parse(f"key={word}").value()
+    read_as = ((text, parse(f"key={text}").value()) for text in values)
+    return [text for text, other in read_as if other == said and isinstance(other, bool) == isinstance(said, bool)]
 
 
 def _check(space: Space, composer: Composer, validate: Check | None) -> None:
