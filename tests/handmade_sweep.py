@@ -6,7 +6,7 @@ import json
 import shutil
 import tempfile
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -97,6 +97,13 @@ class HandmadeSweep:
     def run(self, job: int, attempt: int = 1, **metrics: float) -> Path:
         """A job from its start to its result, with a journal."""
         folder = self.start(job, attempt)
+        write_trial(folder, name=f"xgboost {job}", **metrics)
+        self.finish(folder, metrics)
+        return folder
+
+    def configured(self, job: int, overrides: Sequence[str], **metrics: float) -> Path:
+        """A job of a configuration that is said, from its start to its result, with a journal."""
+        folder = self.start(job, overrides=list(overrides))
         write_trial(folder, name=f"xgboost {job}", **metrics)
         self.finish(folder, metrics)
         return folder
