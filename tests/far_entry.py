@@ -229,6 +229,13 @@ def do_result(argument: dict[str, Any], folder: Path) -> Any:
     return "x" * argument["bytes"]
 
 
+def do_listen(argument: dict[str, Any], folder: Path) -> Any:
+    told(argument, "running")
+    while not (folder / "stop").exists():
+        time.sleep(0.01)
+    return (folder / "stop").read_text()
+
+
 def do_catch(argument: dict[str, Any], folder: Path) -> Any:
     """Wait for a signal."""
     caught: list[int] = []

@@ -235,7 +235,7 @@ class Machine:
         """Ask anything else; it is asked again after a reconnection until it is answered.
 
         Args:
-            op: signal, order, slots, status, read.
+            op: signal, stop, order, slots, status, read.
             fields: What goes with it.
 
         Returns:

@@ -81,6 +81,21 @@ def strike(job: Job, number: int) -> None:
         processes.kill(job.below)
 
 
+def send(job: Job | None, name: str) -> None:
+    """Send a signal to a running job's own process.
+
+    Raises:
+        ValueError: It does not run, or there is no such signal.
+    """
+    number = getattr(signal.Signals, f"SIG{name.upper()}", None)
+    if job is None or job.run is None or job.state != "running":
+        raise ValueError("the job does not run")
+    if number is None:
+        raise ValueError(f"there is no signal {name!r:.40}")
+    if processes.start_time(job.run.pid) == job.run.start_time:
+        os.kill(job.run.pid, number)
+
+
 def kill_rest(job: Job) -> None:
     """Kill what a job whose process is gone has left, in its group and outside of it."""
     processes.kill(job.below)

@@ -19,6 +19,7 @@ from .loop import Loop, Timer
 from .parents import Parent, Parents
 from .records import Job, Records
 from .slots import Slots
+from .stopping import PRUNED, Stopping
 from .waiting import Waiting
 
 # Seconds from SIGTERM to SIGKILL where nobody says.
@@ -61,6 +62,7 @@ class Jobs:
         self._parents = Parents(loop, records, code, self._heard, say)
         self._by_pid: dict[int, Job] = {}
         self._limits: dict[str, Timer] = {}
+        self._stopping = Stopping(records, loop, self._kill)
         self._memory = resources.Memory()
         self._retry_s = 0.0
 
@@ -129,6 +131,15 @@ class Jobs:
                 self._kill(job, "cancelled", "it was cancelled", grace_s)
         self.records.spend(gone)
 
+    def stop(self, identifiers: Iterable[str], reason: str, grace_s: float) -> None:
+        """Tell jobs that the rest of them is not needed; one that goes on for longer than a grace is killed."""
+        for identifier in identifiers:
+            job = self.all.get(identifier)
+            if job is not None and job.state == "queued":
+                self._refuse(job, PRUNED, reason)
+            elif job is not None and job.state != "ended":
+                self._stopping.tell(job, reason, grace_s)
+
     def settle(self, identifiers: Iterable[str]) -> None:
         """Forget jobs: nobody needs more of them, whatever their state."""
         gone = []
@@ -141,21 +152,6 @@ class Jobs:
             self.all.pop(identifier, None)
             gone.append(identifier)
         self.records.spend(gone)
-
-    def signal(self, identifier: str, name: str) -> None:
-        """Send a signal to a running job's own process.
-
-        Raises:
-            ValueError: It does not run, or there is no such signal.
-        """
-        job = self.all.get(identifier)
-        number = getattr(signal.Signals, f"SIG{name.upper()}", None)
-        if job is None or job.run is None or job.state != "running":
-            raise ValueError(f"job {identifier} does not run")
-        if number is None:
-            raise ValueError(f"there is no signal {name!r:.40}")
-        if processes.start_time(job.run.pid) == job.run.start_time:
-            os.kill(job.run.pid, number)
 
     # ---- what goes on by itself
 
@@ -282,6 +278,7 @@ class Jobs:
         assert job.run is not None
         if endings.is_ours(job.run) or endings.when_gone(self._loop, job.run, lambda: self._ended(job, None, None)):
             self._running(job, job.run)
+            self._stopping.remind(job)
         else:
             self._ended(job, None, None)
 

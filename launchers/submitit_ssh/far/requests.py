@@ -10,7 +10,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from . import processes, resources, specs
+from . import endings, processes, resources, specs, stopping
 from .cleaning import Cleaning
 from .connection import Connection
 from .frames import CHUNK, PROTOCOL
@@ -19,6 +19,8 @@ from .records import Job
 from .store import Store
 
 Answer = dict[str, Any]
+# Characters of a reason that are kept.
+_REASON = 500
 
 
 class Requests:
@@ -55,6 +57,7 @@ class Requests:
             "order": self._order,
             "cancel": self._cancel,
             "signal": self._signal,
+            "stop": self._stop,
             "settle": self._settle,
             "slots": self._slots,
             "status": self._status,
@@ -179,8 +182,14 @@ class Requests:
         return {"op": "cancelled"}
 
     def _signal(self, _: Connection, header: dict[str, Any]) -> Answer:
-        self._jobs.signal(header["id"], header["signal"])
+        endings.send(self._jobs.all.get(header["id"]), header["signal"])
         return {"op": "signalled"}
+
+    def _stop(self, _: Connection, header: dict[str, Any]) -> Answer:
+        grace_s = specs.number(header, "grace_s")
+        reason = " ".join(str(header["reason"]).split())[:_REASON] or "told to stop"
+        self._jobs.stop(_ids(header), reason, stopping.GRACE_S if grace_s is None else grace_s)
+        return {"op": "stopped"}
 
     def _settle(self, connection: Connection, header: dict[str, Any]) -> Answer:
         identifiers = _ids(header)
