@@ -12,6 +12,7 @@ from ._assignment import Job
 from ._backend import Died, Finished
 from ._durations import Durations
 from ._errors import headline
+from ._pruning import why_pruned
 from ._records import SweepFolder, append_line, state_dir
 from ._retry import Outcome
 from ._source import Points
@@ -119,7 +120,12 @@ class Book:
         self._times(launch, event)
         launch |= {"run_s": answer["run_s"], "identity": answer.get("identity") or launch["identity"]}
         if answer["status"] == "COMPLETED":
-            launch |= {"state": "FINISHED", "value": answer["value"], "unfit": answer["unfit"]}
+            launch |= {"value": answer["value"], "unfit": answer["unfit"]}
+            why = why_pruned(answer["value"])
+            if why is not None:
+                launch |= {"state": "PRUNED", "pruned": why}
+                return Outcome("PRUNED", None, why)
+            launch["state"] = "FINISHED"
             return Outcome("FINISHED", None, "")
         launch |= {"state": "FAILED", "error": answer["error"]}
         message = answer["error"]["message"]

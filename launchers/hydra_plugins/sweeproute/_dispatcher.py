@@ -22,6 +22,7 @@ from ._interrupt import terminated_as_interrupt
 from ._live import REFRESH_S, View
 from ._overview import Overview
 from ._platform_log import PlatformLog
+from ._reports import Reports
 from ._retry import Outcome
 from ._scheduler import Scheduler
 from ._source import Points
@@ -83,6 +84,7 @@ class Dispatcher:
         self._live: dict[Key, Attempt] = {}
         self._recalls: dict[Key, Assignment | None] = {}
         self._fresh: set[Key] = set()
+        self._reports = Reports(points)
         self._sent = 0
         self._said: set[tuple[str, str]] = set()
         self._clock = AwakeClock()
@@ -138,6 +140,8 @@ class Dispatcher:
         if now - self._memory_at >= _TICK_S:
             self._memory_at = now
             self._look_around(now)
+        for key, why in self._reports.look(self._live, now):
+            self._backends[key[0]].stop(key[1], why)
         for assignment in self._scheduler.assign(now):
             self._take(assignment)
         sends = self._scheduler.sends(now, _SENDS)
@@ -151,7 +155,7 @@ class Dispatcher:
         if self._scheduler.done():
             return
         wakeup = self._scheduler.next_wakeup(now)
-        timeout = 0.0 if len(sends) == _SENDS else _TICK_S
+        timeout = 0.0 if len(sends) == _SENDS else min(_TICK_S, self._reports.wait_s(now))
         if wakeup is not None:
             timeout = min(timeout, max(0.0, wakeup - now))
         try:
@@ -320,6 +324,7 @@ class Dispatcher:
             # Begun and ended while nobody listened.
             self._scheduler.started(attempt.job, event.platform, self._clock())
             attempt.launch["state"] = "RUNNING"
+        self._reports.last(attempt)
         outcome = self._book.outcome(attempt, event)
         if outcome.error_class == "precheck":
             self._moved(Moved(event.platform, Condition.DOWN, outcome.message, silent=False, precheck=True))
@@ -331,7 +336,7 @@ class Dispatcher:
         what = f"job {job.num} ({' '.join(job.overrides)})"
         if verdict.final:
             self._end_others(job)
-            if outcome.status != "FINISHED":
+            if outcome.status == "FAILED":
                 self._view.event(f"failed: {what}: {headline(outcome.message)}")
         elif outcome.error_class != "precheck":  # said once, of the platform
             self._view.event(f"retry: {what}: {headline(outcome.message)}")

@@ -191,8 +191,11 @@ class Scheduler:
             return Verdict(final=False, reason="the job went on without this attempt")
         attempt = self._attempts.drop(life, platform)
         place = self._board.places[platform]
-        if outcome.status == "FINISHED":
-            place.done += 1
+        if outcome.status != "FAILED":
+            if outcome.status == "FINISHED":
+                place.done += 1
+            else:
+                place.pruned += 1
             return Verdict(final=True, also=self._attempts.end(life))
         if outcome.error_class == "precheck":
             self.set_condition(platform, Condition.DOWN, outcome.message, now)

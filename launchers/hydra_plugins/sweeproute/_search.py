@@ -21,7 +21,7 @@ from ._errors import JobsFailedError, SettingsError, SweepError, headline, neare
 from ._grid import points as grid_points
 from ._hydra_versions import tell_end
 from ._notify import facts_of, notify, words
-from ._records import OURS, SweepFolder, append_line, newest_unfinished
+from ._records import DONE, OURS, SweepFolder, append_line, newest_unfinished
 from ._returns import RoutedReturn
 from ._route import returned, sweep_record
 from ._source import Points
@@ -213,7 +213,7 @@ class Search:
         done = {}
         for number, overrides in numbered.items():
             launch = sweep.launches.get(number)
-            if launch and launch["state"] == "FINISHED" and tuple(launch["overrides"]) == overrides:
+            if launch and launch["state"] in DONE and tuple(launch["overrides"]) == overrides:
                 done[number] = returned(self._composer, launch, sweep.folder / launch["folder"])
         if done:
             done = self._to_keep(done, numbered, sweep)

@@ -24,6 +24,7 @@ class Points:
     Attributes:
         overrides: As given.
         returns: The return of each job that has ended, by job number.
+        prunes: Whether something is to be heard of jobs while they run, by `reported`.
     """
 
     def __init__(
@@ -32,6 +33,7 @@ class Points:
         self.overrides = dict(overrides)
         self._fields = fields or {}
         self.returns: dict[int, JobReturn] = {}
+        self.prunes = False
         self._queues: dict[JobClass, LongestFirst[int]] = {}
         self._classes: dict[int, JobClass] = {}
         self._queued_at = 0.0
@@ -103,6 +105,19 @@ class Points:
     def closed(self) -> bool:
         """Whether no further job will come."""
         return True
+
+    def reported(self, number: int, step: int, metrics: Mapping[str, float]) -> str | None:  # noqa: ARG002
+        """Take what a running job has reported, each of its steps once.
+
+        Args:
+            number: The job's.
+            step: Counts upwards within the job.
+            metrics: Numbers by their names; one alone is called `value`.
+
+        Returns:
+            Why the rest of the job is not needed; None where it is.
+        """
+        return None
 
     def told(self, number: int, returned: JobReturn) -> None:
         """Take a job's return."""
