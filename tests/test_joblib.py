@@ -2,7 +2,9 @@
 
 import contextlib
 import os
+import queue
 import signal
+import time
 from pathlib import Path
 
 import cloudpickle
@@ -13,9 +15,10 @@ from hydra_plugins.hydra_joblib_launcher.config import JobLibLauncherConf
 
 from hydra_plugins.sweeproute import _joblib, _worker
 from hydra_plugins.sweeproute._admission import JobClass
-from hydra_plugins.sweeproute._backend import Died, Events, Finished, Platform
+from hydra_plugins.sweeproute._backend import Died, Events, Finished, Platform, is_answer
 from hydra_plugins.sweeproute._compose import Composer, Point
 from hydra_plugins.sweeproute._joblib import JoblibBackend
+from processes import until
 from small_app import singletons_kept, start_sweep
 
 # What admission reads means nothing to this backend.
@@ -29,6 +32,7 @@ def task(cfg):
     """Do what the config says, and answer with what a test wants to know of this process."""
     import os
     import signal
+    import subprocess
     import time
     from pathlib import Path
 
@@ -36,6 +40,16 @@ def task(cfg):
         os.kill(os.getpid(), signal.SIGKILL)
     if cfg.do == "exit":
         os._exit(3)
+    if cfg.do in ("deaf", "listen"):
+        Path("progress.jsonl").write_text('{"step": 1, "auc": 0.4}\n{"step": 2, "auc": 0.5}\n{"step": 3, "auc": 0.')
+        child = subprocess.Popen(["sleep", "600"], start_new_session=True)
+        Path("waits~").write_text(str(child.pid))
+        Path("waits~").replace("waits")
+        while cfg.do == "deaf" or not Path("stop").exists():
+            time.sleep(0.02)
+        child.kill()
+        child.wait()
+        return {"status": "pruned", "reason": Path("stop").read_text().strip(), "auc": 0.6}
     if cfg.do == "wait":
         Path("waits").touch()
         while True:
@@ -75,6 +89,12 @@ class Bench:
         folder.mkdir(parents=True)
         _, point = self.composer.point(overrides)
         return _worker.Message(str(self.base), point, (), self.number, str(folder))
+
+    def child_of(self, message) -> psutil.Process:
+        """What a job that waits to be told has started."""
+        said = Path(message.folder) / "waits"
+        until(said.exists, "the job")
+        return psutil.Process(int(said.read_text()))
 
     def next(self):
         return self.events.get(timeout=60)
@@ -169,6 +189,60 @@ def test_a_worker_that_dies_takes_its_own_job_alone_and_its_slot_goes_on(warm, h
     after = bench.answer(backend, 0)["pid"]
     assert after != before
     assert bench.events.empty()
+
+
+def test_a_job_that_listens_keeps_its_worker_and_one_that_does_not_is_ended_and_is_pruned_too(warm_slot):
+    bench, backend = warm_slot
+    before = bench.answer(backend, 0)["pid"]
+    answers = {}
+    for do in ("listen", "deaf"):
+        message = bench.message(f"do={do}")
+        backend.submit(0, message, ANY)
+        child = bench.child_of(message)
+        asked = time.monotonic()
+        backend.stop(0, "below the median")
+        backend.stop(0, "said again")
+        event = bench.next()
+        answers[do] = event.answer["value"]
+        assert isinstance(event, Finished)
+        assert event.folder == message.folder
+        assert is_answer(event.answer)
+        took_s = time.monotonic() - asked
+        assert (took_s < 0.9) if do == "listen" else (1.0 <= took_s < 2.0)
+        # Where nobody reaps orphans it stays as a zombie.
+        until(lambda child=child: not child.is_running() or child.status() == psutil.STATUS_ZOMBIE, "its end")
+        if do == "listen":
+            assert bench.answer(backend, 0)["pid"] == before
+    # A torn last line is no report.
+    told = {"status": "pruned", "reason": "below the median"}
+    assert answers == {"listen": {**told, "auc": 0.6}, "deaf": {**told, "auc": 0.5}}
+    assert bench.answer(backend, 0)["pid"] != before
+    assert bench.events.empty()
+
+
+def test_a_job_that_has_ended_when_it_is_told_stays_as_it_was(warm_slot):
+    bench, backend = warm_slot
+    message = bench.message()
+    backend.submit(0, message, ANY)
+    event = bench.next()
+    backend.stop(0, "late")
+    assert not (Path(message.folder) / "stop").exists()
+    assert event.answer["value"]["pid"] == bench.answer(backend, 0)["pid"]
+    assert bench.events.empty()
+
+
+def test_a_word_to_one_job_does_not_reach_the_next_in_its_slot(warm_slot):
+    bench, backend = warm_slot
+    first, second = bench.message("do=listen"), bench.message("do=deaf")
+    backend.submit(0, first, ANY)
+    bench.child_of(first)
+    backend.stop(0, "below the median")
+    assert bench.next().answer["value"]["status"] == "pruned"
+    backend.submit(0, second, ANY)
+    bench.child_of(second)
+    with pytest.raises(queue.Empty):
+        bench.events.get(timeout=1.5)  # longer than what was told to stop may go on
+    backend.cancel(0)
 
 
 def test_a_worker_that_dies_idle_is_replaced_and_costs_no_job_an_attempt(warm_slot):

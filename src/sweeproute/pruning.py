@@ -72,6 +72,8 @@ def pruned(reason: str, metrics: Mapping[str, SupportsFloat] | SupportsFloat) ->
 
 
 def _number(value: SupportsFloat) -> float | str:
-    """A number as JSON can hold it; one that is not finite as the word that `float` takes back."""
+    """A number as JSON can hold it; one that is not finite as a word that `float` takes back."""
     number = float(value)
-    return number if math.isfinite(number) else str(number)
+    if math.isfinite(number):
+        return number
+    return "NaN" if math.isnan(number) else "Infinity" if number > 0 else "-Infinity"

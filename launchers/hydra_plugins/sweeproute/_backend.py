@@ -168,6 +168,17 @@ class Backend(Protocol):
     def cancel(self, place: int) -> None:
         """End an attempt at once; no event follows."""
 
+    def stop(self, place: int, reason: str) -> None:
+        """Tell an attempt that the rest of it is not needed.
+
+        Its end comes as an event all the same: `Finished`, as pruned where it has not come to its end by itself. One
+        that goes on for longer than `_pruning.GRACE_S` from when it was told, where it runs, is ended by force.
+
+        Args:
+            place: Its place.
+            reason: For whoever asks.
+        """
+
     def memory_free_gb(self) -> float | None:
         """GB of main memory that are free there now; None where it is not known."""
 

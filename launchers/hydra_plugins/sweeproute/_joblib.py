@@ -5,6 +5,7 @@ import json
 import os
 import re
 import threading
+import time
 import warnings
 from collections.abc import Callable
 from concurrent.futures import BrokenExecutor, Future
@@ -21,6 +22,7 @@ from . import _worker
 from ._admission import JobClass
 from ._backend import Died, Events, Finished, Platform
 from ._interrupt import unheard
+from ._pruning import GRACE_S, pruned_answer, tell
 from ._records import state_dir
 from ._reservation import Reservation
 from ._threads import thread_variables
@@ -46,6 +48,9 @@ class JoblibBackend:
         self._events = events
         self._executors: dict[int, ProcessPoolExecutor] = {}
         self._running: dict[int, Future[str]] = {}
+        self._begun: dict[int, tuple[Path, float]] = {}
+        # Why what runs in a place was told to stop.
+        self._told: dict[int, str] = {}
         self._kills_before: dict[int, int] = {}
         # What ends is heard in loky's thread, while the dispatcher may give its slot to another.
         self._lock = threading.Lock()
@@ -84,6 +89,8 @@ class JoblibBackend:
             future = self._hand(place, _worker.run, message)
         with self._lock:
             self._running[place] = future
+            self._begun[place] = Path(message.folder), time.monotonic()
+            self._told.pop(place, None)
             self._kills_before[place] = _kills_for_memory()
         future.add_done_callback(lambda done: self._ended(place, done, message.folder))
 
@@ -103,6 +110,11 @@ class JoblibBackend:
                 self._events.put(Finished(self._platform.name, place, json.loads(future.result()), folder=folder))
                 return
             self._forget(place)
+            if place in self._told:
+                where, began = self._begun[place]
+                answer = pruned_answer(where, self._told[place], time.monotonic() - began)
+                self._events.put(Finished(self._platform.name, place, answer, folder=folder))
+                return
         codes = re.search(r"exit codes of the workers are \{(.*)\}", str(error))
         memory = psutil.virtual_memory()
         scarce = memory.available < _SCARCE * memory.total
@@ -128,6 +140,24 @@ class JoblibBackend:
         with self._lock:
             self._running.pop(place, None)
             self._forget(place)
+
+    def stop(self, place: int, reason: str) -> None:
+        """See Backend."""
+        with self._lock:
+            future = self._running.get(place)
+            if future is None or future.done() or place in self._told:
+                return
+            self._told[place] = reason
+            tell(self._begun[place][0], reason)
+        timer = threading.Timer(GRACE_S, self._end_told, (place, future))
+        timer.daemon = True
+        timer.start()
+
+    def _end_told(self, place: int, future: "Future[str]") -> None:
+        """End what has been told to stop, and goes on; its end is heard as any other's."""
+        with self._lock:
+            if self._running.get(place) is future and not future.done():
+                self._forget(place)
 
     def memory_free_gb(self) -> float | None:
         """See Backend."""

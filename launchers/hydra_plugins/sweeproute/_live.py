@@ -150,7 +150,8 @@ def summary(state: SweepState) -> str:
     """
     parts = [_progress(state)]
     for name, counts in state.platforms.items():
-        words = {"running": counts.running, "queued": counts.queued, "done": counts.done, "failed": counts.failed}
+        words = {"running": counts.running, "queued": counts.queued, "done": counts.done}
+        words |= {"pruned": counts.pruned, "failed": counts.failed}
         shown = [f"{number} {word}" for word, number in words.items() if number]
         if note := state.notes.get(name):
             shown.append(note)
@@ -178,8 +179,11 @@ def duration(seconds: float) -> str:
 
 def _progress(state: SweepState) -> str:
     done = sum(counts.done for counts in state.platforms.values())
+    pruned = sum(counts.pruned for counts in state.platforms.values())
     failed = sum(counts.failed for counts in state.platforms.values())
     parts = [f"{done} done" if state.total is None else f"{done} of {state.total} done"]
+    if pruned:
+        parts.append(f"{pruned} pruned")
     if failed:
         parts.append(f"{failed} failed")
     parts.append(f"{duration(state.elapsed_s)} gone")
@@ -196,11 +200,13 @@ def _picture(state: SweepState) -> "Group":
 
     table = Table(box=None, pad_edge=False)
     table.add_column("platform")
-    for word in ("running", "queued", "done", "failed"):
+    prunes = any(counts.pruned for counts in state.platforms.values())
+    for word in ("running", "queued", "done", *(["pruned"] if prunes else []), "failed"):
         table.add_column(word, justify="right")
     table.add_column("")  # notes
     for name, counts in state.platforms.items():
         failed = Text(str(counts.failed), style="red" if counts.failed else "")
         running = f"{counts.running} of {counts.slots}"
-        table.add_row(name, running, str(counts.queued), str(counts.done), failed, state.notes.get(name))
+        pruned = [str(counts.pruned)] if prunes else []
+        table.add_row(name, running, str(counts.queued), str(counts.done), *pruned, failed, state.notes.get(name))
     return Group(table, Text(_progress(state)))

@@ -103,8 +103,8 @@ def facts_of(sweep: SweepFolder) -> dict[str, Any]:
         sweep: Its folder.
 
     Returns:
-        id, name, folder, state, total, done, failed, seconds; metric, best and best_job where the sweep has a metric
-        with a direction, and results.
+        id, name, folder, state, total, done, pruned, failed, seconds; metric, best and best_job where the sweep has a
+        metric with a direction, and results.
     """
     record, launches = sweep.record, sweep.launches.values()
     states = [launch["state"] for launch in launches]
@@ -115,13 +115,13 @@ def facts_of(sweep: SweepFolder) -> dict[str, Any]:
         "state": record["state"],
         "total": record["total"],
         "done": states.count("FINISHED"),
+        "pruned": states.count("PRUNED"),
         "failed": sum(state in ("FAILED", "LOST") for state in states),
         "seconds": round(record["ended"] - record["started"], 1),
     }
     metric = record["metric"]
-    results = [
-        (launch["value"].get(metric), launch["job"]) for launch in launches if isinstance(launch.get("value"), dict)
-    ]
+    whole = [launch for launch in launches if launch["state"] == "FINISHED" and isinstance(launch["value"], dict)]
+    results = [(launch["value"].get(metric), launch["job"]) for launch in whole]
     scored = [(score, job) for score, job in results if isinstance(score, int | float) and score == score]
     if scored and record["direction"] in ("maximize", "minimize"):
         sign = -1 if record["direction"] == "maximize" else 1

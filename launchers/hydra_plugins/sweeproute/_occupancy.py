@@ -21,6 +21,7 @@ class Counts:
         queued: jobs that wait for it as things stand, and those in its own queue.
         done: jobs that finished there.
         failed: jobs that have no further attempt.
+        pruned: jobs whose rest was not needed.
     """
 
     slots: int
@@ -28,6 +29,7 @@ class Counts:
     queued: int
     done: int
     failed: int
+    pruned: int = 0
 
 
 @dataclass(slots=True)
@@ -64,6 +66,7 @@ class Occupancy(Generic[Job]):
         expected: seconds of a job by class, as far as they are estimated.
         done: jobs that finished here.
         failed: jobs that failed here for good.
+        pruned: jobs of which the rest was not needed.
     """
 
     def __init__(self, spec: PlatformState) -> None:
@@ -77,6 +80,7 @@ class Occupancy(Generic[Job]):
         self.queued = 0
         self.done = 0
         self.failed = 0
+        self.pruned = 0
         self._free = list(range(spec.slots))
         self.expected: dict[JobClass, float] = {}
         self._alone = False
@@ -166,7 +170,7 @@ class Occupancy(Generic[Job]):
 
     def counts(self, queued: int) -> Counts:
         """Jobs here; the platform does not know how many wait for it elsewhere."""
-        return Counts(self.spec.slots, len(self.running), queued, self.done, self.failed)
+        return Counts(self.spec.slots, len(self.running), queued, self.done, self.failed, self.pruned)
 
     def state(self, free_at: float | None) -> PlatformState:
         """The platform as the policy sees it; see PlatformState for `free_at`."""

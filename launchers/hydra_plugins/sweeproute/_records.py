@@ -21,6 +21,8 @@ OURS = ".sweeproute"
 LAUNCH = "launch.json"
 # How far a job has come, as it left word itself: its next attempt finds it in its own folder.
 CHECKPOINT = "checkpoint"
+# States of a job that need not run again.
+DONE = ("FINISHED", "PRUNED")
 # What an earlier sweep in the same folder may have left in a job's folder.
 STALE = (LAUNCH, "journal.jsonl", "progress.jsonl", "stop")
 
@@ -265,7 +267,7 @@ class SweepFolder:
 
     def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
         """Write how the sweep ended, then let go of the folder."""
-        failed = self.failed or any(launch["state"] != "FINISHED" for launch in self.launches.values())
+        failed = self.failed or any(launch["state"] not in DONE for launch in self.launches.values())
         state = "KILLED" if kind is KeyboardInterrupt else "FAILED" if kind or failed else "FINISHED"
         self.record |= {"state": state, "ended": time.time()}
         if kind is not None and issubclass(kind, SettingsError) and not self._attempts:

@@ -20,13 +20,14 @@ class Outcome:
     """How an attempt ended.
 
     Attributes:
-        status: FINISHED or FAILED.
+        status: FINISHED, FAILED, or PRUNED where the rest of the task was not needed.
         error_class: what failed, None where nothing did. user: the task raised; out_of_memory; killed: its process
             died; lost: machine or line; time_limit; precheck: the platform cannot run jobs, the task never started.
-        message: of a precheck, why the platform is unavailable, as a clause that follows its name.
+        message: of one that was pruned, why it was; of a precheck, why the platform is unavailable, as a clause that
+            follows its name.
     """
 
-    status: Literal["FINISHED", "FAILED"]
+    status: Literal["FINISHED", "PRUNED", "FAILED"]
     error_class: ErrorClass | None = None
     message: str = ""
 

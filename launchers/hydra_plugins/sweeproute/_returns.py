@@ -9,6 +9,7 @@ from hydra.core.utils import JobReturn, JobRuntime, JobStatus
 from omegaconf import DictConfig, OmegaConf, open_dict
 
 from ._errors import JobFailedError
+from ._records import DONE
 
 
 class RoutedReturn(JobReturn):
@@ -20,7 +21,7 @@ class RoutedReturn(JobReturn):
         self._configs: tuple[DictConfig, DictConfig] | None = None
         super().__init__(overrides=list(launch["overrides"]), task_name=JobRuntime.instance().get("name"))
         self.launch = launch
-        if launch["state"] == "FINISHED":
+        if launch["state"] in DONE:
             self.status = JobStatus.COMPLETED
             self._return_value = launch["value"]
             self._unfit = launch["unfit"]

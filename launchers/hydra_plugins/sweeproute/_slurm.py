@@ -1,6 +1,7 @@
 """Runs jobs on a cluster, each in a SLURM job of its own that submitit's executor submits."""
 
 import json
+import math
 import os
 import re
 import sys
@@ -8,7 +9,7 @@ import threading
 import time
 from collections.abc import Iterable
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import groupby
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,7 @@ from . import _slurm_job, _slurm_queue, _worker
 from ._admission import JobClass
 from ._backend import Died, Events, Finished, Moved, Platform, is_answer
 from ._condition import Condition
+from ._pruning import GRACE_S, pruned_answer, tell
 from ._retry import ErrorClass
 from ._slurm_queue import SlurmSettings, SlurmSilentError
 from ._threads import thread_variables
@@ -35,8 +37,7 @@ _STORAGE_S = 15.0
 _LEAVE_S = 30.0
 # Seconds within which a controller that is restarted answers again.
 _RESTART_S = 60.0
-# Of a log that explains a death, the end is enough.
-_TAIL = 4000
+_TAIL = 4000  # characters of a log: to explain a death, the end is enough
 _RECORD = "jobs.txt"
 # What sbatch says of a controller that may be back in a moment.
 _UNAVAILABLE = ("Unable to contact slurm controller", "Socket timed out", "temporarily unable")
@@ -51,12 +52,17 @@ class _Attempt:
         folder: Where its answer will be.
         job: Its id in SLURM; empty until it is submitted.
         gone_at: When it was first seen to have ended without an answer.
+        sent_at: When it was sent; how long it then waited in SLURM's queue is not known while it runs.
+        told, end_at: Why the rest of it is not needed, and when it is ended by force.
     """
 
     place: int
     folder: Path
     job: str = ""
     gone_at: float | None = None
+    sent_at: float = field(default_factory=time.monotonic)
+    told: str = ""
+    end_at: float = math.inf
 
 
 @dataclass(eq=False)
@@ -137,6 +143,16 @@ class SlurmBackend:
                 self._unwanted.append(attempt)
                 self._changed.notify()
 
+    def stop(self, place: int, reason: str) -> None:
+        """See Backend; where storage is slow to show the word, the task may be ended before it has seen it."""
+        with self._changed:
+            attempt = self._current.get(place)
+            if attempt is not None and not attempt.told:
+                self._quiet_since = time.monotonic()
+                attempt.told, attempt.end_at = reason, self._quiet_since + GRACE_S
+                tell(attempt.folder, reason)
+                self._changed.notify()
+
     def memory_free_gb(self) -> float | None:
         """See Backend. What is free on a cluster is SLURM's to know."""
         return None
@@ -162,7 +178,8 @@ class SlurmBackend:
                 self._quiet_since = now
                 self._ask_at = min(self._ask_at, now + _ASK_S[0])
             for attempt in list(self._submitted):
-                self._look(attempt)
+                if not self._look(attempt) and now >= attempt.end_at:
+                    self._end_told(attempt)
             if now >= self._ask_at and self._busy():
                 self._ask()
                 asked = time.monotonic()
@@ -257,6 +274,12 @@ class SlurmBackend:
 
     def _died(self, attempt: _Attempt, error_class: ErrorClass, said: str, run_s: float | None = None) -> None:
         self._end(attempt, Died(self._platform.name, attempt.place, error_class, said, run_s))
+
+    def _end_told(self, attempt: _Attempt) -> None:
+        """End what was told to stop, and goes on."""
+        answer = pruned_answer(attempt.folder, attempt.told, time.monotonic() - attempt.sent_at)
+        self._end(attempt, Finished(self._platform.name, attempt.place, answer))
+        self._scancel([attempt.job])
 
     def _end(self, attempt: _Attempt, event: Finished | Died) -> None:
         self._submitted.discard(attempt)

@@ -17,12 +17,13 @@ from ._backend import Died, Event, Events, Finished, Moved, Platform, Recalled, 
 from ._condition import Condition
 from ._machines import remember
 from ._pending import PendingCancels
+from ._pruning import GRACE_S, PROGRESS, pruned_answer, tell
 from ._records import CHECKPOINT, LAUNCH
 from ._retry import ErrorClass
 from ._shipping import ByContent, OnSharedDisk, Parcel, Place, Shipping
 
 # Files of a job that come over while it runs.
-LIVE = ("journal.jsonl", "progress.jsonl", _worker.CONSOLE)
+LIVE = ("journal.jsonl", PROGRESS, _worker.CONSOLE)
 # Folders that are kept here as they are there: a later attempt goes on from what is in them.
 KEPT = (CHECKPOINT,)
 # Seconds after which what nobody over there has used goes.
@@ -47,6 +48,7 @@ class SshBackend:
         self._machine = Machine(place.reach, place.owner, self, reserved=(LAUNCH, ".hydra", "multirun.yaml"))
         self._ids: dict[int, str] = {}
         self._places: dict[str, int] = {}
+        self._folders: dict[str, Path] = {}
         # What is to be forgotten there, until that is answered.
         self._unsettled: dict[str, Future[dict[str, Any]]] = {}
         self._root = ""
@@ -75,6 +77,7 @@ class SshBackend:
     def submit(self, place: int, message: _worker.Message, job_class: JobClass) -> None:
         """See Backend."""
         identifier = self.identifier(place)
+        self._folders[identifier] = Path(message.folder)
 
         def refuse(error: BaseException) -> None:
             # What the machine does not take is its fault; what cannot be read here is the job's own.
@@ -104,6 +107,7 @@ class SshBackend:
     def adopt(self, place: int, identifier: str, folder: Path) -> None:
         """See QueueBackend."""
         self._know(place, identifier)
+        self._folders[identifier] = folder
         self._machine.adopt(identifier, folder, LIVE, KEPT)
 
     def settle_rest(self) -> None:
@@ -137,6 +141,14 @@ class SshBackend:
         """See Backend."""
         # What is settled while it waits or runs is ended there, and forgotten.
         self.settle(place)
+
+    def stop(self, place: int, reason: str) -> None:
+        """See Backend; what does not answer hears of it at the next contact."""
+        identifier = self._ids.get(place)
+        if identifier is not None:
+            if self._place.shared:  # the task's folder is here
+                tell(self._folders[identifier], reason)
+            self._machine.request("stop", ids=[identifier], reason=reason, grace_s=GRACE_S)
 
     def order(self, places: Sequence[int]) -> None:
         """See QueueBackend."""
@@ -199,6 +211,10 @@ class SshBackend:
                 return
             self._put(Finished(name, place, dict(ended.result), ended.started, ended.ended))
             return
+        if ended.error_class == "pruned":
+            answer = pruned_answer(self._folders[ended.id], ended.message, ended.run_s)
+            self._put(Finished(name, place, answer, ended.started, ended.ended))
+            return
         error_class: Any = _CLASSES.get(ended.error_class, ended.error_class)
         self._put(Died(name, place, error_class, ended.message, ended.run_s, ended.started, ended.ended))
 
@@ -234,7 +250,9 @@ class SshBackend:
             self._put(Said(said))
 
     def _forget(self, place: int) -> None:
-        self._places.pop(self._ids.pop(place, ""), None)
+        identifier = self._ids.pop(place, "")
+        self._places.pop(identifier, None)
+        self._folders.pop(identifier, None)
 
     def _say(self) -> None:
         name = self._platform.name

@@ -142,7 +142,7 @@ def _ends(process: "psutil.Process", patience_s: float) -> bool:
 
 def _end_the_rest(folder: Path, record: dict[str, Any]) -> bool:
     """End what no coordinator ended: jobs on far machines, records of jobs that are gone; whether any may be left."""
-    from hydra_plugins.sweeproute._records import write_json
+    from hydra_plugins.sweeproute._records import DONE, write_json
     from sweeproute.sweep_folder import SweepFolder, launch_record, own
 
     attempts = [(attempt, launch_record(attempt.folder)) for attempt in SweepFolder(folder).attempts()]
@@ -156,7 +156,7 @@ def _end_the_rest(folder: Path, record: dict[str, Any]) -> bool:
     # All of them, and not only up to the first where something is left.
     left = [not _end_there(folder, platform, owner, identifiers) for platform, identifiers in ids.items()]
     left.append(not _end_in_slurm(folder))
-    finished = {launch["job"] for _, launch in known if launch["state"] == "FINISHED"}
+    finished = {launch["job"] for _, launch in known if launch["state"] in DONE}
     for attempt, launch in known:
         if launch["state"] in _OPEN:
             _record_end(attempt, launch, current=launch["job"] not in finished)
@@ -218,7 +218,7 @@ def _say_counts(sweep: str, folder: Path, stopped: bool) -> None:
 
     states = [outcome.state for outcome in sweep_folder.SweepFolder(folder).outcomes()]
     record = sweep_folder.sweep_record(folder) or {}
-    done, killed = states.count("FINISHED"), states.count("KILLED")
+    done, killed = states.count("FINISHED") + states.count("PRUNED"), states.count("KILLED")
     if record.get("state") == "FINISHED":
         print(f"{sweep} had ended by itself: {done} jobs are done.")
         return
