@@ -161,7 +161,8 @@ def test_different_devices_and_data_are_said(written, tmp_path, monkeypatch):
         assert any("(cpu and odd)" in warning for warning in said)
 
 
-def test_both_ways_of_asking_see_the_same_trials(written):
+def test_both_ways_of_asking_see_the_same_trials(written, monkeypatch):
+    monkeypatch.setattr(runs_sqlite, "_CHUNK", 4)
     path = written / "mlflow.db"
     for sweep in ("sweep_repeated", "sweep_traded"):
         question = Question("auc", True, sweep)

@@ -72,13 +72,15 @@ SELECT t.value FROM tags t CROSS JOIN runs r ON r.run_uuid = t.run_uuid
 WHERE t.key = :tag AND t.value <> :own AND {counts}
     AND EXISTS (SELECT 1 FROM latest_metrics m WHERE m.key = :metric AND m.run_uuid = r.run_uuid AND {finite}) LIMIT 1
 """
-# The trials of a sweep, of which the inner LIMIT keeps SQLite from looking for anything but the sweep's tag first.
+# By the sweep's tag first, which rules out the most.
 _TRIALS = """
-FROM (
-    SELECT r.run_uuid, r.status, r.start_time FROM tags s CROSS JOIN runs r ON r.run_uuid = s.run_uuid
-    WHERE s.key = 'sweeproute.sweep' AND s.value = :sweep AND {counts} LIMIT -1
-) r
+SELECT r.run_uuid, r.status, r.start_time FROM tags s CROSS JOIN runs r ON r.run_uuid = s.run_uuid
+WHERE s.key = 'sweeproute.sweep' AND s.value = :sweep AND {counts}
 """
+_TAGS_OF = "SELECT run_uuid, key, value FROM tags WHERE key IN ({keys}) AND run_uuid IN ({runs})"
+_METRICS_OF = "SELECT run_uuid, key, value, is_nan FROM latest_metrics WHERE key IN ({keys}) AND run_uuid IN ({runs})"
+# Runs in one question, well below the most values that any SQLite takes.
+_CHUNK = 500
 _OWN_TAGS = """
 SELECT t.key, t.value FROM tags t
 CROSS JOIN runs r ON r.run_uuid = t.run_uuid
@@ -130,21 +132,18 @@ class SqliteRuns:
     def trials(self, question: Question, metrics: Sequence[str]) -> list[Trial]:
         """All trials of the question's sweep and experiment, in their order, whatever became of them."""
         scope, values = _scope(question)
-        trials = _TRIALS.format(counts=f"{scope} AND {_IS_TRIAL}")
         ask = self._connection.execute
         with self._connection:
             ask("BEGIN")
-            runs = ask(f"SELECT r.run_uuid, r.status, r.start_time {trials}", values).fetchall()
+            runs = ask(_TRIALS.format(counts=f"{scope} AND {_IS_TRIAL}"), values).fetchall()
             tags: dict[str, dict[str, str]] = {row[0]: {} for row in runs}
             scores: dict[str, dict[str, float]] = {row[0]: {} for row in runs}
-            join = "CROSS JOIN tags t ON t.run_uuid = r.run_uuid AND t.key ="
-            for key in TRIAL_TAGS:
-                for run_id, value in ask(f"SELECT t.run_uuid, t.value {trials} {join} :key", values | {"key": key}):
+            ids = list(tags)
+            for some in (ids[start : start + _CHUNK] for start in range(0, len(ids), _CHUNK)):
+                for run_id, key, value in ask(_TAGS_OF.format(**_marks(TRIAL_TAGS, some)), [*TRIAL_TAGS, *some]):
                     tags[run_id][key] = value
-            join = "CROSS JOIN latest_metrics m ON m.run_uuid = r.run_uuid AND m.key ="
-            for key in metrics:
-                query = f"SELECT m.run_uuid, m.value, m.is_nan {trials} {join} :key"
-                for run_id, value, is_nan in ask(query, values | {"key": key}):
+                query = _METRICS_OF.format(**_marks(metrics, some))
+                for run_id, key, value, is_nan in ask(query, [*metrics, *some]):
                     scores[run_id][key] = math.nan if is_nan else value
         found = []
         for run_id, status, start in runs:
@@ -207,6 +206,11 @@ class SqliteRuns:
 
 class UnknownSchemaError(Exception):
     """The tables are of another version of MLflow."""
+
+
+def _marks(keys: Sequence[str], runs: Sequence[str]) -> dict[str, str]:
+    """The places of values in a question."""
+    return {"keys": ", ".join("?" * len(keys)), "runs": ", ".join("?" * len(runs))}
 
 
 def _scope(question: Question) -> tuple[str, dict[str, str | float | None]]:
