@@ -43,6 +43,23 @@ def test_a_line_tells_what_is_done_and_left_and_where_the_jobs_are() -> None:
     )
 
 
+def test_pruned_jobs_are_counted_where_there_are_some() -> None:
+    state = SweepState({"local_m4": Counts(4, 0, 0, 2, 0, 7)}, total=9, elapsed_s=3.0, left_s=0.0)
+    assert summary(state) == "2 of 9 done, 7 pruned, 3 s gone | local_m4: 2 done, 7 pruned"
+
+
+@pytest.mark.parametrize("pruned", [0, 7])
+def test_the_table_has_a_column_of_pruned_jobs_where_there_are_some(
+    monkeypatch: pytest.MonkeyPatch, clock: Clock, pruned: int
+) -> None:
+    monkeypatch.setenv("TERM", "xterm")
+    stream = Terminal()
+    view = open_view(stream, clock)
+    view.update(SweepState({"local_m4": Counts(4, 0, 0, 2, 0, pruned)}, total=9, elapsed_s=3.0, left_s=0.0))
+    view.close()
+    assert ("pruned" in stream.getvalue()) == bool(pruned)
+
+
 def test_a_line_says_so_where_the_time_left_or_the_total_is_unknown() -> None:
     state = SweepState({"local_m4": Counts(4, 1, 0, 2, 0)}, total=None, elapsed_s=3.0, left_s=None)
     assert summary(state) == "2 done, 3 s gone, time left not known yet | local_m4: 1 running, 2 done"

@@ -102,9 +102,9 @@ def test_the_facts_of_a_sweep_are_its_counts_and_its_best(tmp_path, monkeypatch)
     monkeypatch.setenv("SWEEPROUTE_STATE", str(tmp_path / "state"))
     record = {"id": "sweep_1", "name": "mine", "total": 4, "metric": "auc", "direction": "maximize"}
     with SweepFolder.open(tmp_path / "sweep", record) as sweep:
-        values = [{"auc": 0.6}, {"auc": 0.7}, {"auc": 0.7}, {"auc": float("nan")}, None]
+        values = [{"auc": 0.6}, {"auc": 0.7}, {"auc": 0.7}, {"auc": float("nan")}, None, {"auc": 0.9}]
         for job, value in enumerate(values):
-            state = "FAILED" if value is None else "FINISHED"
+            state = "FAILED" if value is None else "PRUNED" if value["auc"] == 0.9 else "FINISHED"
             sweep.record_job(
                 sweep.open_job(str(job), job, 1), {"job": job, "state": state, "current": True, "value": value}
             )
@@ -117,6 +117,7 @@ def test_the_facts_of_a_sweep_are_its_counts_and_its_best(tmp_path, monkeypatch)
         "state": "FAILED",
         "total": 4,
         "done": 4,
+        "pruned": 1,
         "failed": 1,
         "metric": "auc",
         "best": 0.7,

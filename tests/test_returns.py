@@ -117,3 +117,9 @@ def test_a_value_that_could_not_be_sent_raises_when_it_is_read_and_the_job_stays
 
 def test_a_value_of_none_is_a_value():
     assert RoutedReturn(launch(value=None), Path("/out/3"), no_config).return_value is None
+
+
+def test_a_job_that_was_pruned_has_completed(tmp_path):
+    value = {"status": "pruned", "auc": 0.5}
+    pruned = RoutedReturn(launch(state="PRUNED", pruned="below the median", value=value), tmp_path, no_config)
+    assert (pruned.status, pruned.return_value) == (JobStatus.COMPLETED, value)

@@ -203,6 +203,16 @@ def test_a_job_that_raised_fails_alone() -> None:
     assert it.done()
 
 
+def test_a_job_that_was_pruned_is_done_with_and_counted_apart() -> None:
+    it = scheduler(jobs(*[glm()] * 2), HERE)
+    first, second = it.assign(0.0)
+    verdict = end(it, first, outcome=Outcome("PRUNED", None, "below the median"))
+    assert (verdict.final, verdict.retry_at) == (True, None)
+    assert end(it, second).final
+    assert it.counts()["local_m4"] == Counts(slots=2, running=0, queued=0, done=1, failed=0, pruned=1)
+    assert it.done()
+
+
 def test_jobs_for_a_platform_asked_for_that_is_unavailable_are_stranded_until_given_up() -> None:
     asked = glm(asked="remote_4090")
     it = scheduler(jobs(asked, asked, glm()), HERE, DOWN)

@@ -38,6 +38,8 @@ def task(cfg):
     import time
     from pathlib import Path
 
+    from hydra.core.hydra_config import HydraConfig
+
     if cfg.do == "die":
         os.kill(os.getpid(), signal.SIGKILL)
     if cfg.do == "exit":
@@ -49,6 +51,13 @@ def task(cfg):
         while True:
             held.append(bytearray(20_000_000))
             time.sleep(0.02)
+    if cfg.do in ("listen", "deaf"):
+        out = Path(HydraConfig.get().runtime.output_dir)
+        (out / "progress.jsonl").write_text('{"step": 1, "auc": 0.5}\n')
+        Path(f"waits-{cfg.x}").write_text(str(os.getpid()))
+        while cfg.do == "deaf" or not (out / "stop").exists():
+            time.sleep(0.02)
+        return {"status": "pruned", "reason": (out / "stop").read_text().strip(), "auc": 0.6}
     if cfg.do == "wait":
         Path(f"waits-{cfg.x}").write_text(str(os.getpid()))
         while True:
@@ -254,6 +263,22 @@ def test_a_job_over_its_memory_is_told_from_one_that_was_killed(opened):
     event = bench.run(backend, "do=hog")
     assert event.error_class == "out_of_memory"
     assert "used more memory than it had asked for" in event.message
+
+
+@pytest.mark.parametrize(("do", "auc"), [("listen", 0.6), ("deaf", 0.5)])
+def test_a_job_that_is_told_to_stop_ends_within_two_seconds_and_is_pruned(opened, do, auc):
+    bench, backend = opened
+    backend.submit(0, bench.message(f"do={do}"), SMALL)
+    bench.waiting(1)
+    told = time.monotonic()
+    backend.stop(0, "below the median")
+    backend.stop(0, "said again")
+    event = bench.next()
+    assert time.monotonic() - told < 2.0
+    assert isinstance(event, Finished)
+    assert event.answer["value"] == {"status": "pruned", "reason": "below the median", "auc": auc}
+    slurm.wait_for("the job to leave", bench.folder, lambda: not bench.queued())
+    assert bench.events.empty()
 
 
 def test_a_job_that_somebody_else_cancels_is_reported_as_killed(opened):
