@@ -63,6 +63,12 @@ def test_without_repeats_the_same_overrides_are_two_trials():
     assert choice.winner.estimates["auc"].sem is None
 
 
+def test_where_all_are_of_one_seed_nothing_is_repeated():
+    choice = choose([trial(0, "a", 7, auc=0.5), trial(1, "a", 7, auc=0.6), trial(2, "b", 7, auc=0.4)], SEEDS)
+    assert (choice.winner.repeats, choice.compared, choice.repeats, choice.incomplete) == ((1,), 3, 1, False)
+    assert choice.rule.repeats == ()
+
+
 def test_several_objectives_leave_a_front_with_its_knee_over_the_means():
     points = {"a": (0.6, 0.20), "b": (0.7, 0.21), "c": (0.72, 0.30), "d": (0.65, 0.25)}
     trials = []
@@ -101,5 +107,6 @@ def test_the_winner_is_what_a_plain_search_finds(rows):
         assert choice.winner is None
         return
     place = means.index(max(means))
+    assert choice.repeats == 3
     assert choice.winner.repeats == tuple(3 * place + seed for seed in range(3) if rows[place][seed] is not None)
     assert choice.incomplete == (most < 3)

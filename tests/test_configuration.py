@@ -36,7 +36,7 @@ def test_repeats_share_a_tag_and_configurations_do_not():
     first = run_tags(sweep, ["x=1", "y=2", "seed=0"])
     assert first == run_tags(sweep, ["seed=1", "y=2", "x=1"])
     assert first != run_tags(sweep, ["x=1", "y=3", "seed=0"])
-    assert run_tags({"repeats": []}, ["x=1"]) == run_tags(None, ["x=1"]) == {}
+    assert run_tags(sweep, ["x=1"]) == run_tags({"repeats": []}, ["seed=1"]) == run_tags(None, ["x=1"]) == {}
 
 
 def test_what_a_sweep_chooses_by_is_read_back_from_the_store():

@@ -51,7 +51,13 @@ def written(tmp_path_factory) -> Path:
     early = HandmadeSweep(root / "early", "sweep_early", repeats=["seed"], metric="brier", direction=None)
     for folder in repeat(early)[1::2]:
         early.change(folder, state="FAILED")
-    for sweep in (repeated, traded, both, early):
+    seeded = HandmadeSweep(root / "seeded", "sweep_seeded", repeats=["seed"], metric="auc")
+    for job, depth in enumerate((3, 4)):
+        seeded.configured(job, [f"model.params.max_depth={depth}", "seed=7"], auc=0.98, brier=0.35)
+    plain = HandmadeSweep(root / "plain", "sweep_plain", repeats=["seed"], metric=["auc", "brier"], direction=None)
+    for job, (auc, brier) in enumerate(TRADED):
+        plain.run(job, auc=auc, brier=brier)
+    for sweep in (repeated, traded, both, early, seeded, plain):
         sweep.save(state="FINISHED", ended=time.time())
         status = sync(sweep.root, uri=uri)
         assert status.written == status.total
@@ -106,8 +112,19 @@ def test_without_a_sweep_runs_are_compared_one_by_one_and_the_luck_is_said(uri):
     assert found.job == 5
     assert not any("luckiest" in warning for warning in found.warnings)
     lucky = best(metric="brier", direction="maximize", uri=uri)
-    assert lucky.value == 0.3
+    assert lucky.value == 0.35
+    assert not any("luckiest" in warning for warning in lucky.warnings)
+    lucky = best(direction="minimize", uri=uri)
+    assert lucky.value == 0.5
     assert any(f"`sweeproute best --sweep {lucky.sweep}`" in warning for warning in lucky.warnings)
+
+
+def test_where_nothing_was_repeated_each_run_stands_for_itself(uri):
+    found = best("sweep_seeded", uri=uri)
+    assert (found.job, found.repeats, found.warnings) == (0, None, ())
+    assert found.overrides == ("model.params.max_depth=3", "seed=7")
+    front = chosen("sweep_plain", uri=uri)
+    assert ([run.job for run in front.front], front.compared, front.warnings) == ([2, 1, 0], 5, ())
 
 
 def test_several_metrics_are_answered_with_the_front_and_its_knee(uri):

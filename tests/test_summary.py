@@ -132,6 +132,16 @@ def test_the_best_of_repeats_is_a_mean_with_its_error_and_a_configuration(sweep)
     assert text[4] == "  No configuration has finished its 2 seeds yet; those with 1 were compared."
 
 
+def test_where_all_jobs_have_one_seed_it_belongs_to_the_configuration(sweep):
+    sweep.save(repeats=["seed"], total=None)
+    repeated(sweep, {3: [(0.7, 0.2)], 4: [(0.72, 0.21)]})
+    assert lines(sweep.root)[1:4] == [
+        "Best auc: job 1 on local_m4",
+        "  auc=0.7200  brier=0.2100",
+        "  python train.py model=xgboost seed=0 model.params.max_depth=4",
+    ]
+
+
 def test_several_metrics_end_in_a_front_with_its_knee(sweep):
     sweep.save(metric=["auc", "brier"], direction=None, total=None)
     for job, (auc, brier) in enumerate([(0.60, 0.200), (0.70, 0.205), (0.72, 0.25), (0.65, 0.24)]):

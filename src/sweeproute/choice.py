@@ -1,7 +1,7 @@
 """Chooses among the trials of a sweep by its rule: one metric or several, over the repeats of a configuration."""
 
 from collections.abc import Hashable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from statistics import fmean
 from typing import Generic, TypeVar
 
@@ -38,6 +38,8 @@ class Chosen(Generic[Item]):
 class Choice(Generic[Item]):
     """What was chosen, and among what."""
 
+    # What decided; its keys of repeats are there only where something was repeated.
+    rule: Rule
     # What no other dominates, the best in the first objective first: one alone by one objective; none where none can.
     front: tuple[Chosen[Item], ...]
     # The position of the front's knee.
@@ -70,12 +72,15 @@ def choose(trials: Sequence[Scored[Item]], rule: Rule) -> Choice[Item]:
 
     Args:
         trials: All trials of the sweep, in their order; of the same repeat of a configuration the first one counts.
-        rule: What decides.
+        rule: What decides. Where all trials are the same repeat, say of one seed, nothing is repeated: each trial then
+            stands for itself, its seed among what reproduces it.
 
     Returns:
         The choice; of equals the earlier trial.
     """
-    names = rule.metrics
+    names, repeats = rule.metrics, len({trial.repeat for trial in trials})
+    if repeats < 2:
+        rule, repeats = replace(rule, repeats=()), 1
     finished = [trial for trial in trials if trial.finished and all(name in trial.metrics for name in names)]
     able = [trial for trial in finished if all(finite(trial.metrics[name]) for name in names)]
     groups: dict[Hashable, dict[Hashable, Scored[Item]]] = {}
@@ -89,12 +94,13 @@ def choose(trials: Sequence[Scored[Item]], rule: Rule) -> Choice[Item]:
     ]
     kept = sorted(pareto.front(losses), key=lambda position: losses[position])
     return Choice(
+        rule,
         tuple(_chosen(compared[position]) for position in kept),
         knee=pareto.knee([losses[position] for position in kept]) if kept else 0,
         compared=len(compared),
         passed_over=len(groups) - len(compared),
         not_finite=len(finished) - len(able),
-        repeats=len({trial.repeat for trial in trials}) if rule.repeats else 1,
+        repeats=repeats if rule.repeats else 1,
         finished_repeats=most,
     )
 

@@ -90,12 +90,11 @@ def run_tags(sweep: Mapping[str, Any] | None, overrides: Sequence[str]) -> dict[
         overrides: The job's overrides.
 
     Returns:
-        A hash of the configuration's overrides; nothing where the sweep repeats nothing.
+        A hash of the configuration's overrides; nothing where none of them tells repeats apart.
     """
-    keys = (sweep or {}).get("repeats")
-    if not keys:
+    kept, repeat = split(overrides, (sweep or {}).get("repeats") or ())
+    if not repeat:
         return {}
-    kept, _ = split(overrides, keys)
     return {TAG: hashlib.sha256(json.dumps(sorted(kept)).encode()).hexdigest()[:16]}
 
 

@@ -4,10 +4,10 @@ import json
 import math
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
-from sweeproute.choice import Choice, Scored, choose
+from sweeproute.choice import Scored, choose
 from sweeproute.configuration import TAG, Estimate, estimates, split, told_rule
 from sweeproute.runs_query import Answer, FoundRun, Question, Runs, Trial, others
 from sweeproute.runs_where import RegistryError, identify, locate, nearest, open_runs
@@ -155,9 +155,12 @@ def chosen(
         )
     rule = _rule(told_rule(runs.sweep_tags(identifier)) if identifier is not None else {}, metric, direction)
     question = Question(rule.metrics[0], rule.objectives[0].maximize, identifier, experiment)
-    if len(rule.objectives) == 1 and not rule.repeats:
-        return _single(question, rule, runs, uri)
-    return _compared(question, rule, runs, uri)
+    if len(rule.objectives) > 1:
+        return _compared(question, rule, runs, uri)
+    answer = runs.best(question)
+    if answer.run is not None and rule.repeats and TAG in answer.run.tags:
+        return _compared(question, rule, runs, uri)
+    return _single(answer, question, rule, runs, uri)
 
 
 def _rule(told: Mapping[str, Any], metric: str | None, direction: str | None) -> Rule:
@@ -170,21 +173,22 @@ def _rule(told: Mapping[str, Any], metric: str | None, direction: str | None) ->
     return Rule(objectives(named, direction or sides), tuple(told.get("repeats") or ()))
 
 
-def _single(question: Question, rule: Rule, runs: Runs, uri: str) -> BestRun:
+def _single(answer: Answer, question: Question, rule: Rule, runs: Runs, uri: str) -> BestRun:
     """The best run by one metric, each run for itself."""
-    answer = runs.best(question)
     if answer.run is None:
         raise RegistryError(_why_none(question, rule, answer.not_finite, runs, uri))
     warnings = _warnings(answer)
-    if TAG in answer.run.tags:
-        owner = answer.run.tags.get("sweeproute.sweep")
-        warnings = (
-            *warnings,
-            "The run is one of several repeats of its configuration, and may be the luckiest; "
-            f"`sweeproute best --sweep {owner}` compares their means.",
-        )
+    configuration, owner = answer.run.tags.get(TAG), answer.run.tags.get("sweeproute.sweep")
+    if configuration is not None:
+        trials = runs.trials(replace(question, sweep=owner), ())
+        if sum(trial.tags.get(TAG) == configuration for trial in trials) > 1:
+            warnings = (
+                *warnings,
+                "The run is one of several repeats of its configuration, and may be the luckiest; "
+                f"`sweeproute best --sweep {owner}` compares their means.",
+            )
     return BestRun(
-        **_facts([answer.run], rule, None),
+        **_facts([answer.run], replace(rule, repeats=()), 1),
         metric=question.metric,
         value=answer.run.metrics[question.metric],
         direction=rule.objectives[0].direction,
@@ -200,9 +204,10 @@ def _compared(question: Question, rule: Rule, runs: Runs, uri: str) -> BestRun |
     choice = choose([_scored(trial, rule) for trial in trials], rule)
     if choice.winner is None:
         raise RegistryError(_why_none(question, rule, choice.not_finite, runs, uri))
+    rule = choice.rule
     points = []
     for point in choice.front:
-        points.append(_facts([runs.run(trial.run_id) for trial in point.repeats], rule, choice))
+        points.append(_facts([runs.run(trial.run_id) for trial in point.repeats], rule, choice.repeats))
     first = runs.run(choice.winner.repeats[0].run_id)
     able = [
         trial.tags
@@ -211,7 +216,7 @@ def _compared(question: Question, rule: Rule, runs: Runs, uri: str) -> BestRun |
     ]
     answer = Answer(first, choice.not_finite, *others(first, able))
     warnings = _warnings(answer)
-    if said := lacking(choice, rule):
+    if said := lacking(choice):
         warnings = (said, *warnings)
     if len(rule.objectives) == 1:
         return BestRun(
@@ -236,27 +241,24 @@ def _compared(question: Question, rule: Rule, runs: Runs, uri: str) -> BestRun |
 
 
 def _scored(trial: Trial, rule: Rule) -> Scored[Trial]:
-    overrides = _overrides(trial.tags)
-    _, repeat = split(overrides, rule.repeats)
-    # Overrides that are too long for a tag tell no repeat apart; the trial's number does.
-    told = repeat or trial.tags.get("sweeproute.trial")
-    return Scored(trial, trial.finished, trial.tags.get(TAG, trial.run_id), told, trial.metrics)
+    _, repeat = split(_overrides(trial.tags), rule.repeats)
+    return Scored(trial, trial.finished, trial.tags.get(TAG, trial.run_id), repeat, trial.metrics)
 
 
-def _facts(found: Sequence[FoundRun], rule: Rule, choice: Choice[Trial] | None) -> dict[str, Any]:
+def _facts(found: Sequence[FoundRun], rule: Rule, of: int) -> dict[str, Any]:
     """What is said of a chosen run, or of the repeats that were chosen together."""
     first = found[0]
     kept, _ = split(_overrides(first.tags), rule.repeats)
     together = None
     metrics, params = first.metrics, first.params
-    if rule.repeats and choice is not None:
+    if rule.repeats:
         scored = estimates([run.metrics for run in found])
         metrics = {name: estimate.mean for name, estimate in scored.items()}
         params = {name: value for name, value in params.items() if name not in rule.repeats}
         together = Repeats(
             keys=rule.repeats,
             n=len(found),
-            of=choice.repeats,
+            of=of,
             run_ids=tuple(run.run_id for run in found),
             jobs=tuple(_job(run.tags) for run in found),
             overrides=tuple(split(_overrides(run.tags), rule.repeats)[1] for run in found),

@@ -6,7 +6,6 @@ from typing import Any
 
 from sweeproute.choice import Choice
 from sweeproute.configuration import Estimate, split
-from sweeproute.selection import Rule
 from sweeproute.sweep_folder import Outcome
 
 
@@ -63,8 +62,9 @@ def jobs(numbers: Sequence[int | None]) -> str:
     return f"job{'' if len(numbers) == 1 else 's'} {', '.join('-'.join(map(str, ends)) for ends in ranges)}"
 
 
-def headline(rule: Rule, choice: Choice[Any]) -> str:
+def headline(choice: Choice[Any]) -> str:
     """What was looked for."""
+    rule = choice.rule
     if len(rule.objectives) == 1:
         return f"Best {rule.metrics[0]}"
     pairs = [(objective.metric, objective.direction) for objective in rule.objectives]
@@ -87,18 +87,17 @@ def front_title(objectives: Sequence[tuple[str, str]], size: int, compared: int)
     return f"Front of {', '.join(asked[:-1])} and {asked[-1]}: {size} of {compared}"
 
 
-def result(rule: Rule, choice: Choice[Outcome], link: str | None) -> str:
+def result(choice: Choice[Outcome], link: str | None) -> str:
     """What won a sweep, in Markdown.
 
     Args:
-        rule: What decided.
         choice: The choice, with a winner.
         link: Where the winner's run is shown.
 
     Returns:
         A paragraph, then the overrides that reproduce it.
     """
-    chosen = choice.winner
+    chosen, rule = choice.winner, choice.rule
     assert chosen is not None
     numbers = [outcome.attempt.job for outcome in chosen.repeats]
     told = jobs(numbers)
@@ -107,14 +106,14 @@ def result(rule: Rule, choice: Choice[Outcome], link: str | None) -> str:
     kept, _ = split(chosen.repeats[0].overrides, rule.repeats)
     decided = {name: chosen.estimates[name] for name in rule.metrics}
     value = scores(decided, rule.metrics) if len(decided) > 1 else estimated(decided[rule.metrics[0]])
-    what = f"{headline(rule, choice)}; its knee" if len(decided) > 1 else headline(rule, choice)
+    what = f"{headline(choice)}; its knee" if len(decided) > 1 else headline(choice)
     more = f" ({repeats(len(numbers), rule.repeats)})" if rule.repeats else ""
     return f"{what}: **{value}**{more}, {told}\n\n    {shlex.join(kept)}"
 
 
-def lacking(choice: Choice[Any], rule: Rule) -> str | None:
+def lacking(choice: Choice[Any]) -> str | None:
     """What is to be said of configurations that lack repeats; None where none does."""
-    whole = repeats(choice.repeats, rule.repeats)
+    whole = repeats(choice.repeats, choice.rule.repeats)
     if choice.incomplete:
         return f"No configuration has finished its {whole} yet; those with {choice.finished_repeats} were compared."
     if choice.passed_over == 1:

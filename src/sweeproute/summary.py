@@ -109,24 +109,25 @@ def _counts(record: dict[str, object] | None, outcomes: list[Outcome]) -> str:
 
 def _best_lines(outcomes: list[Outcome], decides: Rule, argv: Sequence[str]) -> list[str]:
     choice = choose(outcomes, decides)
+    keys = choice.rule.repeats
     metrics = " and ".join(decides.metrics)
     text = []
     if choice.winner is not None:
         first = choice.winner.repeats[0]
-        kept, _ = split(first.overrides, decides.repeats)
-        what = headline(decides, choice)
+        kept, _ = split(first.overrides, keys)
+        what = headline(choice)
         if len(decides.objectives) > 1:
             points = [(_jobs(point).partition(" ")[2], point.estimates, "") for point in choice.front]
             table = front_table(decides.metrics, points, choice.knee, _SHOWN)
-            text += [headline(decides, choice), *(f"  {line}" for line in table)]
+            text += [headline(choice), *(f"  {line}" for line in table)]
             what = "Its knee"
         platforms = sorted({outcome.platform for outcome in choice.winner.repeats if outcome.platform})
         on = f" on {', '.join(platforms)}" if platforms else ""
         text.append(f"{what}: {_jobs(choice.winner)}{on}")
         told = f"  {scores(choice.winner.estimates, decides.metrics)}"
-        text.append(told + (f"  ({repeats(choice.finished_repeats, decides.repeats)})" if decides.repeats else ""))
+        text.append(told + (f"  ({repeats(choice.finished_repeats, keys)})" if keys else ""))
         text.append(f"  {reproduction(argv, kept)}")
-        text += [f"  {said}"] if (said := lacking(choice, decides)) else []
+        text += [f"  {said}"] if (said := lacking(choice)) else []
     elif not choice.not_finite:
         names = {name for outcome in outcomes if outcome.state == "FINISHED" for name in outcome.metrics}
         missing = [metric for metric in decides.metrics if metric not in names]

@@ -177,13 +177,12 @@ class Tracker:
         told = ""
         try:
             with suppress(DirectionError):
-                decides = rule(sweep, self._settings.metric)
-                choice = choose(outcomes, decides)
+                choice = choose(outcomes, rule(sweep, self._settings.metric))
                 if choice.winner is not None:
                     first = choice.winner.repeats[0].attempt
                     if self._settings.models == "best":
                         self._replay.write_model(first)
-                    told = result(decides, choice, self._replay.link(first))
+                    told = result(choice, self._replay.link(first))
             if state == "RUNNING":
                 state = "KILLED"  # its coordinator died
             elif state not in ENDED:
