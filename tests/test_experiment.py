@@ -14,12 +14,16 @@ from sklearn.ensemble import RandomForestClassifier
 from sklearn.linear_model import LogisticRegression
 
 import synthetic_games
+from handmade_sweep import fresh_store
 from small_trial import ROOT, SMALL, compose, composed
 from sweeproute import estimators, experiment, journal
 from sweeproute.betting import BettingError
 from sweeproute.config import ConfigError
 from sweeproute.estimators import ModelError
 from sweeproute.journal import Page
+from sweeproute.replay import Phase, Replay
+from sweeproute.store import open_store
+from sweeproute.sweep_folder import SweepFolder
 from sweeproute.validation import ValidationError
 
 METRICS = {"auc", "brier", "log_loss", "ece", "roi", "n_bets", "n_games"}
@@ -103,6 +107,21 @@ def test_a_trial_that_is_told_to_stop_ends_after_its_fold_with_what_it_has(
     assert {step for _, _, step, _ in written.metrics} == {2018, 2019}
     assert [path for path, _ in written.artifacts] == ["config.yaml", "features.txt"]
     assert not (tmp_path / "model").exists()
+
+
+def test_a_pruned_trial_has_a_run_that_says_so(tmp_path: Path) -> None:
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run" / "stop").write_text("worse than the median")
+    returned, _ = run(tmp_path / "run", *SMALL, "tracking.models=none")
+    store = open_store(fresh_store(tmp_path), "test")
+    writer = Replay(store, tmp_path / "run", None)
+    writer.attach()
+    assert writer.write(SweepFolder(tmp_path / "run").attempts(), Phase.OVER)
+    (found,) = store.client.search_runs([store.experiment_id])
+    tags = found.data.tags
+    assert found.info.status == "KILLED"
+    assert (tags["sweeproute.state"], tags["sweeproute.pruned"]) == ("PRUNED", "worse than the median")
+    assert found.data.metrics == {name: value for name, value in returned.items() if isinstance(value, float)}
 
 
 def test_a_trial_that_is_told_to_stop_in_its_last_fold_has_finished(tmp_path: Path) -> None:

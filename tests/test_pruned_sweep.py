@@ -119,6 +119,21 @@ def test_a_machine_whose_line_is_down_is_told_at_the_next_contact(app: PrunedApp
     assert app.far_jobs() == []
 
 
+def test_a_coordinator_that_comes_back_hears_again_what_was_reported(app: PrunedApp) -> None:
+    app.go(1)
+    (app.at / "undecided").touch()
+    words = ("kind=heavy", "x=1", "hydra.launcher.overflow=never")
+    process = app.start(*words)
+    wait_until(lambda: len(app.lines("heard")) == 2, "the coordinator to hear of the second step")
+    process.kill()
+    process.communicate()
+    (app.at / "undecided").unlink()
+    app.sweep(*words, "hydra.sweeper.resume=true")
+    assert [line[:2] for line in app.lines("heard")] == [[0, 1], [0, 2]] * 2
+    assert [(r["state"], r["attempt"]) for r in app.launches()] == [("PRUNED", 1)]
+    assert app.executions() == {1: 1}
+
+
 def test_a_real_machine_hears_it_when_it_can_be_reached_again(workstation: Workstation, tmp_path: Path) -> None:
     box = workstation
     with counts(box) as at:
@@ -137,4 +152,3 @@ def test_a_real_machine_hears_it_when_it_can_be_reached_again(workstation: Works
         assert process.returncode == 0, output
         assert [r["state"] for r in app.launches()] == ["PRUNED", "PRUNED"]
         assert [app.launch(job)["value"]["score"] for job in (0, 1)] == [0.1, 0.2]
-        app.close()

@@ -145,9 +145,10 @@ class SshBackend:
     def stop(self, place: int, reason: str) -> None:
         """See Backend; what does not answer hears of it at the next contact."""
         identifier = self._ids.get(place)
-        if identifier is not None:
+        folder = self._folders.get(identifier or "")
+        if identifier is not None and folder is not None:
             if self._place.shared:  # the task's folder is here
-                tell(self._folders[identifier], reason)
+                tell(folder, reason)
             self._machine.request("stop", ids=[identifier], reason=reason, grace_s=GRACE_S)
 
     def order(self, places: Sequence[int]) -> None:
@@ -198,8 +199,8 @@ class SshBackend:
 
     def ended(self, ended: Ended) -> None:
         """See Listener."""
-        place = self._places.get(ended.id)
-        if place is None:
+        place, folder = self._places.get(ended.id), self._folders.get(ended.id)
+        if place is None or folder is None:
             return
         name = self._platform.name
         for what in ended.left_out:
@@ -212,7 +213,7 @@ class SshBackend:
             self._put(Finished(name, place, dict(ended.result), ended.started, ended.ended))
             return
         if ended.error_class == "pruned":
-            answer = pruned_answer(self._folders[ended.id], ended.message, ended.run_s)
+            answer = pruned_answer(folder, ended.message, ended.run_s)
             self._put(Finished(name, place, answer, ended.started, ended.ended))
             return
         error_class: Any = _CLASSES.get(ended.error_class, ended.error_class)
