@@ -248,7 +248,7 @@ def test_the_record_says_which_metric_decides_and_how(sweep_of, tmp_path, metric
 @pytest.mark.parametrize(
     ("settings", "says"),
     [
-        ({"sampler": "gird"}, "hydra.sweeper.sampler is 'gird'. Allowed: grid."),
+        ({"sampler": "gird"}, "hydra.sweeper.sampler is 'gird'. Allowed: grid, random, tpe, cmaes, qmc, nsga, gp."),
         ({"direction": "minimise"}, "hydra.sweeper.direction is 'minimise'. Allowed: minimize, maximize."),
         ({"max_batch_size": 0}, "hydra.sweeper.max_batch_size is 0. It takes 1 or more."),
     ],

@@ -40,6 +40,10 @@ class Source(Protocol):
         """Whether no further job will come than those in `waiting`."""
         ...
 
+    def ahead(self, slots: int) -> int | None:
+        """How many jobs may wait on a platform of so many slots that has a queue of its own; None for all."""
+        ...
+
 
 @dataclass(frozen=True, slots=True)
 class Assignment:

@@ -15,7 +15,7 @@ from ._errors import headline
 from ._pruning import why_pruned
 from ._records import SweepFolder, append_line, state_dir
 from ._retry import Outcome
-from ._source import Points
+from ._source import JobSource
 from ._worker import Message
 
 
@@ -85,7 +85,7 @@ class Book:
         self,
         sweep: SweepFolder,
         durations: Durations,
-        points: Points,
+        points: JobSource,
         finish: Callable[[dict[str, Any], Path], JobReturn],
     ) -> None:
         self._sweep = sweep

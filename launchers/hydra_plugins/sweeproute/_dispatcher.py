@@ -25,7 +25,7 @@ from ._platform_log import PlatformLog
 from ._reports import Reports
 from ._retry import Outcome
 from ._scheduler import Scheduler
-from ._source import Points
+from ._source import JobSource
 from ._values import describe
 
 # Seconds: how often free memory is read, and the longest that the loop waits without an event.
@@ -62,7 +62,7 @@ class Dispatcher:
         events: Events,
         prepare: Callable[[Assignment, int | None], Prepared],
         book: Book,
-        points: Points,
+        points: JobSource,
         durations: Durations,
         conditions: Conditions,
         view: View,
@@ -148,6 +148,7 @@ class Dispatcher:
         for assignment in sends:
             self._take(assignment)
         self._order()
+        more = self._points.prepare()
         self._give_up()
         if now >= self._show_at:
             self._show_at = now + REFRESH_S
@@ -155,7 +156,7 @@ class Dispatcher:
         if self._scheduler.done():
             return
         wakeup = self._scheduler.next_wakeup(now)
-        timeout = 0.0 if len(sends) == _SENDS else min(_TICK_S, self._reports.wait_s(now))
+        timeout = 0.0 if more or len(sends) == _SENDS else min(_TICK_S, self._reports.wait_s(now))
         if wakeup is not None:
             timeout = min(timeout, max(0.0, wakeup - now))
         try:

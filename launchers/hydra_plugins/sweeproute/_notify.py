@@ -121,7 +121,8 @@ def facts_of(sweep: SweepFolder) -> dict[str, Any]:
     }
     metric = record["metric"]
     whole = [launch for launch in launches if launch["state"] == "FINISHED" and isinstance(launch["value"], dict)]
-    results = [(launch["value"].get(metric), launch["job"]) for launch in whole]
+    # Of several metrics none decides alone.
+    results = [(launch["value"].get(metric), launch["job"]) for launch in whole] if isinstance(metric, str) else []
     scored = [(score, job) for score, job in results if isinstance(score, int | float) and score == score]
     if scored and record["direction"] in ("maximize", "minimize"):
         sign = -1 if record["direction"] == "maximize" else 1

@@ -12,7 +12,7 @@ from ._durations import Durations, Load, time_left
 from ._live import SweepState
 from ._occupancy import Counts
 from ._scheduler import Scheduler
-from ._source import Points
+from ._source import JobSource
 
 
 class Overview:
@@ -31,7 +31,7 @@ class Overview:
         self,
         scheduler: Scheduler,
         backends: Mapping[str, Backend],
-        points: Points,
+        points: JobSource,
         durations: Durations,
         conditions: Conditions,
         began: float,
@@ -42,7 +42,7 @@ class Overview:
         self._durations = durations
         self._conditions = conditions
         self._began = began
-        self._total = len(points.overrides) - len(points.returns)
+        self._before = len(points.returns)
 
     def state(self, now: float) -> SweepState:
         """What the live table shows.
@@ -60,7 +60,9 @@ class Overview:
             for name, one in self._backends.items()
             if hasattr(one, "load")
         }
-        return SweepState(counts, self._total, now - self._began, time_left(self._loads(now).values()), notes)
+        total = self._points.total()
+        total = None if total is None else total - self._before
+        return SweepState(counts, total, now - self._began, time_left(self._loads(now).values()), notes)
 
     def loss(self, event: Moved, before: Mapping[str, Counts], there: Sequence[Attempt], now: float) -> Loss:
         """What it means that a platform is down.

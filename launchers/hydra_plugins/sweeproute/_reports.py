@@ -4,7 +4,7 @@ from collections.abc import Iterator, Mapping
 
 from ._book import Attempt
 from ._pruning import read_reports
-from ._source import Points
+from ._source import JobSource
 
 # Seconds between looks at what running jobs have reported: small files, of which only what is new is read.
 _LOOK_S = 0.5
@@ -19,7 +19,7 @@ class Reports:
         points: Hears of each step of a job once, whichever of its attempts came there first.
     """
 
-    def __init__(self, points: Points) -> None:
+    def __init__(self, points: JobSource) -> None:
         self._points = points
         self._look_at = float("-inf")
         self._offsets: dict[str, int] = {}

@@ -36,7 +36,7 @@ from ._policy import Decision
 from ._records import SweepFolder, cache_dir, read_history
 from ._returns import RoutedReturn
 from ._scheduler import Scheduler
-from ._source import Points
+from ._source import JobSource
 from .config import RoutedLauncherConf
 
 
@@ -94,7 +94,7 @@ class Route:
         self._registry = read(settings, config)
         self._jobs = Jobs(settings, self._registry, self._composer, sweep)
 
-    def run(self, points: Points) -> None:
+    def run(self, points: JobSource) -> None:
         """Run every job of a source; see RoutedLauncher.stream."""
         if self._settings.debug:
             self._debug(points)
@@ -136,7 +136,7 @@ class Route:
                 backend.close(GRACE_S)
             log.ends()
 
-    def _start(self, events: Events, points: Points) -> dict[str, Backend]:
+    def _start(self, events: Events, points: JobSource) -> dict[str, Backend]:
         """Start the backend of each platform that is there: its processes come up while the jobs are sorted."""
         path = self._sweep.ours / "payload.pkl"
         path.write_bytes(cloudpickle.dumps(self._payload()))
@@ -197,7 +197,7 @@ class Route:
 
         return read_time(self._settings.deadline).timestamp()
 
-    def _away(self, points: Points, asked: Container[str]) -> list[Away]:
+    def _away(self, points: JobSource, asked: Container[str]) -> list[Away]:
         """What an earlier coordinator of this sweep sent to a platform, and what is still there.
 
         Args:
@@ -246,17 +246,19 @@ class Route:
     def _return(self, launch: dict[str, Any], folder: Path) -> RoutedReturn:
         return returned(self._composer, launch, folder)
 
-    def _debug(self, points: Points) -> None:
+    def _debug(self, points: JobSource) -> None:
         """Run one job in this process: what it prints shows here, and a debugger stops in it.
 
         Raises:
             SettingsError: The sweep has more than one job.
             Exception: What the job raised, as it was raised.
         """
-        if len(points.overrides) != 1:
+        total = points.total()
+        if total != 1:
             raise SettingsError(
-                f"hydra.launcher.debug=true runs one job in this process; this sweep has {len(points.overrides)}. "
-                "Fix every axis to one value."
+                "hydra.launcher.debug=true runs one job in this process; "
+                f"this sweep has {'no end' if total is None else total}. "
+                "Fix every axis to one value, or say hydra.sweeper.n_trials=1."
             )
         ((number, overrides),) = points.overrides.items()
         here = next(name for name in self._registry.platforms if self._registry.local(name))

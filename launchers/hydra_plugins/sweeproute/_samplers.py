@@ -12,6 +12,7 @@ from ._space import Space
 if TYPE_CHECKING:
     from optuna.distributions import BaseDistribution
     from optuna.samplers import BaseSampler
+    from optuna.trial import Trial
 
     from ._dimension import Dimension
 
@@ -152,6 +153,28 @@ def distributions(space: Space) -> "dict[str, BaseDistribution]":
     whose choices changed.
     """
     return {one.key: _distribution(one) for one in space.dimensions}
+
+
+def suggest(trial: "Trial", key: str, drawn_from: "BaseDistribution") -> Any:
+    """Have a trial's sampler draw one parameter.
+
+    Args:
+        trial: The trial.
+        key: The parameter.
+        drawn_from: Its distribution.
+
+    Returns:
+        The value, as the sampler gives it.
+    """
+    # lazy import: a grid needs none of it
+    from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
+
+    if isinstance(drawn_from, FloatDistribution):
+        return trial.suggest_float(key, drawn_from.low, drawn_from.high, step=drawn_from.step, log=drawn_from.log)
+    if isinstance(drawn_from, IntDistribution):
+        return trial.suggest_int(key, drawn_from.low, drawn_from.high, step=drawn_from.step, log=drawn_from.log)
+    assert isinstance(drawn_from, CategoricalDistribution)
+    return trial.suggest_categorical(key, drawn_from.choices)
 
 
 def _distribution(dimension: "Dimension") -> "BaseDistribution":

@@ -115,7 +115,11 @@ class Scheduler:
             if place is None or not place.spec.ahead or place.condition is not Condition.AVAILABLE:
                 continue
             decision = Decision(home.status, home.platform, home.reason)
-            for _ in range(min(waiting[job_class], limit - len(assignments))):
+            room = limit - len(assignments)
+            ahead = self._source.ahead(place.spec.slots)
+            if ahead is not None:
+                room = min(room, place.spec.slots + ahead - len(place.running) - place.queued)
+            for _ in range(min(waiting[job_class], room)):
                 assignments.append(self._begin(Placed(job_class, place.spec.name, decision), now))
         return assignments
 

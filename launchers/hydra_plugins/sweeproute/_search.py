@@ -1,11 +1,7 @@
 """Runs one sweep from its arguments to its end: what runs, what an earlier start has done, what failed."""
 
-import itertools
-import os
 import re
-import shlex
-import shutil
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,30 +9,22 @@ from hydra.core.utils import JobReturn, JobStatus
 from hydra.types import HydraContext
 from omegaconf import DictConfig, OmegaConf
 
-from . import _worker
 from ._classes import hook
-from ._code import default_identity
 from ._compose import Composer, as_written
 from ._errors import JobsFailedError, SettingsError, SweepError, headline, nearest_first
-from ._grid import points as grid_points
 from ._hydra_versions import tell_end
 from ._notify import facts_of, notify, words
-from ._records import DONE, OURS, SweepFolder, append_line, newest_unfinished
-from ._returns import RoutedReturn
-from ._route import returned, sweep_record
-from ._source import Points
+from ._objective import Objective, objective
+from ._records import OURS, SweepFolder, newest_unfinished
+from ._route import sweep_record
 from .config import SearchSweeperConf
 
 if TYPE_CHECKING:
-    from ._planned import Planned
+    from ._adaptive import Adaptive
+    from ._walk import Walk
 
-SAMPLERS = ("grid",)
+SAMPLERS = ("grid", "random", "tpe", "cmaes", "qmc", "nsga", "gp")
 RESUME = ("false", "true", "keep", "rerun")
-DIRECTIONS = ("maximize", "minimize")
-# Of the metrics whose better side is plain; for any other a person says it, or it stays open.
-_DIRECTIONS = {"auc": "maximize", "roi": "maximize", "accuracy": "maximize"} | dict.fromkeys(
-    ("brier", "log_loss", "ece", "loss", "error", "rmse", "mae"), "minimize"
-)
 
 
 def resume_folder(resume: Any, config: DictConfig) -> Path | None:
@@ -95,9 +83,6 @@ class Search:
             raise SettingsError(
                 f"hydra.sweeper.sampler is {settings.sampler!r}. Allowed: {nearest_first(settings.sampler, SAMPLERS)}."
             )
-        if settings.direction not in (None, *DIRECTIONS):
-            allowed = nearest_first(str(settings.direction), DIRECTIONS)
-            raise SettingsError(f"hydra.sweeper.direction is {settings.direction!r}. Allowed: {allowed}.")
         if settings.max_batch_size is not None and settings.max_batch_size < 1:
             raise SettingsError(f"hydra.sweeper.max_batch_size is {settings.max_batch_size}. It takes 1 or more.")
         if resumed and not hasattr(launcher, "stream"):
@@ -142,26 +127,32 @@ class Search:
                 f"There is a sweep in {folder} already, and a plan is of one that has not begun. "
                 "Leave resume out, or name another folder."
             )
-        check = hook("validate", self._launcher.settings.validate) if self._streams else None
-        listed = grid_points(arguments, settings.params or {}, self._composer, settings.space, check)
-        if plans:
-            self._plan(dict(enumerate(listed)), folder)
-            return []
-        planned = self._planned(listed, folder) if self._streams else None
-        metric = settings.metric
-        direction = settings.direction or _DIRECTIONS.get(str(metric))
+        searched = settings.sampler != "grid"
+        goal = objective(settings.metric, settings.direction, searched=searched)
+        course: Walk | Adaptive
+        if searched:
+            course = self._adaptive(arguments, goal)
+        else:
+            course = self._walk(arguments)
+            if plans:
+                course.plan(folder)
+                return []
+            course.check(folder)
         record = sweep_record(
-            self._config, settings.id, name=settings.name, note=settings.note, metric=metric, direction=direction
+            self._config,
+            settings.id,
+            name=settings.name,
+            note=settings.note,
+            metric=goal.metric,
+            direction=goal.direction,
+            repeats=list(settings.repeats),
+            total=course.total(),
         )
         try:
-            with SweepFolder.open(
-                folder, record | {"total": len(planned.points if planned else listed)}, keep=self._resumed
-            ) as sweep:
+            with SweepFolder.open(folder, record, keep=self._resumed) as sweep:
                 self._sweep = sweep
                 OmegaConf.save(self._config, sweep.folder / "multirun.yaml")
-                if planned and not self._resumed:
-                    shutil.copyfile(planned.path, sweep.folder / planned.path.name)
-                batches = self._stream(listed, sweep, planned) if self._streams else self._launch(listed, sweep)
+                batches = course.run(sweep)
         except KeyboardInterrupt:
             tell_end(self._context.callbacks, self._config)
             raise SystemExit(130) from None
@@ -177,107 +168,48 @@ class Search:
             raise JobsFailedError(_failures(failed, sum(map(len, batches)), sweep))
         return batches
 
-    def _plan(self, points: dict[int, tuple[str, ...]], folder: Path) -> None:
-        """Say what would run where, and write it down; nothing runs."""
-        # lazy import: a sweep that runs needs none of it
-        from . import _plan, _plan_file, _plan_text
+    def _walk(self, arguments: Sequence[str]) -> "Walk":
+        # lazy import: a search by a sampler needs none of it
+        from ._grid import points
+        from ._walk import Walk
 
-        launcher = self._launcher.settings
-        plan = _plan.make(launcher, self._config, self._composer, points)
-        path = _plan_file.write(plan, self._composer, launcher.identity, folder)
-        for line in _plan_text.lines(plan, launcher.fields.get("minutes")):
-            print(line)
-        print(f"Next: sweeproute run {shlex.quote(os.path.relpath(path))}", flush=True)
+        settings = self._settings
+        for name in ("n_trials", "timeout_min", "sampler_options", "pruner_options", "pruner"):
+            if getattr(settings, name) not in (None, {}, "none"):
+                raise SettingsError(
+                    f"hydra.sweeper.{name} is set, and a grid runs each of its points. Leave it out, or choose another "
+                    f"sampler: hydra.sweeper.sampler={nearest_first('tpe', SAMPLERS[1:])}."
+                )
+        listed = points(
+            arguments, settings.params or {}, self._composer, settings.space, self._validate(), settings.constraints
+        )
+        return Walk(listed, settings, self._config, self._launcher, self._composer, self._resumed)
 
-    def _planned(self, listed: Sequence[tuple[str, ...]], folder: Path) -> "Planned | None":
-        """The plan that is to be run, None without one; the launcher then sends its jobs where they are planned."""
-        launcher = self._launcher.settings
-        if launcher.plan is None:
-            return None
-        # lazy import: a sweep without a plan needs none of it
-        from . import _planned
-        from ._platforms import read
+    def _adaptive(self, arguments: Sequence[str], goal: Objective) -> "Adaptive":
+        # lazy import: a grid needs none of it
+        from ._adaptive import Adaptive
+        from ._spaces import spaces
 
-        kept = folder / Path(launcher.plan).name
-        planned = _planned.read(kept if self._resumed and kept.exists() else Path(launcher.plan))
-        planned.check(listed, read(launcher, self._config).platforms)
-        if not self._resumed:  # what has changed since is told when finished jobs are kept
-            planned.check_identity(self._composer, launcher.identity)
-        self._launcher.settings = planned.settings(launcher)
-        return planned
+        settings = self._settings
+        for name in ("dry_run", "plan"):
+            if self._streams and getattr(self._launcher.settings, name):
+                raise SettingsError(
+                    f"hydra.launcher.{name} takes a sweep of which each point is known before it begins, and "
+                    f"{settings.sampler} chooses them on the way. Leave it out, or say hydra.sweeper.sampler=grid."
+                )
+        found = spaces(
+            arguments,
+            settings.params or {},
+            self._composer,
+            settings.space,
+            settings.constraints,
+            settings.repeats,
+            self._validate(),
+        )
+        return Adaptive(found, goal, settings, self._launcher, self._composer)
 
-    def _stream(
-        self, listed: list[tuple[str, ...]], sweep: SweepFolder, planned: "Planned | None"
-    ) -> list[Sequence[JobReturn]]:
-        numbered = dict(planned.points) if planned else self._number(listed, sweep)
-        done = {}
-        for number, overrides in numbered.items():
-            launch = sweep.launches.get(number)
-            if launch and launch["state"] in DONE and tuple(launch["overrides"]) == overrides:
-                done[number] = returned(self._composer, launch, sweep.folder / launch["folder"])
-        if done:
-            done = self._to_keep(done, numbered, sweep)
-        batches: list[Sequence[JobReturn]] = []
-        for batch in self._batches(list(numbered)):
-            points = Points({number: numbered[number] for number in batch}, planned.fields() if planned else None)
-            points.returns |= {number: done[number] for number in batch if number in done}
-            self._launcher.stream(points, sweep, self._composer)
-            batches.append([points.returns[number] for number in batch])
-        return batches
-
-    def _number(self, listed: list[tuple[str, ...]], sweep: SweepFolder) -> dict[int, tuple[str, ...]]:
-        """Number the points; one that an earlier start knew keeps its number, whatever the space is now."""
-        known: dict[tuple[str, ...], list[int]] = {}
-        for number, launch in sorted(sweep.launches.items()):
-            known.setdefault(tuple(launch["overrides"]), []).append(number)
-        fresh = (number for number in itertools.count() if number not in sweep.launches)
-        return {known[point].pop(0) if known.get(point) else next(fresh): point for point in listed}
-
-    def _to_keep(
-        self, done: dict[int, RoutedReturn], numbered: dict[int, tuple[str, ...]], sweep: SweepFolder
-    ) -> dict[int, RoutedReturn]:
-        """What need not run again; asks before results of two versions of code or data stand in one table."""
-        word = str(self._settings.resume).lower()
-        if word == "rerun":
-            return {}
-        if word == "keep":
-            return done
-        identity = self._launcher.settings.identity
-        changed: dict[str, tuple[str, Any]] = {}
-        asked = set()
-        for number in done:
-            hashes = {k: v for k, v in (sweep.launches[number].get("identity") or {}).items() if k != "fingerprint"}
-            if (before := tuple(hashes.items())) in asked:
-                continue
-            asked.add(before)
-            config = self._composer.compose(numbered[number], number)
-            now = _worker.identity_of(identity, config) if identity else default_identity()
-            changed |= {key: (was, now.get(key)) for key, was in before if was != now.get(key)}
-        if changed:
-            what = ", ".join(f"{key} {was[:8]} -> {str(now)[:8]}" for key, (was, now) in changed.items())
-            raise SettingsError(
-                f"Since {len(done)} of {len(numbered)} jobs finished, this has changed: {what}. "
-                "Say resume=keep to keep their results, or resume=rerun to run them again; "
-                "to `sweeproute resume`, --keep or --rerun."
-            )
-        return done
-
-    def _launch(self, listed: list[tuple[str, ...]], sweep: SweepFolder) -> list[Sequence[JobReturn]]:
-        """Over a launcher that does not stream: a batch at a time, and its folders noted for whoever follows."""
-        batches: list[Sequence[JobReturn]] = []
-        for batch in self._batches(list(range(len(listed)))):
-            returns = self._launcher.launch([list(listed[number]) for number in batch], initial_job_idx=batch[0])
-            for number, one in zip(batch, returns, strict=True):
-                if one.hydra_cfg is not None:
-                    line = {"job": number, "attempt": 1, "folder": str(one.hydra_cfg.hydra.runtime.output_dir)}
-                    append_line(sweep.ours / "jobs.jsonl", line)
-            batches.append(returns)
-            sweep.failed = sweep.failed or any(one.status != JobStatus.COMPLETED for one in returns)
-        return batches
-
-    def _batches(self, numbers: list[int]) -> Iterator[list[int]]:
-        size = self._settings.max_batch_size or len(numbers)
-        return (numbers[first : first + size] for first in range(0, len(numbers), size))
+    def _validate(self) -> Any:
+        return hook("validate", self._launcher.settings.validate) if self._streams else None
 
 
 def _failures(failed: Sequence[JobReturn], total: int, sweep: SweepFolder) -> str:

@@ -56,6 +56,10 @@ class JobList:
         """See Source."""
         return True
 
+    def ahead(self, slots: int) -> int | None:  # noqa: ARG002
+        """See Source."""
+        return None
+
 
 @dataclass(frozen=True, slots=True)
 class Stretch:

@@ -3,13 +3,92 @@
 from collections.abc import Callable, Hashable, Mapping
 from dataclasses import replace
 from functools import partial
-from typing import Any
+from typing import Any, Protocol
 
 from hydra.core.utils import JobReturn
 
+from ._assignment import Job, Source
 from ._durations import Durations, LongestFirst
 from ._policy import JobClass
-from ._scheduler import Job
+
+
+class JobSource(Source, Protocol):
+    """Where the jobs of a sweep come from, and where their returns go.
+
+    Attributes:
+        overrides: Each job's overrides, by job number; more may come.
+        returns: The return of each job that has ended, by job number.
+        prunes: Whether something is to be heard of jobs while they run, by `reported`.
+    """
+
+    overrides: dict[int, tuple[str, ...]]
+    returns: dict[int, JobReturn]
+    prunes: bool
+
+    def open(
+        self,
+        queued_at: float,
+        durations: Durations,
+        stratum: Callable[[tuple[str, ...]], Hashable],
+        job_class: Callable[[int, tuple[str, ...]], JobClass],
+    ) -> None:
+        """Sort what waits; called by the launcher, which knows how a point is composed.
+
+        Args:
+            queued_at: Seconds since the epoch, for the jobs' records.
+            durations: What is known of how long points run.
+            stratum: From overrides to all in them that decides about their class.
+            job_class: From a job's number and overrides to its class.
+        """
+        ...
+
+    def prepare(self) -> bool:
+        """Have the next jobs ready; called when no slot waits for one.
+
+        Returns:
+            Whether there are new ones.
+        """
+        ...
+
+    def waiting_s(self, job_class: JobClass) -> float | None:
+        """Expected seconds of all jobs of a class, one after the other; None where nothing is known."""
+        ...
+
+    def withdraw(self, number: int) -> Job:
+        """Take one job out of turn: an earlier coordinator has begun it.
+
+        Args:
+            number: Its number; it waits here.
+
+        Returns:
+            The job.
+        """
+        ...
+
+    def give_back(self, job: Job) -> None:
+        """Let a job that was taken out wait again."""
+        ...
+
+    def total(self) -> int | None:
+        """How many jobs the sweep has, those included that have ended before; None where that is not known yet."""
+        ...
+
+    def reported(self, number: int, step: int, metrics: Mapping[str, float]) -> str | None:
+        """Take what a running job has reported, each of its steps once.
+
+        Args:
+            number: The job's.
+            step: Counts upwards within the job.
+            metrics: Numbers by their names; one alone is called `value`.
+
+        Returns:
+            Why the rest of the job is not needed; None where it is.
+        """
+        ...
+
+    def told(self, number: int, returned: JobReturn) -> None:
+        """Take a job's return."""
+        ...
 
 
 class Points:
@@ -24,7 +103,6 @@ class Points:
     Attributes:
         overrides: As given.
         returns: The return of each job that has ended, by job number.
-        prunes: Whether something is to be heard of jobs while they run, by `reported`.
     """
 
     def __init__(
@@ -45,14 +123,7 @@ class Points:
         stratum: Callable[[tuple[str, ...]], Hashable],
         job_class: Callable[[int, tuple[str, ...]], JobClass],
     ) -> None:
-        """Sort what waits; called by the launcher, which knows how a point is composed.
-
-        Args:
-            queued_at: Seconds since the epoch, for the jobs' records.
-            durations: What is known of how long points run.
-            stratum: From overrides to all in them that decides about their class.
-            job_class: From a job's number and overrides to its class.
-        """
+        """See JobSource."""
         self._queued_at = queued_at
         classes: dict[Hashable, JobClass] = {}
         for number, overrides in self.overrides.items():
@@ -73,52 +144,48 @@ class Points:
         return durations.expected(self.overrides[number], model)
 
     def waiting(self) -> Mapping[JobClass, int]:
-        """How many jobs there are to take, by class, in the order in which they were asked for."""
+        """See Source."""
         return {job_class: len(queue) for job_class, queue in self._queues.items() if len(queue)}
 
     def waiting_s(self, job_class: JobClass) -> float | None:
-        """Expected seconds of all jobs of a class, one after the other; None where nothing is known."""
+        """See JobSource."""
         return self._queues[job_class].total_s()
 
     def take(self, job_class: JobClass) -> Job:
-        """The next job of a class."""
+        """See Source."""
         number = self._queues[job_class].pop()
         return Job(number, self.overrides[number], job_class, self._queued_at)
 
     def withdraw(self, number: int) -> Job:
-        """Take one job out of turn: an earlier coordinator has begun it.
-
-        Args:
-            number: Its number; it waits here.
-
-        Returns:
-            The job.
-        """
+        """See JobSource."""
         job_class = self._classes[number]
         self._queues[job_class].remove(number)
         return Job(number, self.overrides[number], job_class, self._queued_at)
 
     def give_back(self, job: Job) -> None:
-        """Let a job that was taken out wait again."""
+        """See JobSource."""
         self._queues[job.job_class].add(job.num)
 
+    def prepare(self) -> bool:
+        """See JobSource."""
+        return False
+
     def closed(self) -> bool:
-        """Whether no further job will come."""
+        """See Source."""
         return True
 
+    def ahead(self, slots: int) -> int | None:  # noqa: ARG002
+        """See Source."""
+        return None
+
+    def total(self) -> int | None:
+        """See JobSource."""
+        return len(self.overrides)
+
     def reported(self, number: int, step: int, metrics: Mapping[str, float]) -> str | None:  # noqa: ARG002
-        """Take what a running job has reported, each of its steps once.
-
-        Args:
-            number: The job's.
-            step: Counts upwards within the job.
-            metrics: Numbers by their names; one alone is called `value`.
-
-        Returns:
-            Why the rest of the job is not needed; None where it is.
-        """
+        """See JobSource."""
         return None
 
     def told(self, number: int, returned: JobReturn) -> None:
-        """Take a job's return."""
+        """See JobSource."""
         self.returns[number] = returned

@@ -9,14 +9,13 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import optuna
-from optuna.distributions import FloatDistribution, IntDistribution
 from optuna.trial import FrozenTrial, Trial, TrialState, create_trial
 
 from ._dimension import Value
 from ._errors import SettingsError, headline, nearest_first
 from ._point import Point, point_of, snapped, starting_point
 from ._pruners import Pruner
-from ._samplers import Sampler, distributions
+from ._samplers import Sampler, distributions, suggest
 from ._space import Space
 from ._study_log import StudyStorage
 from ._untried import DRAWS, Untried
@@ -76,6 +75,7 @@ class Study:
         self._id = storage.optuna.get_study_id_from_name(study.study_name)
         self._points: dict[Point, int] = {}
         self._twins: dict[int, list[int]] = {}
+        self._widened = ""
         self._waiting: set[int] = set()
         self._handles: dict[int, Trial] = {}
         self._untried = Untried(space)
@@ -118,6 +118,7 @@ class Study:
                     f"The search was begun with direction {', '.join(before)}, and now is to {', '.join(directions)}. "
                     "Set hydra.sweeper.direction back, or begin a new sweep."
                 )
+            widened = ""
             if _SPACE in study.user_attrs:
                 change = Space.from_json(study.user_attrs[_SPACE]).change(space)
                 if change.kind == "incompatible":
@@ -127,9 +128,11 @@ class Study:
                 if change.kind == "widened":
                     widen(storage.optuna, study, distributions(space))
                     study = _created(storage, name, directions)
+                    widened = change.text
             study.set_user_attr(_SPACE, space.to_json())
             opened = cls(study, storage, space, sampler, pruner, seed)
             opened._load()
+            opened._widened = widened
         return opened
 
     def ask(self) -> Proposal | None:
@@ -193,7 +196,7 @@ class Study:
             handle = self._handle(trial)
             if step not in frozen.intermediate_values:
                 handle.report(value, step)
-            return handle.should_prune()
+            return bool(handle.should_prune())
 
     def running(self) -> list[Proposal]:
         """The points that were asked for and not told yet, in this process or before, in the order of their numbers."""
@@ -206,7 +209,8 @@ class Study:
 
     def remarks(self) -> list[str]:
         """What a person should know of the search, a sentence each."""
-        return self._sampler.remarks(self._space)
+        said = [f"The search space is wider than it was: {self._widened}."] if self._widened else []
+        return said + self._sampler.remarks(self._space)
 
     def enqueue(self, values: Mapping[str, Any]) -> None:
         """Have a point tried before the sampler proposes any; one that is queued or was tried already is not queued.
@@ -219,9 +223,23 @@ class Study:
         """
         chosen = starting_point(self._space, values)
         with self._storage.step(), _quiet():
-            known = len(self._study.get_trials(deepcopy=False))
-            self._study.enqueue_trial(chosen, skip_if_exists=True)
-            self._waiting |= {one.number for one in self._study.get_trials(deepcopy=False)[known:]}
+            self._queue(chosen, skip_if_exists=True)
+
+    def retry(self) -> None:
+        """Have each point that failed tried again; it counts as one, whatever becomes of it."""
+        with self._storage.step(), _quiet():
+            trials = self._study.get_trials(deepcopy=False)
+            queued = [trials[number].system_attrs.get("fixed_params") for number in self._waiting]
+            for point, number in list(self._points.items()):
+                if trials[number].state == TrialState.FAIL:
+                    del self._points[point]
+                    if (values := self._values(trials[number])) not in queued:
+                        self._queue(values, skip_if_exists=False)
+
+    def _queue(self, values: Mapping[str, Value], *, skip_if_exists: bool) -> None:
+        known = len(self._study.get_trials(deepcopy=False))
+        self._study.enqueue_trial(dict(values), skip_if_exists=skip_if_exists)
+        self._waiting |= {one.number for one in self._study.get_trials(deepcopy=False)[known:]}
 
     # Asking.
 
@@ -251,7 +269,9 @@ class Study:
         try:
             for dimension in self._space.dimensions:
                 if dimension.exists(values):
-                    values[dimension.key] = snapped(dimension, self._suggest(trial, dimension.key))
+                    values[dimension.key] = snapped(
+                        dimension, suggest(trial, dimension.key, self._distributions[dimension.key])
+                    )
         except Exception as error:
             self._study.tell(trial.number, state=TrialState.FAIL)
             raise SettingsError(
@@ -259,14 +279,6 @@ class Study:
                 f"{headline(str(error)) or type(error).__name__}. Look at hydra.sweeper.sampler_options, or choose tpe."
             ) from error
         return values
-
-    def _suggest(self, trial: Trial, key: str) -> Any:
-        found = self._distributions[key]
-        if isinstance(found, FloatDistribution):
-            return trial.suggest_float(key, found.low, found.high, step=found.step, log=found.log)
-        if isinstance(found, IntDistribution):
-            return trial.suggest_int(key, found.low, found.high, step=found.step, log=found.log)
-        return trial.suggest_categorical(key, found.choices)  # type: ignore[attr-defined]
 
     def _at_random(self, forbidden: list[int]) -> Proposal | None:
         """A point among those not tried yet."""
@@ -283,7 +295,7 @@ class Study:
 
     def _hashed(self, *words: object) -> int:
         """A seed of 32 bits, what numpy takes, that is the same in every process."""
-        said = repr((self._seed, self._study.study_name, *words)).encode()
+        said = repr((self._seed, self._space.name, *words)).encode()
         return int.from_bytes(hashlib.sha256(said).digest()[:4], "big")
 
     # Telling.
@@ -351,7 +363,7 @@ class Study:
                 if one.state == TrialState.RUNNING:
                     self._study.tell(one.number, state=TrialState.FAIL)
             else:
-                self._points.setdefault(point_of(self._values(one)), one.number)
+                self._points[point_of(self._values(one))] = one.number  # of a point that was retried, the later one
         for one in copies:
             self._take_copy(one.user_attrs[_COPY], self._handle(one.number))
         self._prune_from_now_on()

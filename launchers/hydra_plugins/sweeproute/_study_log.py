@@ -4,7 +4,7 @@ import json
 import os
 import re
 from collections.abc import Callable, Generator, Iterator
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -30,6 +30,11 @@ class StudyStorage:
 
     optuna: BaseStorage
     step: Callable[[], AbstractContextManager[None]]
+
+    def forget(self, name: str) -> None:
+        """Delete a study, where there is one of this name."""
+        with self.step(), suppress(KeyError):
+            self.optuna.delete_study(self.optuna.get_study_id_from_name(name))
 
 
 def open_storage(place: Path | str) -> StudyStorage:
@@ -133,6 +138,8 @@ class StudyLog(BaseJournalBackend):
         if self._step is not None:
             yield
             return
+        if self._broken:
+            raise OSError(None, "an earlier step could not be written", str(self._path))
         self._lock.acquire()
         try:
             self._read_on()
@@ -140,8 +147,8 @@ class StudyLog(BaseJournalBackend):
             try:
                 yield
             finally:
-                self._write(self._step)
-                self._step = None
+                logs, self._step = self._step, None
+                self._write(logs)
         finally:
             self._lock.release()
 
@@ -167,8 +174,6 @@ class StudyLog(BaseJournalBackend):
     def _write(self, logs: list[dict[str, Any]]) -> None:
         if not logs:
             return
-        if self._broken:
-            raise OSError(None, "an earlier step could not be written", str(self._path))
         lines = [log | {_MORE: True} for log in logs[:-1]] + logs[-1:]
         text = "".join(json.dumps(line, separators=(",", ":")) + "\n" for line in lines).encode()
         with self._path.open("ab", buffering=0) as log:

@@ -129,17 +129,40 @@ class SearchSweeperConf:
 
     _target_: str = "hydra_plugins.sweeproute.sweeper.SearchSweeper"
     _recursive_: bool = False
-    # How the next trial is chosen: grid.
+    # How the next trial is chosen: grid, random, tpe, cmaes, qmc, nsga or gp.
     sampler: str = "grid"
+    # The sampler's own options, by the names of Optuna's constructor, as in {n_startup_trials: 20}.
+    sampler_options: Any = None
+    # What ends a trial without prospects early: none, median, halving, hyperband or wilcoxon.
+    pruner: str = "none"
+    # The pruner's own options, by the names of Optuna's constructor, as in {n_warmup_steps: 2}.
+    pruner_options: Any = None
+    # Distinct points that a sampler has run in all, shared equally by the spaces of a sweep; null for no limit.
+    n_trials: int | None = None
+    # Minutes after which no further point is begun; null for no limit.
+    timeout_min: float | None = None
+    # Seed of the sampler.
+    seed: int = 0
+    # Jobs that a sampler sends ahead to a machine with a queue of its own; null is as many as it has slots.
+    ask_ahead: int | None = None
+    # Points that a sampler begins with: a mapping of keys to values, `defaults`, or `best:SWEEP` for an earlier one's.
+    enqueue: list[Any] = field(default_factory=list)
+    # URL of a database for the studies, as Optuna takes it; null keeps them in the sweep's folder.
+    storage: str | None = None
     # Key of the app's config under which a search space lies, a mapping of dotted key to values; null for none.
     space: str | None = None
+    # Key of the app's config under which the space's constraints lie, a list of expressions; null for none.
+    constraints: str | None = None
+    # Keys whose values are repeats of one configuration, as seeds are: every point is run under each of them, and no
+    # sampler searches over them.
+    repeats: list[str] = field(default_factory=list)
     # Axes of every sweep, as in Hydra's basic sweeper: dotted key to a sweep expression.
     params: dict[str, Any] | None = None
-    # Metric of the task's result that decides, where the result is a mapping.
-    metric: str | None = None
-    # maximize or minimize; null follows from the metric.
-    direction: str | None = None
-    # Jobs handed over at a time to a launcher that does not stream; null is all of them.
+    # Metric of the task's result that decides, where the result is a mapping; a list for several objectives.
+    metric: Any = None
+    # maximize or minimize; null follows from the metric. A list for several objectives.
+    direction: Any = None
+    # Jobs handed over at a time; null is all of a grid, and of a sampler as many as the launcher runs at once.
     max_batch_size: int | None = None
     # false, true, keep or rerun: go on with the newest unfinished sweep of the same overrides.
     resume: Any = False

@@ -13,7 +13,7 @@ from .config import RoutedLauncherConf
 if TYPE_CHECKING:
     from ._compose import Composer
     from ._records import SweepFolder
-    from ._source import Points
+    from ._source import JobSource
 
 
 class RoutedLauncher(Launcher):
@@ -63,7 +63,7 @@ class RoutedLauncher(Launcher):
             self.stream(points, sweep)
         return [points.returns[number] for number in sorted(points.returns)]
 
-    def stream(self, points: "Points", sweep: "SweepFolder", composer: "Composer | None" = None) -> None:
+    def stream(self, points: "JobSource", sweep: "SweepFolder", composer: "Composer | None" = None) -> None:
         """Run jobs from a source until it has no more.
 
         Args:

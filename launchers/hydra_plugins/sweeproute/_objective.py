@@ -1,0 +1,152 @@
+"""Reads out of what a task returned the numbers that steer a search."""
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from hydra.core.utils import JobReturn, JobStatus
+from omegaconf import ListConfig
+
+from ._errors import SettingsError, SweepError, nearest_first
+
+DIRECTIONS = ("maximize", "minimize")
+# Of the metrics whose better side is plain; for any other a person says it, or it stays open.
+_DIRECTIONS = {"auc": "maximize", "roi": "maximize", "accuracy": "maximize"} | dict.fromkeys(
+    ("brier", "log_loss", "ece", "loss", "error", "rmse", "mae"), "minimize"
+)
+
+
+@dataclass(frozen=True)
+class Objective:
+    """What a sweep is after.
+
+    Attributes:
+        metrics: Names in the mapping that a task returns; none where it returns the number itself.
+        directions: maximize or minimize of each, or of the number; none where it is not known.
+    """
+
+    metrics: tuple[str, ...]
+    directions: tuple[str, ...]
+
+    @property
+    def several(self) -> bool:
+        """Whether there is more than one."""
+        return len(self.directions) > 1
+
+    @property
+    def metric(self) -> str | list[str] | None:
+        """As a sweep's record has it."""
+        return list(self.metrics) if self.several else self.metrics[0] if self.metrics else None
+
+    @property
+    def direction(self) -> str | list[str] | None:
+        """As a sweep's record has it."""
+        return list(self.directions) if self.several else self.directions[0] if self.directions else None
+
+    def pruned(self, returned: JobReturn) -> bool:
+        """Whether a job ended early, since the rest of it was not needed."""
+        if returned.status != JobStatus.COMPLETED:
+            return False
+        value = returned.return_value
+        return isinstance(value, Mapping) and value.get("status") == "pruned"
+
+    def on_the_way(self, metrics: Mapping[str, float]) -> float | None:
+        """What a running job says of the only objective, out of what it reports; None where it says nothing of it."""
+        value = metrics.get(self.metrics[0] if self.metrics else "value", metrics.get("value"))
+        return float(value) if value is not None and math.isfinite(value) else None
+
+    def values(self, returned: JobReturn) -> tuple[float, ...] | None:
+        """The numbers of one job.
+
+        Args:
+            returned: How it ended.
+
+        Returns:
+            One for each direction; None where it failed or was pruned, or where one of them is not finite.
+
+        Raises:
+            SweepError: The task returned something else.
+        """
+        if returned.status != JobStatus.COMPLETED or self.pruned(returned):
+            return None
+        value = returned.return_value
+        if self.metrics and isinstance(value, Mapping):
+            missing = [name for name in self.metrics if name not in value]
+            if missing:
+                raise SweepError(
+                    f"hydra.sweeper.metric is {missing[0]!r}, and the task returned none. It returned, nearest match "
+                    f"first: {nearest_first(missing[0], value)}. With one of these resume=true goes on."
+                )
+        found = self._picked(value)
+        if len(found) != len(self.directions) or not all(map(_is_number, found)):
+            wanted = f"{len(self.directions)} numbers" if self.several else "a number"
+            way = "hydra.sweeper.metric names one in a mapping." if isinstance(value, Mapping) else ""
+            raise SweepError(f"A search is steered by {wanted}; the task returned {_short(value)}. {way}".rstrip())
+        return self.numbers(value)
+
+    def numbers(self, value: Any) -> tuple[float, ...] | None:
+        """The numbers in what a task has returned; None where they are not all there, or not finite."""
+        found = self._picked(value)
+        if len(found) != len(self.directions) or not all(map(_is_number, found)):
+            return None
+        numbers = tuple(map(float, found))
+        return numbers if all(map(math.isfinite, numbers)) else None
+
+    def _picked(self, value: Any) -> list[Any]:
+        if self.metrics and isinstance(value, Mapping):
+            return [value.get(name) for name in self.metrics]
+        return list(value) if isinstance(value, Sequence) and not isinstance(value, str) else [value]
+
+
+def objective(metric: Any, direction: Any, *, searched: bool) -> Objective:
+    """Read what a sweep is after from its settings.
+
+    Args:
+        metric: A name, several, or None.
+        direction: maximize or minimize, one for each metric, or None where it follows from the metric.
+        searched: Whether a search is steered by it, so that the direction has to be known.
+
+    Raises:
+        SettingsError: A direction that is none, is missing, or is one of a number that differs from the metrics'.
+    """
+    metrics, directions = _listed(metric), _listed(direction)
+    for one in directions:
+        if one not in DIRECTIONS:
+            allowed = nearest_first(one, DIRECTIONS)
+            raise SettingsError(f"hydra.sweeper.direction is {one!r}. Allowed: {allowed}.")
+    if not directions:
+        known = [_DIRECTIONS.get(name, "") for name in metrics]
+        if all(known):
+            directions = known
+    if len(set(metrics)) < len(metrics):
+        raise SettingsError(f"hydra.sweeper.metric names one twice: {', '.join(metrics)}.")
+    if metrics and directions and len(directions) != len(metrics):
+        raise SettingsError(
+            f"hydra.sweeper.direction has {len(directions)} and hydra.sweeper.metric {len(metrics)}: "
+            "each metric has one direction, in the same order."
+        )
+    if searched and not directions:
+        named = f" {', '.join(metrics)}" if metrics else ""
+        raise SettingsError(
+            f"Whether more or less{named} is better is not known. "
+            f"Say hydra.sweeper.direction={'[' * (len(metrics) > 1)}maximize or minimize"
+            f"{', one for each metric]' if len(metrics) > 1 else ''}."
+        )
+    return Objective(tuple(metrics), tuple(directions))
+
+
+def _listed(setting: Any) -> list[str]:
+    if setting is None:
+        return []
+    return [str(one) for one in setting] if isinstance(setting, (list, tuple, ListConfig)) else [str(setting)]
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, (int, float)) and not isinstance(value, bool)
+
+
+def _short(value: Any) -> str:
+    if isinstance(value, Mapping):
+        return f"a mapping of {nearest_first('', value)}"
+    return f"{value!r:.80}"

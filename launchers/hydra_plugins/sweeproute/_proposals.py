@@ -1,0 +1,362 @@
+"""Holds the points that studies propose: the next one is ready before a slot asks for it."""
+
+import math
+import time
+from collections import deque
+from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from itertools import product
+from statistics import fmean
+from typing import TYPE_CHECKING
+
+from hydra.core.utils import JobReturn
+
+from ._admission import JobClass
+from ._assignment import Job
+from ._dimension import Value
+from ._durations import Durations
+from ._objective import Objective
+from ._space import Space
+
+if TYPE_CHECKING:
+    from ._study import Proposal, Study
+
+Overrides = tuple[str, ...]
+# Stands for a number of points that nothing limits: it outweighs any number of slots.
+_MANY = 10_000
+
+
+@dataclass(frozen=True)
+class Known:
+    """A job of an earlier start.
+
+    Attributes:
+        number: Its number.
+        returned: How it ended; None where it is to run.
+    """
+
+    number: int
+    returned: JobReturn | None
+
+
+@dataclass
+class Share:
+    """One study's part in a sweep.
+
+    Attributes:
+        study: Proposes.
+        space: What is searched.
+        budget: Distinct points that it may have run in all; None for no limit.
+        prunes: Whether it is to hear of trials while they run.
+        exhausted: Whether the study has nothing more to propose.
+        ready: Numbers of the jobs that can be taken.
+    """
+
+    study: "Study"
+    space: Space
+    budget: int | None
+    prunes: bool = False
+    exhausted: bool = False
+    ready: deque[int] = field(default_factory=deque)
+
+    @property
+    def bounded(self) -> bool:
+        """Whether it is known how many points it may propose."""
+        return self.exhausted or self.budget is not None or self.space.size() is not None
+
+    def left(self) -> int:
+        """How many more points it may propose; many where nothing limits them."""
+        if self.exhausted:
+            return 0
+        bounds = [bound for bound in (self.budget, self.space.size()) if bound is not None]
+        return max(0, min(bounds) - self.study.distinct()) if bounds else _MANY
+
+    def repeats(self) -> Iterator[dict[str, Value]]:
+        """Each combination of the values under which a point is run."""
+        keys = [one.key for one in self.space.repeats]
+        for values in product(*(one.values() or () for one in self.space.repeats)):
+            yield dict(zip(keys, values, strict=True))
+
+    def times(self) -> int:
+        """How often each point is run."""
+        return times(self.space)
+
+
+def times(space: Space) -> int:
+    """How often each point of a space is run."""
+    return math.prod(one.count() or 1 for one in space.repeats)
+
+
+@dataclass
+class _Trial:
+    """A point that was proposed, and whose result is not told yet."""
+
+    share: Share
+    proposal: "Proposal"
+    jobs: list[int]
+    missing: set[int]
+
+
+class Proposals:
+    """A source of jobs that asks studies for points.
+
+    Each study has one point ready. A result is told to its study after the slot that it freed has been filled, so that
+    no slot waits for a sampler. A point that is run under several repeats is told once, as the mean of those that
+    finished.
+
+    Args:
+        shares: The studies.
+        objective: Reads a job's return.
+        known: Jobs of earlier starts, by overrides.
+        first: The first number that is free for a job.
+        over: Whether the time for new points is up.
+        ask_ahead: Jobs that may wait on a platform with a queue of its own; None for as many as it has slots.
+
+    Attributes:
+        overrides: Each job's overrides, by job number.
+        returns: The return of each job that has ended, by job number.
+    """
+
+    def __init__(
+        self,
+        shares: Sequence[Share],
+        objective: Objective,
+        known: Mapping[Overrides, Known],
+        first: int,
+        over: Callable[[], bool],
+        ask_ahead: int | None,
+    ) -> None:
+        self.overrides: dict[int, Overrides] = {}
+        self.returns: dict[int, JobReturn] = {}
+        self._shares = list(shares)
+        self._objective = objective
+        self._known = dict(known)
+        self._next = first
+        self._over = over
+        self._ask_ahead = ask_ahead
+        self._trials: dict[int, _Trial] = {}  # by job number
+        self._ended: list[int] = []
+        self._queued_at: dict[int, float] = {}
+        self._classes: dict[Hashable, JobClass] = {}
+        self._class_of: Callable[[int, Overrides], JobClass] | None = None
+        self.prunes = any(share.prunes for share in shares)
+        self._stratum: Callable[[Overrides], Hashable] = hash
+        self._durations = Durations()
+
+    def restore(self) -> None:
+        """Take in what an earlier start has done, and offer what it had asked for."""
+        for overrides, known in self._known.items():
+            if known.returned is not None:
+                self.overrides[known.number] = overrides
+                self.returns[known.number] = known.returned
+        for share in self._shares:
+            for proposal in share.study.running():
+                self._offer(share, proposal)
+        self.prepare()
+
+    def open(
+        self,
+        queued_at: float,
+        durations: Durations,
+        stratum: Callable[[Overrides], Hashable],
+        job_class: Callable[[int, Overrides], JobClass],
+    ) -> None:
+        """See Points; a point that is asked for later is queued later."""
+        self._durations, self._stratum, self._class_of = durations, stratum, job_class
+        self._queued_at = dict.fromkeys(self._queued_at, queued_at)
+        for share in self._shares:
+            for number in share.ready:
+                self._class(number)
+
+    def prepare(self) -> bool:
+        """Tell studies what has come back, and have a point of each ready; called when no slot waits for one.
+
+        Returns:
+            Whether there are new ones.
+
+        Raises:
+            SweepError: A task returned what no search can be steered by.
+        """
+        for number in self._ended:
+            self._tell(number)
+        self._ended.clear()
+        if self._over():
+            for share in self._shares:
+                # A point of which some repeats have run is brought to its end.
+                dropped = [number for number in share.ready if not self._begun(number)]
+                for number in dropped:
+                    share.ready.remove(number)
+                    del self.overrides[number]
+            return False
+        before = self._next
+        for share in self._shares:
+            while not share.ready and share.left():
+                proposal = share.study.ask()
+                if proposal is None:
+                    share.exhausted = True
+                    break
+                self._offer(share, proposal)
+        return self._next > before
+
+    def batch(self, size: int) -> dict[int, Overrides]:
+        """Take several jobs at once, for a launcher that runs them as a batch.
+
+        Args:
+            size: How many at most.
+
+        Returns:
+            Overrides by job number; the numbers follow one another. None are left where it is empty.
+        """
+        taken: dict[int, Overrides] = {}
+        while len(taken) < size:
+            self.prepare()
+            ready = min(
+                (share for share in self._shares if share.ready), key=lambda share: share.ready[0], default=None
+            )
+            if ready is None:
+                break
+            number = ready.ready.popleft()
+            taken[number] = self.overrides[number]
+        return taken
+
+    def _begun(self, number: int) -> bool:
+        trial = self._trials[number]
+        return any(job not in trial.share.ready and job in self.overrides for job in trial.jobs)
+
+    def _offer(self, share: Share, proposal: "Proposal") -> None:
+        """Number the jobs of a point; those that an earlier start has done are not run again."""
+        trial = _Trial(share, proposal, [], set())
+        for repeat in share.repeats():
+            overrides = share.space.overrides(proposal.values, repeat)
+            known = self._known.get(overrides)
+            number = self._number() if known is None else known.number
+            trial.jobs.append(number)
+            self._trials[number] = trial
+            self.overrides[number] = overrides
+            if known is not None and known.returned is not None:
+                self.returns[number] = known.returned
+                continue
+            trial.missing.add(number)
+            self._queued_at[number] = time.time()
+            if self._class_of is not None:
+                self._class(number)
+            share.ready.append(number)
+        if not trial.missing:
+            self._conclude(trial)
+
+    def _number(self) -> int:
+        self._next += 1
+        return self._next - 1
+
+    def _tell(self, number: int) -> None:
+        trial = self._trials.get(number)
+        if trial is None or number not in trial.missing:
+            return
+        trial.missing.discard(number)
+        if not trial.missing:
+            self._conclude(trial)
+
+    def _conclude(self, trial: _Trial) -> None:
+        """Tell a study the result of a point."""
+        study, number = trial.share.study, trial.proposal.trial
+        returns = [self.returns[job] for job in trial.jobs]
+        pruned = self._objective.pruned(returns[0])
+        found = [values for values in map(self._objective.values, returns) if values is not None]
+        if pruned:
+            study.tell(number, None, "pruned")
+        elif found:
+            study.tell(number, [fmean(each) for each in zip(*found, strict=True)], "complete")
+        else:
+            study.tell(number, None, "failed")
+
+    def waiting(self) -> Mapping[JobClass, int]:
+        """How many jobs there are to take, by class.
+
+        What a study may still propose is counted with the point that it has ready, so that whoever decides where to
+        start it knows how much is to come.
+        """
+        found: dict[JobClass, int] = {}
+        over = self._over()
+        for share in self._shares:
+            for number in share.ready:
+                one = self._class(number)
+                found[one] = found.get(one, 0) + 1
+            if share.ready and not over:
+                found[one] += share.left() * share.times()
+        return found
+
+    def waiting_s(self, job_class: JobClass) -> float | None:
+        """See Points."""
+        each: list[float | None] = []
+        model = dict(job_class.fields).get("model_type")
+        for share in self._shares:
+            of_class = [number for number in share.ready if self._class(number) == job_class]
+            each += [self._durations.expected(self.overrides[number], model) for number in of_class]
+            if of_class and not share.bounded:
+                return None
+            if of_class:
+                each += [each[-1]] * (share.left() * share.times())
+        known = [seconds for seconds in each if seconds is not None]
+        return sum(known) if len(known) == len(each) else None
+
+    def ahead(self, slots: int) -> int | None:
+        """See Points."""
+        return slots if self._ask_ahead is None else self._ask_ahead
+
+    def take(self, job_class: JobClass) -> Job:
+        """See Points."""
+        for share in self._shares:
+            for number in share.ready:
+                if self._class(number) == job_class:
+                    share.ready.remove(number)
+                    return self._job(number)
+        raise LookupError(f"no job of {job_class} is ready")
+
+    def withdraw(self, number: int) -> Job:
+        """See Points."""
+        self._trials[number].share.ready.remove(number)
+        return self._job(number)
+
+    def give_back(self, job: Job) -> None:
+        """See Points."""
+        self._trials[job.num].share.ready.appendleft(job.num)
+
+    def _job(self, number: int) -> Job:
+        return Job(number, self.overrides[number], self._class(number), self._queued_at[number])
+
+    def _class(self, number: int) -> JobClass:
+        assert self._class_of is not None
+        overrides = self.overrides[number]
+        stratum = self._stratum(overrides)
+        if stratum not in self._classes:
+            self._classes[stratum] = self._class_of(number, overrides)
+        return self._classes[stratum]
+
+    def closed(self) -> bool:
+        """See Points."""
+        return self._over() or not any(share.left() for share in self._shares)
+
+    def total(self) -> int | None:
+        """Jobs of the whole sweep, as far as that is known."""
+        if not self._over() and not all(share.bounded for share in self._shares):
+            return None
+        to_come = 0 if self._over() else sum(share.left() * share.times() for share in self._shares)
+        return len(self.overrides) + to_come
+
+    def reported(self, number: int, step: int, metrics: Mapping[str, float]) -> str | None:
+        """See JobSource."""
+        trial = self._trials[number]
+        value = self._objective.on_the_way(metrics)
+        if value is None or not trial.share.study.report(trial.proposal.trial, step, value):
+            return None
+        return f"pruned at step {step}: {self._objective.metric or 'value'} was {value:.6g}"
+
+    def told(self, number: int, returned: JobReturn) -> None:
+        """See Points; the study hears of it when the slot is filled."""
+        self.returns[number] = returned
+        error = getattr(returned, "launch", {}).get("error") or {}
+        if error.get("class") == "precheck":
+            # No platform can run it, nor any other of its kind; the study goes on with it at the next start.
+            self._trials[number].share.exhausted = True
+        else:
+            self._ended.append(number)

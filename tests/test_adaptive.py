@@ -1,0 +1,318 @@
+"""Searches of an app that knows nothing of sweeproute, in real processes: steered by results, killed, gone on with."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from collections import Counter
+from pathlib import Path
+
+import optuna
+import pytest
+import yaml
+
+from processes import until
+
+APP = '''
+import time
+from pathlib import Path
+
+import hydra
+
+
+@hydra.main(version_base="1.3", config_path="conf", config_name="config")
+def main(cfg):
+    """Be the better the nearer x is to a half."""
+    with open("ran.txt", "a") as ran:
+        ran.write(f"{cfg.kind} {cfg.x} {cfg.y} {cfg.seed}\\n")
+    while cfg.held and not Path("go").exists():
+        time.sleep(0.02)
+    if cfg.y == "bad":
+        raise ValueError("y is bad")
+    loss = (cfg.x - 0.5) ** 2 + 0.01 * cfg.seed
+    return {"loss": loss, "size": cfg.x, "kind": cfg.kind} if cfg.named else loss
+
+
+if __name__ == "__main__":
+    main()
+'''
+
+CONF = """
+defaults:
+  - kind: light
+  - override hydra/launcher: ours
+  - override hydra/sweeper: search
+  - _self_
+x: 0.0
+y: good
+seed: 0
+held: false
+named: true
+axes: {x: {low: 0.0, high: 1.0}}
+hydra:
+  sweep: {dir: out, subdir: "${hydra.job.num}"}
+  sweeper: {sampler: tpe, metric: loss, n_trials: 8, space: axes, repeats: [seed]}
+"""
+LAUNCHER = """
+defaults: [routed]
+platforms:
+  here: {max_concurrent_jobs: 2, specs: {memory_gb: 4}}
+fields: {kind: kind}
+"""
+EMPTY = "# @package _global_\nkind: {}\n"
+
+
+class App:
+    """The app in a folder of its own."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        (folder / "conf" / "kind").mkdir(parents=True)
+        (folder / "app.py").write_text(APP)
+        (folder / "conf" / "config.yaml").write_text(CONF)
+        (folder / "conf" / "hydra" / "launcher").mkdir(parents=True)
+        (folder / "conf" / "hydra" / "launcher" / "ours.yaml").write_text(LAUNCHER)
+        for kind in ("light", "heavy"):
+            (folder / "conf" / "kind" / f"{kind}.yaml").write_text(EMPTY.format(kind))
+        self.environment = os.environ | {"SWEEPROUTE_STATE": str(folder / "state")}
+
+    def start(self, *words: str) -> "subprocess.Popen[str]":
+        return subprocess.Popen(
+            [sys.executable, "app.py", "-m", *words],
+            cwd=self.folder,
+            env=self.environment,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+        )
+
+    def search(self, *words: str, code: int = 0) -> str:
+        process = self.start(*words)
+        output, _ = process.communicate(timeout=120)
+        assert process.returncode == code, output
+        return output
+
+    def ran(self) -> list[str]:
+        path = self.folder / "ran.txt"
+        return path.read_text().splitlines() if path.exists() else []
+
+    def launches(self, folder: str = "out") -> list[dict[str, object]]:
+        paths = (self.folder / folder).rglob("launch.json")
+        return sorted((json.loads(path.read_text()) for path in paths), key=lambda one: (one["job"], one["attempt"]))
+
+    def study(self, name: str = "search", folder: str = "out") -> optuna.Study:
+        """The study, as whoever knows plain Optuna opens it."""
+        log = self.folder / folder / ".sweeproute" / "study.log"
+        storage = optuna.storages.JournalStorage(optuna.storages.journal.JournalFileBackend(str(log)))
+        return optuna.load_study(study_name=name, storage=storage)
+
+    def record(self) -> dict[str, object]:
+        return json.loads((self.folder / "out" / ".sweeproute" / "sweep.json").read_text())
+
+
+@pytest.fixture
+def app(tmp_path: Path) -> App:
+    return App(tmp_path)
+
+
+@pytest.mark.parametrize("sampler", ["tpe", "random", "cmaes", "qmc", "nsga"])
+def test_a_search_runs_as_many_points_as_it_is_to(app: App, sampler: str):
+    app.search(f"hydra.sweeper.sampler={sampler}", "hydra.sweeper.seed=3")
+    assert len(app.ran()) == len(set(app.ran())) == 8
+    assert [one["state"] for one in app.launches()] == ["FINISHED"] * 8
+    assert app.record()["total"] == 8
+    study = app.study()
+    assert [one.state.name for one in study.trials] == ["COMPLETE"] * 8
+    told = {f"x={one.params['x']!r}": one.value for one in study.trials}
+    assert told == {one["overrides"][0]: one["value"]["loss"] for one in app.launches()}
+
+
+def test_the_same_seed_proposes_the_same_points_and_another_one_others(app: App):
+    words = ("hydra.sweeper.sampler=random", "hydra.sweeper.n_trials=4")
+    for folder, seed in (("one", 5), ("two", 5), ("three", 6)):
+        app.search(*words, f"hydra.sweeper.seed={seed}", f"hydra.sweep.dir={folder}")
+    points = {name: {one["overrides"][0] for one in app.launches(name)} for name in ("one", "two", "three")}
+    assert points["one"] == points["two"]
+    assert not points["one"] & points["three"]
+
+
+def test_a_study_for_each_choice_of_groups_in_one_sweep(app: App):
+    app.search("kind=light,heavy", "hydra.sweeper.n_trials=6")
+    assert Counter(line.split()[0] for line in app.ran()) == {"light": 3, "heavy": 3}
+    for kind in ("light", "heavy"):
+        assert len(app.study(f"kind={kind}").trials) == 3
+
+
+def test_a_killed_search_goes_on_towards_the_same_number_and_tells_nothing_twice(app: App):
+    process = app.start("hydra.sweeper.n_trials=6", "held=true")
+    until(lambda: len(app.ran()) == 2, "two jobs to run")
+    process.send_signal(signal.SIGKILL)
+    process.communicate()
+    first = app.ran()
+    (app.folder / "go").touch()
+    app.search("hydra.sweeper.n_trials=6", "held=true", "hydra.sweeper.resume=true")
+    # What ran when it was killed is run again, under its own number; nothing else is.
+    assert Counter(Counter(app.ran()).values()) == {2: 2, 1: 4}
+    assert set(first) == {line for line, times in Counter(app.ran()).items() if times == 2}
+    current = [one for one in app.launches() if one["current"]]
+    assert [one["job"] for one in current] == list(range(6))
+    assert [one.state.name for one in app.study().trials] == ["COMPLETE"] * 6
+    said = app.search("hydra.sweeper.n_trials=6", "held=true", "hydra.sweep.dir=out", "hydra.sweeper.resume=true")
+    assert len(app.ran()) == 8, said
+
+
+def test_a_longer_search_goes_on_where_a_shorter_one_ended(app: App):
+    app.search("hydra.sweeper.n_trials=3")
+    app.search("hydra.sweeper.n_trials=5", "hydra.sweeper.resume=true", "hydra.sweep.dir=out")
+    assert len(app.ran()) == 5
+    assert len(app.study().trials) == 5
+    assert app.record()["total"] == 5
+
+
+def test_a_wider_space_is_said_and_a_narrower_one_refused(app: App):
+    app.search("x=interval(0.2,0.8)", "hydra.sweeper.n_trials=3")
+    resumed = ("hydra.sweeper.n_trials=4", "hydra.sweeper.resume=true", "hydra.sweep.dir=out")
+    said = app.search("x=interval(0.3,0.8)", *resumed, code=1)
+    assert "Traceback" not in said
+    assert "x was {low: 0.2, high: 0.8}, is {low: 0.3, high: 0.8}" in said
+    assert len(app.ran()) == 3
+    said = app.search("x=interval(0.1,0.8)", *resumed)
+    assert "x was {low: 0.2, high: 0.8}, is {low: 0.1, high: 0.8}" in said
+    assert len(app.study().trials) == 4
+
+
+def test_each_point_is_run_under_each_seed_and_the_study_hears_their_mean(app: App):
+    app.search("seed=0,1,2", "hydra.sweeper.n_trials=2")
+    assert Counter(line.split()[3] for line in app.ran()) == {"0": 2, "1": 2, "2": 2}
+    for trial in app.study().trials:
+        assert trial.value == pytest.approx((trial.params["x"] - 0.5) ** 2 + 0.01)
+    assert app.record()["repeats"] == ["seed"]
+
+
+def test_several_objectives(app: App):
+    app.search("hydra.sweeper.metric=[loss,size]", "hydra.sweeper.direction=[minimize,maximize]")
+    assert app.record()["direction"] == ["minimize", "maximize"]
+    assert all(len(one.values) == 2 for one in app.study().trials)
+
+
+def test_a_number_alone_steers_it_too(app: App):
+    app.search(
+        "named=false", "hydra.sweeper.metric=null", "hydra.sweeper.direction=minimize", "hydra.sweeper.n_trials=3"
+    )
+    assert sorted(one.value for one in app.study().trials) == sorted(one["value"] for one in app.launches())
+
+
+def test_what_fails_is_no_result_and_the_search_goes_on(app: App):
+    said = app.search("y=good,bad", "x=0.1,0.2,0.3", "hydra.sweeper.n_trials=6", code=1)
+    assert "3 of 6 jobs failed:" in said
+    assert "y is bad" in said
+    ran = [one.state.name for one in app.study().trials if "copy_of" not in one.user_attrs]
+    assert Counter(ran) == {"COMPLETE": 3, "FAIL": 3}
+
+
+def test_what_failed_is_tried_again_on_resume_under_its_own_number(app: App):
+    words = ("y=good,bad", "x=0.1,0.2", "hydra.sweeper.n_trials=4")
+    app.search(*words, code=1)
+    failed = {one["job"] for one in app.launches() if one["state"] == "FAILED"}
+    assert len(failed) == 2
+    (app.folder / "app.py").write_text(APP.replace('cfg.y == "bad"', "False"))
+    app.search(*words, "hydra.sweeper.resume=keep")
+    assert len(app.ran()) == 6
+    assert {one["job"] for one in app.launches() if one["attempt"] == 2} == failed
+    assert app.record()["total"] == 4
+    app.search(*words, "hydra.sweeper.resume=keep", "hydra.sweep.dir=out")
+    assert len(app.ran()) == 6
+
+
+def test_a_space_that_is_smaller_than_the_budget_ends_the_search_and_it_says_so(app: App):
+    said = app.search("x=0.1,0.2", "hydra.sweeper.n_trials=50")
+    assert "There are 2 points to search, fewer than n_trials=50: the search ends with them." in said
+    assert sorted(line.split()[1] for line in app.ran()) == ["0.1", "0.2"]
+
+
+def test_it_begins_with_the_points_that_it_is_given(app: App):
+    app.search(
+        "hydra.sweeper.n_trials=3",
+        "hydra.sweeper.enqueue=[{x:0.25},defaults]",
+        "hydra.launcher.platforms.here.max_concurrent_jobs=1",
+    )
+    assert [line.split()[1] for line in app.ran()][:2] == ["0.25", "0.0"]
+    (app.folder / "ran.txt").unlink()
+    app.search("hydra.sweeper.n_trials=1", "hydra.sweeper.enqueue=[best:last]", "hydra.sweep.dir=next")
+    best = min(app.launches(), key=lambda one: one["value"]["loss"])
+    assert app.ran()[0].split()[1] == best["overrides"][0].partition("=")[2]
+
+
+@pytest.mark.parametrize("launcher", ["basic", "joblib"])
+def test_a_launcher_that_takes_batches_serves_a_search(app: App, launcher: str):
+    app.search(f"hydra/launcher={launcher}")
+    assert len(set(app.ran())) == 8
+    assert [one.state.name for one in app.study().trials] == ["COMPLETE"] * 8
+
+
+def test_the_time_for_new_points_can_be_limited(app: App):
+    app.search("hydra.sweeper.n_trials=null", "hydra.sweeper.timeout_min=0.05")
+    assert app.ran()
+    assert app.record()["total"] == len(app.ran())
+    assert app.record()["state"] == "FINISHED"
+
+
+@pytest.mark.parametrize(
+    ("words", "says"),
+    [
+        (["hydra.sweeper.sampler=tpee"], "hydra.sweeper.sampler is 'tpee'. Allowed: tpe, "),
+        (["hydra.sweeper.sampler_options={n_start:3}"], "hydra.sweeper.sampler_options has 'n_start'"),
+        (["hydra.sweeper.n_trials=0"], "hydra.sweeper.n_trials is 0. It takes 1 or more."),
+        (["hydra.sweeper.n_trials=null"], "hydra.sweeper.sampler=tpe would never end"),
+        (["hydra.sweeper.timeout_min=-1"], "hydra.sweeper.timeout_min is -1."),
+        (["hydra.sweeper.ask_ahead=-2"], "hydra.sweeper.ask_ahead is -2. It takes 0 or more."),
+        (["hydra.sweeper.direction=up"], "hydra.sweeper.direction is 'up'. Allowed: "),
+        (["hydra.sweeper.metric=fun"], "Whether more or less fun is better is not known."),
+        (["hydra.sweeper.metric=[loss,loss]"], "hydra.sweeper.metric names one twice: loss, loss."),
+        (
+            ["hydra.sweeper.metric=[loss,size]", "hydra.sweeper.direction=[minimize]"],
+            "hydra.sweeper.direction has 1 and hydra.sweeper.metric 2",
+        ),
+        (
+            [
+                "hydra.sweeper.metric=[loss,size]",
+                "hydra.sweeper.direction=[minimize,maximize]",
+                "hydra.sweeper.pruner=median",
+            ],
+            "hydra.sweeper.pruner is 'median', and there are 2 objectives",
+        ),
+        (["hydra.sweeper.pruner=median", "seed=1,2"], "each point is run under several values of seed"),
+        (["hydra.sweeper.sampler=grid", "x=1,2"], "hydra.sweeper.n_trials is set, and a grid runs each of its points."),
+        (["hydra.launcher.dry_run=true"], "hydra.launcher.dry_run takes a sweep of which each point is known"),
+        (["hydra.sweeper.enqueue=[{z:1}]"], "hydra.sweeper.enqueue has 'z'"),
+        (["hydra.sweeper.enqueue=[{x:7}]"], "hydra.sweeper.enqueue has x=7. Allowed: "),
+        (["hydra.sweeper.enqueue=[worst]"], "hydra.sweeper.enqueue has 'worst'. Allowed: defaults, best:SWEEP"),
+        (
+            ["hydra.sweeper.enqueue=[best:sweep_9]"],
+            "hydra.sweeper.enqueue has best:sweep_9, and there is no such sweep.",
+        ),
+        (["+z=interval(0,1)", "x=interval(1,0)"], "x"),
+    ],
+)
+def test_a_mistake_is_said_in_a_sentence_before_anything_runs(app: App, words: list[str], says: str):
+    said = app.search(*words, code=1)
+    assert says in said
+    assert "Traceback" not in said
+    assert app.ran() == []
+    assert not (app.folder / "out" / ".sweeproute" / "study.log").exists()
+
+
+def test_a_metric_that_the_task_does_not_return_ends_it_with_the_nearest(app: App):
+    said = app.search("hydra.sweeper.metric=los", "hydra.sweeper.direction=minimize", code=1)
+    assert "hydra.sweeper.metric is 'los', and the task returned none. It returned, nearest match first: loss" in said
+    assert "Traceback" not in said
+
+
+def test_the_home_settings_name_a_space_its_constraints_and_the_repeats():
+    home = yaml.safe_load((Path(__file__).parents[1] / "conf" / "hydra" / "sweeper" / "home.yaml").read_text())
+    assert (home["space"], home["constraints"], home["repeats"]) == (
+        "search_space.axes",
+        "search_space.constraints",
+        ["seed"],
+    )
