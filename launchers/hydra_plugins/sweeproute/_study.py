@@ -269,9 +269,8 @@ class Study:
         try:
             for dimension in self._space.dimensions:
                 if dimension.exists(values):
-                    values[dimension.key] = snapped(
-                        dimension, suggest(trial, dimension.key, self._distributions[dimension.key])
-                    )
+                    drawn = suggest(trial, dimension.key, self._distributions[dimension.key])
+                    values[dimension.key] = snapped(dimension, drawn)
         except Exception as error:
             self._study.tell(trial.number, state=TrialState.FAIL)
             raise SettingsError(
