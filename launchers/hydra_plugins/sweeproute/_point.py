@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
-from ._dimension import Dimension, Value, ahead, steps, text
+from ._dimension import Dimension, Value, ahead, text
 from ._errors import SettingsError, nearest_first
 from ._space import Space
 
@@ -19,11 +19,12 @@ def snapped(dimension: Dimension, value: Any) -> Value:
     """A sampler's value as the space writes it: Optuna counts steps in binary, people in decimals."""
     if dimension.choices is not None:
         return str(value)
+    assert dimension.low is not None
     if dimension.whole:
-        return int(value)
+        step = int(dimension.step or 1)
+        return int(dimension.low) + round((value - dimension.low) / step) * step
     if dimension.step is None:
         return float(value)
-    assert dimension.low is not None
     return ahead(dimension.low, dimension.step, round((value - dimension.low) / dimension.step))
 
 
@@ -67,9 +68,7 @@ def _read(dimension: Dimension, value: Any) -> Value:
         assert dimension.low is not None
         assert dimension.high is not None
         number = isinstance(value, (int, float)) and not isinstance(value, bool)
-        apart = dimension.step or (1 if dimension.whole else None)
-        inside = number and dimension.low <= value <= dimension.high
-        if inside and (apart is None or steps(dimension.low, value, apart) is not None):
+        if number and dimension.low <= value <= dimension.high and snapped(dimension, value) == value:
             return snapped(dimension, value)
         allowed = dimension.shown()
     raise SettingsError(f"hydra.sweeper.enqueue has {dimension.key}={value}. Allowed: {allowed}.")
