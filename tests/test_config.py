@@ -55,6 +55,21 @@ def test_without_a_search_space_there_are_no_axes() -> None:
     assert compose("search_space=none").search_space.axes == {}
 
 
+@pytest.mark.parametrize("model", models())
+def test_every_model_has_a_space_of_ranges_too(model: str) -> None:
+    searched = compose(f"model={model}", f"search_space={model}_ranges").search_space
+    assert any("low" in axis for axis in searched.axes.values() if OmegaConf.is_dict(axis))
+
+
+def test_a_space_may_have_constraints_and_a_misspelt_part_of_it_fails() -> None:
+    assert compose("model=lightgbm", "search_space=lightgbm_ranges").search_space.constraints == [
+        "model.params.num_leaves <= 2 ** model.params.max_depth"
+    ]
+    assert compose("model=glm").search_space.constraints == []
+    with pytest.raises(HydraException):
+        compose("+search_space.constraint=[a]")
+
+
 def test_the_wide_grid_has_324_points() -> None:
     points = 1
     for values in compose("model=xgboost", "search_space=xgboost_wide").search_space.axes.values():

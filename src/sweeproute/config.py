@@ -46,9 +46,12 @@ class PlatformChoice:
 
 @dataclass
 class SearchSpace:
-    """The axes of one model's search space: dotted key to values, a list or Hydra's sweep syntax."""
+    """What is searched of one model."""
 
+    # Dotted key to its values: a list, a range as in {low: 0.01, high: 0.3, log: true}, or Hydra's sweep syntax.
     axes: dict[str, Any] = field(default_factory=dict)
+    # Conditions that a point has to meet, as in "model.params.num_leaves <= 2 ** model.params.max_depth".
+    constraints: list[str] = field(default_factory=list)
 
 
 @dataclass

@@ -65,7 +65,7 @@ def spaces(
         swept = swept or any(isinstance(axis, Dimension) for axis in own.values())
         of_groups = dict(zip(groups, chosen, strict=True))
         merged = axes | of_groups
-        merged |= _besides(merged, own)
+        merged = _with_conditions(merged, own) | _besides(merged, own)
         listed = _listed(config, constraints_key) if constraints_key is not None else []
         name = " ".join(of_groups[key] for key in varied)
         tied = _tie({key: axis for key, axis in merged.items() if bare(key) not in again}, axes, own)
@@ -113,6 +113,15 @@ def _besides(taken: Mapping[str, Axis], axes: Mapping[str, Axis]) -> dict[str, A
     """The axes whose keys nothing sets yet, whether by =, + or ~."""
     names = {_name(axis) for axis in taken.values()}
     return {key: axis for key, axis in axes.items() if _name(axis) not in names}
+
+
+def _with_conditions(axes: Mapping[str, Axis], own: Mapping[str, Axis]) -> dict[str, Axis]:
+    """Let axes that replace one of the space exist when that one does; what is fixed is so in every point."""
+    when = {_name(axis): axis.when for axis in own.values() if isinstance(axis, Dimension)}
+    return {
+        key: axis if isinstance(axis, str) or axis.when else dataclasses.replace(axis, when=when.get(_name(axis), ()))
+        for key, axis in axes.items()
+    }
 
 
 def _name(axis: Axis) -> tuple[str, str | None]:
@@ -203,10 +212,9 @@ def _check_condition(
             f"them, or make {bare(other)} an axis."
         )
     now = there[bare(other)]
-    for one in (before, now):
-        if isinstance(one, Dimension) and one.count() is None:
-            raise SettingsError(f"{said}, and that is continuous: {one.shown()}. Name a key that has choices.")
-    if before is None:
+    if isinstance(now, Dimension) and now.count() is None:
+        raise SettingsError(f"{said}, and that is continuous: {now.shown()}. Name a key that has choices.")
+    if before is None or (isinstance(before, Dimension) and before.count() is None):
         return
     # What the command line leaves out of a list is no mistake of whoever wrote the condition.
     values = [*_values(before), *_values(now)]
