@@ -36,6 +36,26 @@ params: {}
     "search_space/misspelt.yaml": "axes:\n  model.dept: [1, 2]\n",
     "search_space/wrong_later.yaml": "axes:\n  model.depth: [1, 2]\n  db.port.x: [1]\n",
     "search_space/continuous.yaml": 'axes:\n  model.rate: "interval(0,1)"\n',
+    "search_space/log.yaml": "axes:\n  model.rate: {low: 0.01, high: 0.5, log: true}\n",
+    "search_space/whole.yaml": """
+axes:
+  model.depth: {low: 1, high: 3}
+  model.rate: {low: 0.1, high: 0.7, step: 0.3}
+""",
+    "search_space/conditional.yaml": """
+axes:
+  text: [plain, deep]
+  model.depth: {low: 1, high: 2, when: {text: deep}}
+  seed: [1, 2]
+""",
+    "search_space/constrained.yaml": """
+axes:
+  model.depth: int(interval(1,3))
+  model.rate: [1, 2, 4, 8]
+constraints:
+  - model.rate <= 2 ** model.depth
+  - not model.rate == 1
+""",
     "search_space/empty.yaml": "axes:\n  model.depth: []\n",
     "search_space/groups.yaml": "axes:\n  db: [mysql, postgres]\n  db@backup: [mysql, postgres]\n",
     "search_space/unknown_option.yaml": "axes:\n  db: [mysql, oracle]\n",
@@ -207,6 +227,52 @@ def test_values_come_out_of_a_space_as_they_stand_in_it(composer):
 def test_a_continuous_axis_is_refused_with_the_cure(composer):
     with pytest.raises(SettingsError, match=r"cannot walk the continuous axis 'model.rate=interval\(0,1\)'.*1,2,3"):
         grid(composer, "search_space=continuous")
+
+
+def test_a_continuous_axis_is_refused_with_the_sampler_that_could(composer):
+    with pytest.raises(SettingsError, match=r"'model\.rate=tag\(log,interval\(0\.01,0\.5\)\)'.*sampler=tpe"):
+        grid(composer, "search_space=log")
+
+
+def test_values_on_the_command_line_make_a_grid_of_a_continuous_axis(composer):
+    assert grid(composer, "search_space=continuous", "model.rate=0.5,1") == [
+        f"search_space=continuous model.rate={rate}" for rate in (0.5, 1)
+    ]
+
+
+def test_whole_ranges_and_ranges_with_a_step_are_walked(composer):
+    assert grid(composer, "search_space=whole") == [
+        f"search_space=whole model.depth={depth} model.rate={rate}" for depth in (1, 2, 3) for rate in (0.1, 0.4, 0.7)
+    ]
+
+
+def test_a_parameter_that_does_not_exist_in_a_point_is_left_out_and_each_point_is_there_once(composer):
+    assert grid(composer, "search_space=conditional") == [
+        *(f"search_space=conditional text=plain seed={seed}" for seed in (1, 2)),
+        *(f"search_space=conditional text=deep model.depth={depth} seed={seed}" for depth in (1, 2) for seed in (1, 2)),
+    ]
+
+
+@pytest.mark.parametrize("constraints", [None, "search_space.constraints"])
+def test_only_points_that_meet_the_constraints_run_where_a_key_names_these(composer, constraints):
+    listed = points(["search_space=constrained"], {}, composer, "search_space.axes", None, constraints)
+    assert [" ".join(point).removeprefix("search_space=constrained ") for point in listed] == [
+        f"model.depth={depth} model.rate={rate}"
+        for depth in (1, 2, 3)
+        for rate in (1, 2, 4, 8)
+        if constraints is None or 1 < rate <= 2**depth
+    ]
+
+
+def test_the_app_is_shown_no_point_that_constraints_exclude(composer):
+    def check(config):
+        if config.model.rate > 2**config.model.depth:
+            raise SettingsError("no such tree")
+
+    words = ["search_space=constrained", "seed=1,2"]
+    assert len(points(words, {}, composer, "search_space.axes", check, "search_space.constraints")) == 2 * 6
+    with pytest.raises(SettingsError, match="no such tree"):
+        points(words, {}, composer, "search_space.axes", check)
 
 
 def test_an_axis_without_values_is_refused(composer):

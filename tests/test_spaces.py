@@ -12,6 +12,8 @@ from hydra_plugins.sweeproute._dimension import Dimension
 from hydra_plugins.sweeproute._errors import SettingsError
 from hydra_plugins.sweeproute._spaces import spaces
 from small_app import singletons_kept, start_sweep
+from small_trial import ROOT
+from sweeproute.experiment import validate
 from test_layers import HEAVY
 
 CONF = {
@@ -366,6 +368,22 @@ def test_an_axis_that_cannot_be_is_refused_with_what_is_allowed(composer, values
 def test_a_condition_that_cannot_be_is_refused_with_what_is_allowed(composer, params, said):
     with pytest.raises(SettingsError, match=said):
         found(composer, params=params)
+
+
+@pytest.mark.parametrize("model", ["glm", "lightgbm", "random_forest", "xgboost"])
+def test_the_ranges_of_each_model_of_this_project_pass_its_own_check(model):
+    words = [f"model={model}", f"search_space={model}_ranges"]
+    with singletons_kept():
+        composer = Composer(*start_sweep(ROOT, {}, words))
+        (space,) = spaces(words, {}, composer, "search_space.axes", "search_space.constraints", [], validate)
+    assert space.size() is None
+    assert any(one.log for one in space.dimensions)
+    conditional = [(one.key, one.when) for one in space.dimensions if one.when]
+    constrained = bool(space.constraints)
+    assert conditional == (
+        [("+model.params.rate_drop", (("+model.params.booster", ("dart",)),))] * (model == "xgboost")
+    )
+    assert constrained == (model in ("lightgbm", "xgboost"))
 
 
 def test_the_spaces_import_nothing_heavy():
