@@ -114,6 +114,7 @@ def test_the_keys_that_people_and_scripts_rely_on_exist() -> None:
         "validation.holdout_seasons": [2023, 2024],
         "seed": 42,
         "resume": False,
+        "reuse": False,
         "job.priority": 5,
         "job.required_memory_gb": 1,
         "tracking.models": "best",

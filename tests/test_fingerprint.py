@@ -94,6 +94,7 @@ def test_it_changes_with_the_data_and_with_the_code(xgboost: DictConfig, tmp_pat
         {"tracking__uri": "http://127.0.0.1:5000", "tracking__models": "all"},
         {"sweep__id": "other", "sweep__name": "depths", "sweep__note": "a note"},
         {"resume": True},
+        {"reuse": True},
         {"job__priority": 10, "job__required_memory_gb": 8.0},
         {"search_space__axes": {}},
     ],

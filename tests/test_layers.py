@@ -26,6 +26,7 @@ LAYERS = {
         ["commands"],
         ["experiment", "prediction", "callbacks", "summary", "cleaning"],
         ["tracking*", "replay", "registry", "store*", "runs*", "mlflow_limits", "launch_facts"],
+        ["plot*"],
         ["evaluation", "errors"],
         ["data", "estimators"],
         ["targets", "performance", "score_text"],
@@ -40,7 +41,7 @@ LAYERS = {
         ["sweeper"],
         ["_search"],
         ["_walk", "_adaptive"],
-        ["_kept"],
+        ["_kept", "_earlier"],
         ["launcher"],
         ["_route", "_plan*", "_estimates", "_check", "_setup", "_leftovers"],
         ["_jobs"],
@@ -130,6 +131,7 @@ SEE_BOTH = ["sweeproute.__main__", "sweeproute.commands.*"]
 # Who alone may import a library, by room of src/sweeproute; nothing in launchers may import any of these.
 ONLY_IN = {
     "mlflow": ["tracking*", "replay", "registry", "store*", "runs*"],
+    "matplotlib": ["plot*"],
     "torch": ["models"],
     "xgboost": ["models", "estimators"],
     "lightgbm": ["models", "estimators"],
@@ -155,7 +157,10 @@ PURE = [
 ]
 IMPURE = {"datetime", "io", "multiprocessing", "os", "pathlib", "shutil", "socket", "subprocess", "threading", "time"}
 
-HEAVY = {"lightgbm", "mlflow", "numpy", "optuna", "pandas", "psutil", "pyarrow", "rich", "sklearn", "torch", "xgboost"}
+HEAVY = {
+    *("lightgbm", "matplotlib", "mlflow", "numpy", "optuna", "pandas", "psutil", "pyarrow", "rich", "sklearn", "torch"),
+    "xgboost",
+}
 VAGUE = {"base", "common", "core", "helper", "helpers", "manager", "misc", "util", "utils"}
 
 

@@ -187,6 +187,8 @@ class Config:
     tracking: Tracking = field(default_factory=Tracking)
     checkpoint: Checkpoint = field(default_factory=Checkpoint)
     sweep: Sweep = field(default_factory=Sweep)
+    # Draw the plots of a sweep of more than two finished trials at its end, into its folder and its run in MLflow.
+    plots: bool = True
     # Pins Python, NumPy, the model and the workers.
     seed: int = 42
     # auto, cpu or cuda; auto is settled by the platform.
@@ -198,6 +200,8 @@ class Config:
     code: list[str] = field(default_factory=list)
     # Go on with the newest unfinished sweep of the same overrides: false, true, keep or rerun.
     resume: Any = False
+    # Take results of earlier sweeps that have the same fingerprint instead of running the trials again.
+    reuse: bool = False
 
 
 def plain(node: DictConfig) -> dict[str, Any]:
@@ -214,9 +218,11 @@ WHERE_AND_HOW = (
     "platform",
     "registry",
     "tracking",
+    "plots",
     "checkpoint",
     "sweep",
     "resume",
+    "reuse",
     "job",
     "search_space",
 )

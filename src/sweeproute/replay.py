@@ -6,6 +6,7 @@ so that an ended run is a whole one.
 """
 
 import getpass
+import hashlib
 import json
 import logging
 import shlex
@@ -137,6 +138,18 @@ class Replay:
         self._store.client.log_artifacts(run.id, str(folder), "model")
         run.write(tags={"sweeproute.model": "model"})
 
+    def write_plots(self, folder: Path) -> None:
+        """Keep the plots of a sweep as artifacts of its own run, again only where they have changed."""
+        files = sorted(path for path in folder.rglob("*") if path.is_file())
+        if self._parent is None or self._parent.deleted or not files:
+            return
+        digest = hashlib.sha256()
+        for path in files:
+            digest.update(f"{path.relative_to(folder)}\0{path.stat().st_size}\0".encode() + path.read_bytes())
+        if self._parent.tags.get("sweeproute.plots") != digest.hexdigest():
+            self._store.client.log_artifacts(self._parent.id, str(folder), folder.name)
+            self._parent.write(tags={"sweeproute.plots": digest.hexdigest()})
+
     def link(self, attempt: Attempt) -> str | None:
         """Where MLflow's pages show the run of an attempt, None where it has no run."""
         run = self._progress.get(attempt.folder, _Progress()).run
@@ -233,11 +246,18 @@ class Replay:
         """Find the run of an attempt, adopt it or create it."""
         # Where a job left no journal its place in the sweep stands for the journal's id.
         place = f"record:{(record or {}).get('sweep')}/{attempt.job}/{attempt.number}"
-        found = self._found.get(page.journal or place) or self._found.get(place)
+        journal_id = page.journal or place
+        reused = (record or {}).get("reused")
+        if reused:
+            # The journal is a copy of one whose run belongs to another sweep.
+            journal_id = f"{journal_id}@{place}"
+        found = self._found.get(journal_id) or self._found.get(place)
         if found is not None:
             return StoreRun.found(self._store, found)
         tags = {**self._provenance(), **page.tags, "sweeproute.kind": "trial"}
-        tags |= {"sweeproute.journal": page.journal or place, "sweeproute.attempt": str(attempt.number)}
+        tags |= {"sweeproute.journal": journal_id, "sweeproute.attempt": str(attempt.number)}
+        if reused:
+            tags["sweeproute.reused"] = f"{reused['sweep']}/{reused['job']}"
         if "sweeproute.git_commit" in page.tags:
             tags["mlflow.source.git.commit"] = page.tags["sweeproute.git_commit"]
         if attempt.job is not None:

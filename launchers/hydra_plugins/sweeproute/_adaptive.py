@@ -101,7 +101,9 @@ class Adaptive:
         parts = self._open(sweep)
         for remark in self._remarks(parts):
             print(remark, flush=True)
-        points = Proposals(parts, self._objective, known, first, self._timer(), settings.ask_ahead)
+        points = Proposals(
+            parts, self._objective, known, first, self._timer(), settings.ask_ahead, self._earlier(sweep)
+        )
         points.restore()
         if streams:
             self._launcher.stream(points, sweep, self._composer)
@@ -145,6 +147,14 @@ class Adaptive:
         identity = self._launcher.settings.identity
         done = kept(numbered, sweep, self._composer, self._settings.resume, identity)
         return {overrides: Known(number, done.get(number)) for number, overrides in numbered.items()}
+
+    def _earlier(self, sweep: SweepFolder) -> Callable[[int, Overrides], JobReturn | None]:
+        if not self._settings.reuse:
+            return lambda _, __: None
+        # lazy import: most searches reuse nothing
+        from ._earlier import EarlierResults
+
+        return EarlierResults(sweep, self._composer, self._launcher.settings.identity).take
 
     def _batch_size(self) -> int:
         """Jobs that a launcher which does not stream gets at once."""

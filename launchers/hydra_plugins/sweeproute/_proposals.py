@@ -111,6 +111,7 @@ class Proposals:
         first: The first number that is free for a job.
         over: Whether the time for new points is up.
         ask_ahead: Jobs that may wait on a platform with a queue of its own; None for as many as it has slots.
+        earlier: From a job's number and overrides to the result that another sweep has of it, or None.
 
     Attributes:
         overrides: Each job's overrides, by job number.
@@ -125,6 +126,7 @@ class Proposals:
         first: int,
         over: Callable[[], bool],
         ask_ahead: int | None,
+        earlier: Callable[[int, Overrides], JobReturn | None] = lambda _, __: None,
     ) -> None:
         self.overrides: dict[int, Overrides] = {}
         self.returns: dict[int, JobReturn] = {}
@@ -134,6 +136,7 @@ class Proposals:
         self._next = first
         self._over = over
         self._ask_ahead = ask_ahead
+        self._earlier = earlier
         self._trials: dict[int, _Trial] = {}  # by job number
         self._ended: list[int] = []
         self._queued_at: dict[int, float] = {}
@@ -233,8 +236,9 @@ class Proposals:
             trial.jobs.append(number)
             self._trials[number] = trial
             self.overrides[number] = overrides
-            if known is not None and known.returned is not None:
-                self.returns[number] = known.returned
+            there = self._earlier(number, overrides) if known is None else known.returned
+            if there is not None:
+                self.returns[number] = there
                 continue
             trial.missing.add(number)
             self._queued_at[number] = time.time()

@@ -305,6 +305,6 @@ def newest_unfinished(overrides: Sequence[str]) -> Path | None:
 
 
 def comparable(overrides: Sequence[str]) -> list[str]:
-    """The overrides that make two commands the same sweep: all but resume and where the folder is."""
-    aside = ("resume=", "hydra.sweeper.resume=", "hydra.sweep.dir=")
+    """The overrides that make two commands the same sweep: all but resume, reuse and where the folder is."""
+    aside = ("resume=", "hydra.sweeper.resume=", "reuse=", "hydra.sweeper.reuse=", "hydra.sweep.dir=")
     return sorted(o for o in overrides if not o.lstrip("+").startswith(aside))

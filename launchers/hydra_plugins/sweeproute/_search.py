@@ -85,6 +85,11 @@ class Search:
             )
         if settings.max_batch_size is not None and settings.max_batch_size < 1:
             raise SettingsError(f"hydra.sweeper.max_batch_size is {settings.max_batch_size}. It takes 1 or more.")
+        if settings.reuse and not hasattr(launcher, "stream"):
+            raise SettingsError(
+                f"{type(launcher).__name__} runs whatever it is given, so no result can be reused over it. "
+                "Leave hydra.sweeper.reuse out, or use hydra/launcher=routed."
+            )
         if resumed and not hasattr(launcher, "stream"):
             raise SettingsError(
                 f"{type(launcher).__name__} keeps no record of what has finished, so nothing can be resumed over it. "
@@ -118,9 +123,9 @@ class Search:
 
     def _run(self, arguments: Sequence[str], folder: Path) -> list[Sequence[JobReturn]]:
         settings = self._settings
-        # To go on is no part of a job: one that has finished would pass for another.
-        alias = _followed(self._config, "resume")
-        arguments = [word for word in arguments if word.lstrip("+").partition("=")[0] != alias]
+        # To go on, or to reuse, is no part of a job: one that has finished would pass for another.
+        aliases = {_followed(self._config, setting) for setting in ("resume", "reuse")}
+        arguments = [word for word in arguments if word.lstrip("+").partition("=")[0] not in aliases]
         plans = self._streams and self._launcher.settings.dry_run
         if plans and (folder / OURS / "sweep.json").exists():
             raise SettingsError(

@@ -106,9 +106,17 @@ class Walk:
         if planned and not self._resumed:
             shutil.copyfile(planned.path, sweep.folder / planned.path.name)
         numbered = dict(planned.points) if planned else self._number(sweep)
-        done: Mapping[int, JobReturn] = kept(
-            numbered, sweep, self._composer, self._settings.resume, self._launcher.settings.identity
-        )
+        identity = self._launcher.settings.identity
+        done: dict[int, JobReturn] = {**kept(numbered, sweep, self._composer, self._settings.resume, identity)}
+        if self._settings.reuse:
+            # lazy import: most sweeps reuse nothing
+            from ._earlier import EarlierResults
+
+            earlier = EarlierResults(sweep, self._composer, identity)
+            asked = {n: earlier.take(n, overrides) for n, overrides in numbered.items() if n not in done}
+            reused = {number: one for number, one in asked.items() if one is not None}
+            print(f"{len(reused)} of {len(asked)} jobs need not run: earlier sweeps have their results.", flush=True)
+            done |= reused
         batches: list[Sequence[JobReturn]] = []
         for batch in self._batches(list(numbered)):
             points = Points({number: numbered[number] for number in batch}, planned.fields() if planned else None)

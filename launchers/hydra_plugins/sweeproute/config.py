@@ -80,6 +80,9 @@ class RoutedLauncherConf:
     platforms: Any = field(default_factory=dict)
     # Rules in order, as in RegistryConf.
     rules: Any = field(default_factory=list)
+    # The platform that this machine is, where the coordinator runs on another one than usual: its jobs run here, and no
+    # other platform is used; null is whichever has the backend joblib.
+    here: str | None = None
     # Where jobs go that no rule matches; null is the first platform.
     default_platform: str | None = None
     # never, when_faster or always: whether a job goes elsewhere when its platform is full.
@@ -166,6 +169,8 @@ class SearchSweeperConf:
     max_batch_size: int | None = None
     # false, true, keep or rerun: go on with the newest unfinished sweep of the same overrides.
     resume: Any = False
+    # Take the result of a finished job of the same fingerprint from an earlier sweep instead of running it again.
+    reuse: bool = False
     # Identifier, name and note of the sweep; the identifier is made from the time when null.
     id: str | None = None
     name: str | None = None
