@@ -12,6 +12,7 @@ from sweeproute.commands import (
     logs,
     pause,
     platforms,
+    plots,
     predict,
     resume,
     run,
@@ -56,7 +57,8 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--version", action=_Version, help="say which version this is")
     commands = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
-    for command in (run, status, logs, resume, cancel, best, predict, sync, platforms, pause, check, setup, clean):
+    asking = (run, status, logs, resume, cancel, best, predict, plots, sync)
+    for command in (*asking, platforms, pause, check, setup, clean):
         command.add(commands)
     return parser
 

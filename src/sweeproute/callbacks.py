@@ -11,7 +11,7 @@ from typing import Any
 from hydra.experimental.callback import Callback
 from omegaconf import DictConfig, OmegaConf
 
-from sweeproute import summary
+from sweeproute import plots, summary
 from sweeproute.errors import nobody_reads
 from sweeproute.store import absolute, masked
 from sweeproute.sweep_folder import SweepFolder, own, sweep_record
@@ -21,6 +21,8 @@ from sweeproute.tracking_status import UNFINISHED, Settings, Status, saved_statu
 _OURS = "hydra_plugins.sweeproute."
 # Seconds between two looks for the sweep's record; of waiting before it is said; between two lines about it.
 _POLL_S, _PATIENT_S, _LINE_S = 0.25, 1.5, 5.0
+# Seconds after which the drawing of plots is given up.
+_DRAW_S = 120.0
 
 
 class Tracking(Callback):
@@ -94,6 +96,74 @@ class Tracking(Callback):
             process.root, uri=settings.uri, experiment=settings.experiment, argv=sys.argv, metric=settings.metric
         ):
             _say(line)
+
+
+class Plots(Callback):
+    """Has the plots of a sweep drawn when it has ended.
+
+    Hydra tells callbacks of the end in reverse: behind the tracking of an app, it draws before tracking keeps them.
+    """
+
+    def __init__(self, draw: bool = True, metric: Any = "auc") -> None:
+        """Store the settings.
+
+        Args:
+            draw: Whether to draw at all.
+            metric: The metric that is drawn, where the sweep's record does not name one.
+        """
+        self.draw = draw
+        self.metric = metric if isinstance(metric, str) else "auc"
+        self._config: DictConfig | None = None
+
+    def __getstate__(self) -> dict[str, Any]:
+        return self.__dict__ | {"_config": None}
+
+    def on_multirun_start(self, config: DictConfig, **_: Any) -> None:
+        """Keep the config, in which the sweeper names the folder: on resume another one, later."""
+        self._config = config
+
+    def on_multirun_end(self, config: DictConfig, **_: Any) -> None:  # noqa: ARG002  (Hydra's signature)
+        """Draw, where there are trials enough and nobody has stopped the sweep, and say where the plots are."""
+        if self._config is None or not self.draw:
+            return
+        root = Path(self._config.hydra.sweep.dir).absolute()
+        record = sweep_record(root) or {}
+        finished = sum(outcome.state == "FINISHED" for outcome in SweepFolder(root).outcomes())
+        if finished >= plots.FEWEST and record.get("state") != "KILLED":
+            _say(_drawn(root, str(record.get("id") or root), self.metric))
+
+
+def _drawn(root: Path, name: str, metric: str) -> str:
+    """Draw in a process of its own, so that nothing of what draws is imported here; what came of it, in a sentence."""
+    command = [sys.executable, "-P", "-m", "sweeproute.plots", str(root), "--default-metric", metric]
+    again = f"`sweeproute plots {name}` draws them"
+    log = own(root, "plots.log")
+    try:
+        log.parent.mkdir(exist_ok=True)
+        with log.open("wb") as errors:
+            # Ctrl-C is for the coordinator alone, which then ends it.
+            done = subprocess.run(
+                command,
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.PIPE,
+                stderr=errors,
+                text=True,
+                timeout=_DRAW_S,
+                check=False,
+                start_new_session=True,
+            )
+    except KeyboardInterrupt:
+        return f"plots: left out; {again} later."
+    except subprocess.TimeoutExpired:
+        return f"plots: not drawn within {_DRAW_S:.0f} s; {again} without a limit."
+    except OSError as error:
+        return f"plots: not drawn, since {error}; {again} later."
+    told = done.stdout.strip()
+    if done.returncode == 0:
+        return f"Plots: {summary.short_path(root / plots.FOLDER)}" + (f"; {told}" if told else "")
+    if told:
+        return f"plots: {told}"
+    return f"plots: not drawn (exit code {done.returncode}; the error is in {log}); {again} again."
 
 
 class TrackerProcess:

@@ -38,7 +38,7 @@ def lines(root: Path, *, uri: str, experiment: str, argv: Sequence[str], metric:
     if not outcomes:
         return []
     command = (record or {}).get("argv") or argv
-    where = [f"Runs: experiment {experiment} in {masked(uri)}", f"Files: {_short(root)}"]
+    where = [f"Runs: experiment {experiment} in {masked(uri)}", f"Files: {short_path(root)}"]
     if not folder.is_sweep():
         alone = outcomes[0]
         told = [scores(estimates([alone.metrics]), [metric]), f"  {reproduction(command, alone.overrides)}"]
@@ -168,7 +168,7 @@ def _look(uri: str) -> str:
     return f"open {shown}" if uri.startswith("http") else f"mlflow ui --backend-store-uri {shlex.quote(shown)}"
 
 
-def _short(path: Path) -> str:
+def short_path(path: Path) -> str:
     """A path from here where it lies below, as a person would type it."""
     here = Path.cwd()
     return str(path.relative_to(here) if path.is_relative_to(here) and path != here else path)

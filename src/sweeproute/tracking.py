@@ -22,7 +22,7 @@ from typing import Any
 
 from filelock import FileLock, Timeout
 
-from sweeproute import journal
+from sweeproute import journal, plots
 from sweeproute.pointers import SweepGoneError
 from sweeproute.replay import Phase, Replay
 from sweeproute.score_text import result
@@ -188,6 +188,7 @@ class Tracker:
             elif state not in ENDED:
                 state = "FAILED" if any(outcome.state in ("FAILED", "LOST") for outcome in outcomes) else "FINISHED"
             ended = (sweep or {}).get("ended")
+            self._replay.write_plots(self._root / plots.FOLDER)
             text = "\n\n".join(part for part in (_counts(outcomes), told) if part)
             self._replay.finish(str(state), int(float(ended) * 1000) if ended else None, text)
         except Exception as error:
