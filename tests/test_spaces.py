@@ -27,6 +27,8 @@ seed: 1
     "model/tree.yaml": "depth: 3\nleaves: 4\nrate: 0.1\nbooster: tree\ndrop: 0.0\n",
     "model/line.yaml": "penalty: 1.0\n",
     "search_space/none.yaml": "axes: {}\n",
+    "search_space/line_wide.yaml": "axes:\n  model.penalty: {low: 0.001, high: 100, log: true}\n",
+    "search_space/tree_wide.yaml": "axes:\n  model.depth: {low: 1, high: 20}\n",
     "search_space/line.yaml": "axes:\n  model.penalty: {low: 0.01, high: 10, log: true}\n",
     "search_space/tree.yaml": """
 axes:
@@ -72,6 +74,13 @@ def test_what_is_written_becomes_dimensions_in_order_each_behind_what_it_depends
     assert (space.name, space.fixed, space.repeats) == ("", (), ())
 
 
+def test_one_word_chooses_the_space_of_each_model(composer):
+    line, tree = found(composer, "model=line,tree", "search_space=${model}_wide")
+    assert [one.high for one in (*line.dimensions, *tree.dimensions)] == [100, 20]
+    with pytest.raises(SettingsError, match=r"There is no search_space=line_wode. .* nearest match first: line_wide"):
+        found(composer, "model=line,tree", "search_space=${model}_wode")
+
+
 def test_each_choice_of_groups_has_its_space_by_its_name(composer):
     tree, line = found(composer, "model=tree,line", "seed=1")
     assert (tree.name, line.name) == ("model=tree", "model=line")
@@ -101,6 +110,10 @@ def test_the_axis_of_a_repeated_key_is_not_searched(composer):
     assert found(composer, "seed=3", repeats=["seed"])[0].fixed == (("seed", "seed=3"),)
     with pytest.raises(SettingsError, match=r"repeated over seed, which is continuous.*seed=1,2,3"):
         found(composer, "seed=interval(0,1)", repeats=["seed"])
+    with pytest.raises(SettingsError, match="repeated over model, a group"):
+        found(composer, "model=tree,line", repeats=["model"])
+    with pytest.raises(SettingsError, match="repeated over seed, which exists only sometimes"):
+        found(composer, params={"seed": {"low": 1, "high": 2, "when": {"model.booster": "dart"}}}, repeats=["seed"])
 
 
 def test_a_fixed_value_settles_what_depends_on_it(composer):
@@ -378,12 +391,10 @@ def test_the_ranges_of_each_model_of_this_project_pass_its_own_check(model):
         (space,) = spaces(words, {}, composer, "search_space.axes", "search_space.constraints", [], validate)
     assert space.size() is None
     assert any(one.log for one in space.dimensions)
-    conditional = [(one.key, one.when) for one in space.dimensions if one.when]
-    constrained = bool(space.constraints)
-    assert conditional == (
-        [("+model.params.rate_drop", (("+model.params.booster", ("dart",)),))] * (model == "xgboost")
-    )
-    assert constrained == (model in ("lightgbm", "xgboost"))
+    conditional = {one.key: one.when for one in space.dimensions if one.when}
+    dart = {"+model.params.rate_drop": (("+model.params.booster", ("dart",)),)}
+    assert conditional == (dart if model == "xgboost" else {})
+    assert bool(space.constraints) == (model in ("lightgbm", "xgboost"))
 
 
 def test_the_spaces_import_nothing_heavy():

@@ -2,6 +2,7 @@
 
 import dataclasses
 import itertools
+import re
 from collections.abc import Callable, Container, Iterator, Mapping, Sequence
 from typing import Any
 
@@ -57,10 +58,15 @@ def spaces(
     groups = {key: _options(axis, composer) for key, axis in axes.items() if _chooses_group(axis, composer)}
     varied = [key for key, options in groups.items() if len(options) > 1]
     again = {bare(key) for key in repeats}
+    if (group := next((key for key in varied if bare(key) in again), None)) is not None:
+        raise SettingsError(
+            f"Points cannot be repeated over {group}, a group: each of its options is searched by itself."
+        )
     found: list[Space] = []
     swept = any(isinstance(axis, Dimension) for axis in axes.values())
     for chosen in itertools.product(*groups.values()):
         config = composer.base(chosen).config()
+        _check_followed(chosen, config, composer)
         own = _axes(config, space_key, composer) if space_key is not None else {}
         swept = swept or any(isinstance(axis, Dimension) for axis in own.values())
         of_groups = dict(zip(groups, chosen, strict=True))
@@ -81,6 +87,22 @@ def _chooses_group(axis: Axis, composer: Composer) -> bool:
     return composer.chooses_group(parse(overrides(axis)[0]))
 
 
+def _check_option(group: str, option: str, options: Sequence[str]) -> None:
+    if option not in options:
+        near = nearest_first(option, options)
+        raise SettingsError(f"There is no {group}={option}. Options of {group}, nearest match first: {near}.")
+
+
+def _check_followed(chosen: Sequence[str], config: DictConfig, composer: Composer) -> None:
+    """Refuse what an option such as `${model}_ranges` comes to where its group has no such option."""
+    choices = config.hydra.runtime.choices
+    for word in chosen:
+        group, option = parse(word).key_or_group, parse(word).value()
+        if isinstance(option, str) and "${" in option:
+            followed = re.sub(r"\$\{([^${}]+)\}", lambda key: str(choices.get(key.group(1), key.group(0))), option)
+            _check_option(group, followed, composer.options(group))
+
+
 def _options(axis: Axis, composer: Composer) -> list[str]:
     """The overrides of a choice of options, each of which its group has."""
     if isinstance(axis, Dimension) and axis.choices is None:
@@ -90,10 +112,9 @@ def _options(axis: Axis, composer: Composer) -> list[str]:
         # Hydra passes over an option of an optional group that is not there without a word.
         group, option = parse(word).key_or_group, parse(word).value()
         options = composer.options(group)
-        # One in a folder below is looked for by Hydra alone.
-        if isinstance(option, str) and "/" not in option and option.removesuffix(".yaml") not in options:
-            near = nearest_first(option, options)
-            raise SettingsError(f"There is no {group}={option}. Options of {group}, nearest match first: {near}.")
+        # One in a folder below is looked for by Hydra alone, one that follows another group is not known yet.
+        if isinstance(option, str) and "/" not in option and "${" not in option:
+            _check_option(group, option.removesuffix(".yaml"), options)
     return texts
 
 
