@@ -34,7 +34,7 @@ def started(monkeypatch, tmp_path):
 
 @pytest.mark.parametrize("by", ["a plan", "a plan/plan.json"])
 def test_the_command_is_that_of_the_plan_bound_to_it(plan, started, tmp_path, by):
-    run.run(Namespace(plan=by))
+    run.run(Namespace(on=None, words=[by]))
     ((python, words, cwd),) = started
     assert python == words[0] == sys.executable
     assert words[1:-1] == ["app.py", "-m", "model=a,b", "sweep.name=x"]
@@ -46,7 +46,7 @@ def test_the_command_is_that_of_the_plan_bound_to_it(plan, started, tmp_path, by
 def test_what_the_plan_needs_and_is_gone_is_said(plan, started, gone):
     plan.write_text(json.dumps(json.loads(plan.read_text()) | {gone: "/no/such/place"}))
     with pytest.raises(PlanError, match="of the plan, /no/such/place, is not there any more"):
-        run.run(Namespace(plan=str(plan)))
+        run.run(Namespace(on=None, words=[str(plan)]))
     assert not started
 
 
@@ -57,6 +57,6 @@ def test_what_the_plan_needs_and_is_gone_is_said(plan, started, gone):
 def test_what_is_no_plan_is_a_sentence(plan, started, text, says):
     plan.unlink() if text is None else plan.write_text(text)
     with pytest.raises(PlanError, match=says) as raised:
-        run.run(Namespace(plan=str(plan)))
+        run.run(Namespace(on=None, words=[str(plan)]))
     assert explain(raised.value) == str(raised.value)
     assert "\n" not in str(raised.value)

@@ -3,8 +3,9 @@
 import difflib
 import json
 import os
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, fields
 from pathlib import Path
+from typing import Any
 
 LAST = "last"
 
@@ -15,6 +16,34 @@ class NoSuchSweepError(LookupError):
 
 class SweepGoneError(LookupError):
     """A sweep is known, and what it needs to go on is not there."""
+
+
+@dataclass(frozen=True)
+class Elsewhere:
+    """Where the coordinator of a sweep is that was started from here on another machine."""
+
+    # The platform's name in the registry, and how ssh reaches it.
+    platform: str
+    host: str
+    ssh_config: str | None
+    # The Python of that machine which serves this one, and the one that runs the sweep.
+    serves: str
+    python: str
+    # The folder there for all of ours, None for the usual one; the folder there of this sweep.
+    root: str | None
+    folder: str
+    # What the Python there was given: the script and its words; its working folder and its module folders in the code.
+    words: tuple[str, ...]
+    cwd: str
+    path: tuple[str, ...]
+    # Environment variables that it was given, and the names of those whose values are not kept.
+    variables: dict[str, str]
+    copied: tuple[str, ...]
+    # Paths in the overrides there, and what each is called here.
+    files: dict[str, str]
+    # Seconds since 1970 of the last contact, and whether the coordinator lived; None where there was none.
+    seen: float | None = None
+    lived: bool | None = None
 
 
 @dataclass(frozen=True)
@@ -31,6 +60,8 @@ class Pointer:
     python: str
     # Seconds since 1970.
     started: float
+    # Where its coordinator is, if not on this machine; the folder holds what was brought home.
+    on: Elsewhere | None = None
 
     def check_there(self) -> None:
         """Refuse a sweep that cannot be gone on with, since what it needs has been removed or moved.
@@ -70,12 +101,35 @@ def pointers() -> list[Pointer]:
                     cwd=Path(entry.get("cwd") or "."),
                     python=str(entry.get("python") or ""),
                     started=float(entry.get("started") or 0),
+                    on=_elsewhere(entry["on"]) if entry.get("on") else None,
                 )
             )
         except (OSError, ValueError, TypeError, KeyError):
             # Half a pointer, or one of another version, must not hide the others.
             continue
     return sorted(found, key=lambda pointer: (pointer.started, pointer.id), reverse=True)
+
+
+def save(pointer: Pointer) -> None:
+    """Write a pointer to a sweep that runs elsewhere; those to sweeps of this machine are the launcher's to write."""
+    path = state_directory() / "sweeps" / f"{pointer.id}.json"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    beside = path.with_name(f"{path.name}.{os.getpid()}~")
+    entry = {**asdict(pointer), "folder": str(pointer.folder), "cwd": str(pointer.cwd)}
+    beside.write_text(json.dumps(entry), encoding="utf-8")
+    beside.replace(path)
+
+
+def remove(pointer: Pointer) -> None:
+    """Forget a sweep."""
+    (state_directory() / "sweeps" / f"{pointer.id}.json").unlink(missing_ok=True)
+
+
+def _elsewhere(entry: dict[str, Any]) -> Elsewhere:
+    known = {one.name for one in fields(Elsewhere)}
+    found = {name: value for name, value in entry.items() if name in known}
+    listed = {name: tuple(found[name]) for name in ("words", "path", "copied")}
+    return Elsewhere(**{**found, **listed})
 
 
 def find(sweep: str) -> Pointer:

@@ -84,11 +84,12 @@ class Progress:
         return (still_s + mean_s * (self.waiting + self.count("queued"))) / len(running)
 
 
-def progress(pointer: Pointer) -> Progress:
+def progress(pointer: Pointer, living: bool | None = None) -> Progress:
     """Look at a sweep.
 
     Args:
         pointer: Where it lies.
+        living: Whether its coordinator lives, where somebody has looked; found out here when None.
 
     Returns:
         How far it is now.
@@ -97,7 +98,7 @@ def progress(pointer: Pointer) -> Progress:
     if record is None or record.get("id") != pointer.id:
         # Removed, or another sweep has its folder by now.
         return Progress(pointer.id, pointer.name, pointer.folder, "gone", None, None, pointer.started, None, None, ())
-    state = _state(pointer.folder, record)
+    state = _state(record, is_running(pointer.folder, record) if living is None else living)
     return Progress(
         id=pointer.id,
         name=record.get("name"),
@@ -137,8 +138,8 @@ def is_running(folder: Path, record: dict[str, Any] | None) -> bool:
     return False
 
 
-def _state(folder: Path, record: dict[str, Any]) -> str:
-    if is_running(folder, record):
+def _state(record: dict[str, Any], living: bool) -> str:
+    if living and record.get("state") == "RUNNING":
         return "running"
     return {"FINISHED": "finished", "FAILED": "failed"}.get(str(record.get("state")), "stopped")
 

@@ -114,8 +114,14 @@ def read(conf: RoutedLauncherConf, master: DictConfig) -> Registry:
     names = list(entries)
     default = conf.default_platform or names[0]
     platforms, unavailable, notes = {}, {}, []
+    if conf.here is not None and conf.here not in names:
+        raise SettingsError(
+            f"hydra.launcher.here is {conf.here!r}. Allowed, nearest match first: {nearest_first(conf.here, names)}."
+        )
     for name, entry in entries.items():
-        if entry.backend is None:
+        if conf.here is not None:
+            entry.backend, entry.host = "joblib" if name == conf.here else "ssh", None
+        elif entry.backend is None:
             entry.backend = "joblib" if name == names[0] else "ssh"
         if entry.backend not in BACKENDS:
             raise SettingsError(
@@ -133,6 +139,8 @@ def read(conf: RoutedLauncherConf, master: DictConfig) -> Registry:
         elif entry.backend == "slurm":
             if why := _slurm_obstacle(entry, f"{where}.{name}"):
                 unavailable[name] = why
+        elif conf.here is not None:
+            unavailable[name] = f"is not used by a sweep that runs on {conf.here} alone"
         elif entry.host is None:
             unavailable[name] = f"has no host configured (set {where}.{name}.host)"
         elif (there := cores_of(name, entry.host)) is not None:

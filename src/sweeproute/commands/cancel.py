@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     import psutil
 
     from hydra_plugins.sweeproute._leftovers import Ended
+    from sweeproute.pointers import Pointer
     from sweeproute.sweep_folder import Attempt
 
 # Seconds that a coordinator has to stop in order; after the first it is asked by another signal, too: one that was
@@ -43,6 +44,9 @@ def run(asked: argparse.Namespace) -> None:
     from sweeproute.sweep_folder import own, sweep_record
 
     pointer = pointers.find(asked.sweep)
+    if pointer.on is not None:
+        _elsewhere(pointer)
+        return
     record = sweep_record(pointer.folder)
     if record is None or record.get("id") != pointer.id:
         raise CancelError(f"The folder of sweep {pointer.id}, {pointer.folder}, is not there any more: nothing to end.")
@@ -59,6 +63,32 @@ def run(asked: argparse.Namespace) -> None:
         _say_counts(pointer.id, pointer.folder, stopped)
     if left:
         sys.exit(1)
+
+
+def _elsewhere(pointer: "Pointer") -> None:
+    """Have what keeps the coordinator on another machine end it, with all that it has started there."""
+    from submitit_ssh.errors import FarError
+    from sweeproute.commands import elsewhere
+
+    assert pointer.on is not None
+    platform = pointer.on.platform
+    try:
+        with elsewhere.channel(pointer, elsewhere.WORK_S) as far:
+            print(f"The coordinator of {pointer.id} on {platform} is asked to stop.", flush=True)
+            told = far.ask("stop", patience_s=sum(_STOPS_S) + 2 * elsewhere.WORK_S)
+    except FarError as error:
+        raise CancelError(f"{error} Nothing has been ended; cancel again when {platform} is back.") from None
+    contact = elsewhere.bring(pointer, everything=False, patience_s=elsewhere.WORK_S)
+    if not told["gone"]:
+        print(f"{platform}: some of its processes have not ended.")
+        sys.exit(1)
+    print(f"{platform}: nothing of it is left there.")
+    if told["lived"] or told["ended"]:
+        _say_counts(pointer.id, pointer.folder, stopped=True)
+    elif elsewhere.progress_of(contact).state == "finished":
+        print(f"{pointer.id} had ended by itself.")
+    else:
+        print(f"{pointer.id} had been stopped before. `sweeproute resume {pointer.id}` goes on with it.")
 
 
 def coordinator(folder: Path, record: dict[str, Any]) -> "psutil.Process | None":

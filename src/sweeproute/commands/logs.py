@@ -11,6 +11,7 @@ from sweeproute.commands import Commands
 
 if TYPE_CHECKING:
     from hydra_plugins.sweeproute._errand import Errand
+    from hydra_plugins.sweeproute._far_sweep import FarSweep
     from sweeproute.pointers import Pointer
     from sweeproute.sweep_folder import Attempt
 
@@ -38,7 +39,11 @@ def run(asked: argparse.Namespace) -> None:
     """Print the console of the newest attempt at a job."""
     from sweeproute import pointers
 
-    _show(pointers.find(asked.sweep), asked.job, asked.follow)
+    pointer = pointers.find(asked.sweep)
+    if pointer.on is not None:
+        _show_elsewhere(pointer, asked.job, asked.follow)
+    else:
+        _show(pointer, asked.job, asked.follow)
 
 
 @dataclass
@@ -99,6 +104,62 @@ def _show(pointer: "Pointer", job: int, follow: bool) -> None:
         time.sleep(_LOOK_S)
     if console.offset == 0:
         _note(_nothing(job, launch, attempt))
+
+
+def _show_elsewhere(pointer: "Pointer", job: int, follow: bool) -> None:
+    """Print the console of a job of a sweep whose coordinator is on another machine."""
+    from hydra_plugins.sweeproute._worker import CONSOLE
+    from submitit_ssh.errors import FarError
+    from sweeproute.commands import elsewhere
+    from sweeproute.sweep_folder import SweepFolder, launch_record
+
+    assert pointer.on is not None
+    contact = elsewhere.bring(pointer, everything=False, patience_s=elsewhere.LOOK_S)
+    attempt = _newest(SweepFolder(pointer.folder), pointer, job)
+    if contact.problem:
+        console = _Console(attempt.folder / CONSOLE)
+        console.show()
+        raise LogsError(
+            f"{contact.problem} {'Above is' if console.offset else 'Nothing is here of'} what it had printed."
+        )
+    try:
+        with elsewhere.channel(pointer, elsewhere.WORK_S) as far:
+            while True:
+                console = _Console(attempt.folder / CONSOLE)
+                state, living = _follow_elsewhere(far, pointer, console, follow)
+                if not follow or state == "FINISHED" or not living:
+                    break
+                # Another attempt may have begun; whoever waits for its retry sees it when it has.
+                elsewhere.bring(pointer, everything=False, patience_s=elsewhere.WORK_S)
+                newest = _newest(SweepFolder(pointer.folder), pointer, job)
+                if newest.folder == attempt.folder:
+                    break
+                attempt = newest
+                launch = launch_record(attempt.folder) or {}
+                _note(f"Attempt {attempt.number} at job {job}, on {launch.get('platform')}:")
+    except FarError as error:
+        raise LogsError(f"{error} What had come by then is above.") from None
+    if state in _OPEN and not living:
+        _note(
+            f"The coordinator of {pointer.id} has died, and job {job} with it. `sweeproute resume {pointer.id}` "
+            "goes on with it."
+        )
+    elif console.offset == 0:
+        _note(f"Job {job} has printed nothing{' yet' if state in _OPEN else ''}.")
+
+
+def _follow_elsewhere(far: "FarSweep", pointer: "Pointer", console: _Console, follow: bool) -> tuple[str, bool]:
+    """Print what there is of a console, or comes until its job ends; the job's state, whether its coordinator lives."""
+    path = console.path.relative_to(pointer.folder).as_posix()
+    while True:
+        answer = far.ask("read", path=path, offset=console.offset)
+        console.put(answer["payload"])
+        state, living = str(answer["state"]), bool(answer["alive"])
+        if console.offset < answer["size"]:
+            continue
+        if not follow or state not in _OPEN or not living:
+            return state, living
+        time.sleep(_LOOK_S)
 
 
 def _newest(sweep: Any, pointer: "Pointer", job: int) -> "Attempt":

@@ -1,4 +1,4 @@
-"""`sweeproute run`: runs exactly what a plan says."""
+"""`sweeproute run`: runs exactly what a plan says, or a sweep whose coordinator is on a far machine."""
 
 import argparse
 import json
@@ -17,16 +17,42 @@ class PlanError(LookupError):
 
 def add(commands: Commands) -> None:
     """Add the command's words."""
-    run_ = commands.add_parser("run", help="run exactly what a plan says (hydra.launcher.dry_run=true makes one)")
-    run_.add_argument("plan", metavar="PLAN", help="a plan.json, or the folder that it lies in")
+    run_ = commands.add_parser(
+        "run",
+        help="run exactly what a plan says, or with --on a sweep that a far machine runs while this one is shut",
+        usage="%(prog)s PLAN\n       %(prog)s --on PLATFORM [--app FILE] -- -m OVERRIDE ...",
+    )
+    run_.add_argument("--on", metavar="PLATFORM", help="start the sweep's coordinator on this platform of the registry")
+    run_.add_argument("--app", metavar="FILE", default="train.py", help="the script (default: %(default)s)")
+    run_.add_argument(
+        "words",
+        nargs="*",
+        metavar="PLAN",
+        help="a plan.json, or the folder that it lies in (hydra.launcher.dry_run=true makes one)",
+    )
     run_.set_defaults(run=run)
 
 
 def run(asked: argparse.Namespace) -> None:
+    """Run what was asked for."""
+    if asked.on is not None:
+        from sweeproute.commands.run_on import run_on
+
+        run_on(asked.on, asked.app, asked.words)
+    elif len(asked.words) == 1:
+        _run_plan(asked.words[0])
+    else:
+        raise PlanError(
+            "`sweeproute run PLAN` takes one plan. A sweep on a far machine: "
+            "`sweeproute run --on PLATFORM -- -m model=xgboost`."
+        )
+
+
+def _run_plan(plan_of: str) -> None:
     """Run the plan's own command again, bound to the plan."""
     from hydra.core.override_parser.types import Quote, QuotedString
 
-    path = Path(asked.plan).absolute()
+    path = Path(plan_of).absolute()
     path = path / _FILE if path.is_dir() else path
     plan = _read(path)
     _check_there(plan)

@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING
 from sweeproute.commands import Commands
 
 if TYPE_CHECKING:
+    from sweeproute.commands.elsewhere import Contact
+    from sweeproute.pointers import Pointer
     from sweeproute.progress import Progress
 
 # Sweeps in the table; running jobs that are listed one by one.
@@ -29,15 +31,65 @@ def run(asked: argparse.Namespace) -> None:
 
     now = time.time()
     if asked.sweep is not None:
-        print("\n".join(_one(progress(pointers.find(asked.sweep)), now)))
+        pointer = pointers.find(asked.sweep)
+        contact = _contact(pointer) if pointer.on is not None else None
+        if contact is not None:
+            print("\n".join(_elsewhere(contact, now)))
+        else:
+            print("\n".join(_one(progress(pointer), now)))
         return
     known = pointers.pointers()
     if not known:
         # `find` says what to do first.
         pointers.find(pointers.LAST)
-    print("\n".join(_table([progress(pointer) for pointer in known[:_NEWEST]], now)))
+    print("\n".join(_table(_looks(known[:_NEWEST]), now)))
     if len(known) > _NEWEST:
         print(f"and {len(known) - _NEWEST} older ones")
+
+
+def _contact(pointer: "Pointer") -> "Contact":
+    from sweeproute.commands import elsewhere
+
+    return elsewhere.bring(pointer, everything=False, patience_s=elsewhere.LOOK_S)
+
+
+def _looks(known: "list[Pointer]") -> "list[Progress]":
+    """How far sweeps are; the machines of those that run elsewhere are asked at the same time."""
+    from concurrent.futures import ThreadPoolExecutor
+
+    from sweeproute.commands.elsewhere import Contact, progress_of
+    from sweeproute.progress import progress
+
+    far = [pointer for pointer in known if pointer.on is not None and pointer.on.lived is not False]
+    with ThreadPoolExecutor(max(1, len(far))) as pool:
+        contacts = dict(zip((one.id for one in far), pool.map(_contact, far), strict=True))
+    for one in known:
+        if one.on is not None and one.id not in contacts:
+            contacts[one.id] = Contact(one, "", one.on.lived)  # it had ended, and nobody has started it again
+    return [progress_of(contacts[one.id]) if one.id in contacts else progress(one) for one in known]
+
+
+def _elsewhere(contact: "Contact", now: float) -> list[str]:
+    """A sweep whose coordinator is on another machine, as it is now or was seen last."""
+    from sweeproute.commands.elsewhere import progress_of
+    from sweeproute.progress import clock
+
+    pointer, found = contact.pointer, progress_of(contact)
+    assert pointer.on is not None
+    text = []
+    if contact.problem:
+        seen = f"was seen last at {clock(pointer.on.seen, now)}" if pointer.on.seen else "has not been seen since"
+        text.append(
+            f"{contact.problem} {pointer.id} {seen}{', and is told as it was then' if pointer.on.seen else ''}."
+        )
+    if found.state == "gone":
+        text.append(f"{pointer.id} was started on {pointer.on.platform} at {clock(pointer.started, now)}.")
+    else:
+        text += _one(found, now)
+    text.append(f"There: {pointer.on.platform}, {pointer.on.folder}")
+    if found.state != "gone" and not contact.problem:
+        text.append(f"Next: sweeproute sync {pointer.id} brings its files and runs home")
+    return text
 
 
 def _table(sweeps: "list[Progress]", now: float) -> list[str]:

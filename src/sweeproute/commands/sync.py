@@ -1,10 +1,15 @@
-"""`sweeproute sync`: writes to MLflow what a dead coordinator, or a store that was away, left out."""
+"""`sweeproute sync`: writes to MLflow what is not there yet of a sweep, here or elsewhere."""
 
 import argparse
 import sys
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from sweeproute.commands import Commands
+
+if TYPE_CHECKING:
+    from sweeproute.pointers import Pointer
+    from sweeproute.tracking_status import Status
 
 
 def add(commands: Commands) -> None:
@@ -22,9 +27,51 @@ def run(asked: argparse.Namespace) -> None:
     from sweeproute.progress import counted
     from sweeproute.tracking import sync
 
-    folder = Path(asked.sweep) if Path(asked.sweep).is_dir() else pointers.find(asked.sweep).folder
-    status = sync(folder, asked.uri, asked.experiment)
+    pointer = None if Path(asked.sweep).is_dir() else pointers.find(asked.sweep)
+    if pointer is not None and pointer.on is not None:
+        status = _from_elsewhere(pointer, asked.uri, asked.experiment)
+    else:
+        status = sync(Path(asked.sweep) if pointer is None else pointer.folder, asked.uri, asked.experiment)
     said = f"{status.written} of {counted(status.total, 'run')} {'is' if status.total == 1 else 'are'} written."
     print(said + (f" {status.problem}" if status.problem else ""))
     if status.problem:
         sys.exit(1)
+
+
+def _from_elsewhere(pointer: "Pointer", uri: str | None, experiment: str | None) -> "Status":
+    """Bring a sweep's folder home, then write what came; jobs that may still run are not written as ended."""
+    from contextlib import ExitStack
+
+    from filelock import FileLock, Timeout
+
+    from sweeproute.commands import elsewhere
+    from sweeproute.commands.check import note
+    from sweeproute.progress import counted
+    from sweeproute.sweep_folder import own, sweep_record
+    from sweeproute.tracking import sync
+
+    assert pointer.on is not None
+    own(pointer.folder, "").mkdir(parents=True, exist_ok=True)
+    with ExitStack() as held:
+        try:
+            # Who holds it has the sweep: while its coordinator may live, that is true of nobody here but this.
+            held.enter_context(FileLock(own(pointer.folder, "lock"), timeout=0))
+        except Timeout:
+            raise elsewhere.ElsewhereError(
+                f"Another process brings {pointer.id} home right now. Try again when it has ended."
+            ) from None
+        contact = elsewhere.bring(pointer, everything=True, patience_s=elsewhere.WORK_S)
+        for one in contact.left_out:
+            note(one)
+        if contact.problem:
+            note(f"{contact.problem} What is here already is written.")
+        else:
+            print(f"{counted(contact.files, 'file')} came from {pointer.on.platform}.")
+        if sweep_record(pointer.folder) is None:
+            raise elsewhere.ElsewhereError(f"Nothing of {pointer.id} is here yet.")
+        if contact.living is False:
+            held.close()
+        status = sync(pointer.folder, uri, experiment)
+    if contact.problem:
+        sys.exit(1)
+    return status
