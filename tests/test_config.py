@@ -66,8 +66,9 @@ def test_a_space_may_have_constraints_and_a_misspelt_part_of_it_fails() -> None:
         "model.params.num_leaves <= 2 ** model.params.max_depth"
     ]
     assert compose("model=glm").search_space.constraints == []
-    with pytest.raises(HydraException):
-        compose("+search_space.constraint=[a]")
+    for wrong in ("search_space.constraint=[a]", "search_space.constraints=3"):
+        with pytest.raises(HydraException):
+            compose(wrong)
 
 
 def test_the_wide_grid_has_324_points() -> None:
