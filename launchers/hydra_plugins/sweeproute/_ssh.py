@@ -28,6 +28,9 @@ LIVE = ("journal.jsonl", PROGRESS, _worker.CONSOLE)
 KEPT = (CHECKPOINT,)
 # Seconds after which what nobody over there has used goes.
 _UNUSED_S = 30 * 86400.0
+# Seconds to wait for the last answers of a machine that is up: a line that loses packets takes longer than a process that
+# ends. After as many seconds of silence it counts as down, and nothing is waited for.
+_ANSWERS_S = 10.0
 # How an attempt's end is named here, where that differs.
 _CLASSES = {"outputs": "user", "cancelled": "killed"}
 
@@ -175,7 +178,7 @@ class SshBackend:
     def close(self, grace_s: float) -> None:
         """See Backend; what runs there goes on. What it could not be told to forget is kept until the next contact."""
         self._remember()
-        self._machine.close(grace_s)
+        self._machine.close(max(grace_s, _ANSWERS_S))
         self._pending.keep(list(self._unsettled))
 
     # ---- what the machine tells, in its thread; see Listener
