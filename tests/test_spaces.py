@@ -392,8 +392,8 @@ def test_the_ranges_of_each_model_of_this_project_pass_its_own_check(model):
     assert space.size() is None
     assert any(one.log for one in space.dimensions)
     conditional = {one.key: one.when for one in space.dimensions if one.when}
-    dart = {"+model.params.rate_drop": (("+model.params.booster", ("dart",)),)}
-    assert conditional == (dart if model == "xgboost" else {})
+    leaves = {"+model.params.max_leaves": (("+model.params.grow_policy", ("lossguide",)),)}
+    assert conditional == (leaves if model == "xgboost" else {})
     assert bool(space.constraints) == (model in ("lightgbm", "xgboost"))
 
 
