@@ -299,6 +299,61 @@ def test_a_source_that_is_empty_for_now_does_not_end_the_sweep() -> None:
     assert it.done()
 
 
+class Asked(Open):
+    """A source that has one job ready at a time, and shows how many are to come, as a search does."""
+
+    def __init__(self, number: int) -> None:
+        super().__init__()
+        self.asked, self.number = 0, number
+
+    def prepare(self) -> None:
+        if not self.ready and self.asked < self.number:
+            self.ready.append(Job(self.asked, (f"x={self.asked}",), xgboost(minutes=10.0)))
+            self.asked += 1
+
+    def waiting(self) -> Mapping[JobClass, int]:
+        return {self.ready[0].job_class: len(self.ready) + self.number - self.asked} if self.ready else {}
+
+    def closed(self) -> bool:
+        return self.asked == self.number
+
+
+def test_a_job_that_is_asked_for_when_the_last_has_started_overflows_as_if_all_were_there() -> None:
+    source = Asked(40)
+    it = Scheduler(policy("when_faster"), [HERE, THERE], source, rng=Random(0))
+    started = []
+    for _ in range(4):
+        source.prepare()
+        started += it.assign(0.0)
+    assert [one.platform for one in started] == ["remote_4090"] * 2 + ["local_m4"] * 2
+
+
+def test_no_job_starts_again_while_the_next_is_about_to_be_there() -> None:
+    source = Asked(41)
+    it = Scheduler(policy("when_faster"), [HERE, THERE], source, rng=Random(0))
+    started = []
+    for _ in range(4):
+        source.prepare()
+        started += it.assign(0.0)
+    end(it, started[0], 60.0)
+    assert it.assign(60.0) == []
+    source.prepare()
+    assert [one.copy_of for one in it.assign(60.0)] == [None]
+
+
+def test_a_review_is_due_when_it_was_said_to_be() -> None:
+    """The difference of two times may round to less than what was added to the first."""
+    began = 31.752812916232433
+    assert began + REVIEW_S - began < REVIEW_S
+    place = [PlatformState("local_m4", slots=1), PlatformState("remote_4090", slots=1, speed=THERE.speed)]
+    it = scheduler(jobs(*[xgboost(minutes=10.0)] * 2), *place, overflow="when_faster")
+    it.assign(began)
+    wakes = it.next_wakeup(began)
+    assert wakes == began + REVIEW_S
+    it.assign(wakes)
+    assert it.next_wakeup(wakes) > wakes
+
+
 @pytest.mark.parametrize("overflow", ["never", "when_faster", "always"])
 def test_a_sweep_of_mixed_needs_runs_each_job_once_and_starves_none(overflow: Overflow) -> None:
     rng = Random(7)

@@ -77,7 +77,7 @@ class Placement:
 
     def review_old(self, now: float) -> None:
         """Review what was decided some time ago."""
-        if now - self._reviewed_at >= REVIEW_S:
+        if now >= self._reviewed_at + REVIEW_S:  # as `review_at` says: a difference may round to less
             self.review(now)
 
     def review_at(self) -> float | None:

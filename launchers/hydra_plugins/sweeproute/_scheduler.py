@@ -80,6 +80,8 @@ class Scheduler:
             due = self._retries.due(now)
             if due:
                 waiting = {**dict.fromkeys(due, 1), **waiting}  # tried again before its equals
+            if not waiting and not self._source.closed():
+                break  # the next is about to be there: until then platforms would look as if no more were to come
             self._board.refresh(waiting, self._attempts.movable, now)
             placed = self._placement.next(waiting, self._attempts.movable, now)
             if placed is not None:

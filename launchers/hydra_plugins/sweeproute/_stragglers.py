@@ -61,7 +61,7 @@ class Stragglers:
         Returns:
             The job; None where all are best left alone.
         """
-        if now - self._compared_at >= REVIEW_S and (self._waits or self._begun != self._attempts.begun):
+        if now >= self._compared_at + REVIEW_S and (self._waits or self._begun != self._attempts.begun):
             self._compared.clear()
             self._found.clear()
             self._waits = False
