@@ -162,6 +162,16 @@ def test_a_killed_search_goes_on_towards_the_same_number_and_tells_nothing_twice
     assert len(app.ran()) == 8, said
 
 
+def test_two_platforms_that_are_one_machine_have_their_slots_beside_each_other(app: App):
+    there = "+hydra.launcher.platforms.there={max_concurrent_jobs:1,backend:joblib}"
+    slots = ("hydra.launcher.platforms.here.max_concurrent_jobs=1", there, "hydra.launcher.overflow=always")
+    process = app.start("hydra.sweeper.n_trials=2", "held=true", *slots)
+    until(lambda: len(app.ran()) == 2, "two jobs to run")
+    (app.folder / "go").touch()
+    assert process.wait(60) == 0
+    assert {one["platform"] for one in app.launches()} == {"here", "there"}
+
+
 def test_a_longer_search_goes_on_where_a_shorter_one_ended(app: App):
     app.search("hydra.sweeper.n_trials=3")
     app.search("hydra.sweeper.n_trials=5", "hydra.sweeper.resume=true", "hydra.sweep.dir=out")

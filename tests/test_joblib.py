@@ -74,7 +74,7 @@ class Bench:
         whole = payload or _worker.Payload(task, Callbacks(), {}, {}, **self.more())
         self.payload.write_bytes(cloudpickle.dumps(whole))
         self.platform = Platform("here", slots, threads, "cpu")
-        backend = JoblibBackend(self.platform, JobLibLauncherConf(**settings), self.events)
+        backend = JoblibBackend(self.platform, slots, JobLibLauncherConf(**settings), self.events)
         point = Point((), (), "")
         backend.start(str(self.payload), _worker.Message(str(self.base), point, (), 0, "", preload=preload))
         return backend

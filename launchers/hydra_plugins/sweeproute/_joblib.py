@@ -37,13 +37,15 @@ class JoblibBackend:
     """One executor of one worker per slot: loky cannot tell which job broke an executor, so each has its own.
 
     Args:
-        platform: This machine.
+        platform: This machine, or the part of it that is a platform.
+        slots_here: Slots of all platforms that are parts of it, which sweeps share.
         settings: hydra-joblib-launcher's; `n_jobs` and `temp_folder` mean something here.
         events: Where ends of attempts are put.
     """
 
-    def __init__(self, platform: Platform, settings: JobLibLauncherConf, events: Events) -> None:
+    def __init__(self, platform: Platform, slots_here: int, settings: JobLibLauncherConf, events: Events) -> None:
         self._platform = platform
+        self._slots_here = slots_here
         self._temp_folder = settings.temp_folder
         self._events = events
         self._executors: dict[int, ProcessPoolExecutor] = {}
@@ -80,7 +82,7 @@ class JoblibBackend:
 
     def submit(self, place: int, message: _worker.Message, job_class: JobClass) -> None:  # noqa: ARG002
         """See Backend."""
-        message = replace(message, reservation=Reservation(str(state_dir() / "slots"), self._platform.slots))
+        message = replace(message, reservation=Reservation(str(state_dir() / "slots"), self._slots_here))
         try:
             future = self._hand(place, _worker.run, message)
         except BrokenExecutor:

@@ -175,7 +175,8 @@ class Route:
             return SlurmBackend(platform, slurm_settings(entry), events)
         from ._joblib import JoblibBackend
 
-        return JoblibBackend(platform, local_settings(self._settings), events)
+        slots_here = sum(one.slots for other, one in self._registry.platforms.items() if self._registry.local(other))
+        return JoblibBackend(platform, slots_here, local_settings(self._settings), events)
 
     def _conditions(self) -> Conditions:
         platforms = self._registry.platforms
