@@ -1,6 +1,6 @@
 """Says which job runs next where, for the live dispatcher as for the simulator."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from random import Random
 
 from ._admission import JobClass, PlatformState
@@ -122,6 +122,8 @@ class Scheduler:
             if ahead is not None:
                 room = min(room, place.spec.slots + ahead - len(place.running) - place.queued)
             for _ in range(min(waiting[job_class], room)):
+                if not (job_class in self._source.waiting() or job_class in self._retries.due(now)):
+                    break  # what is still to come is counted, and not there yet
                 assignments.append(self._begin(Placed(job_class, place.spec.name, decision), now))
         return assignments
 
@@ -302,9 +304,20 @@ class Scheduler:
         """Whether every job has ended and none will come."""
         return not self._attempts.by_job and self._source.closed() and not self._source.waiting()
 
-    def counts(self) -> dict[str, Counts]:
-        """Jobs by platform."""
-        return counts(self._board, self._waiting(), self._attempts.movable)
+    def counts(self, behind: Mapping[JobClass, int] | None = None) -> dict[str, Counts]:
+        """Jobs by platform.
+
+        Args:
+            behind: Jobs that are in no queue, since another may answer for them, by class; None for none.
+        """
+        waiting = self._waiting()
+        for job_class, number in (behind or {}).items():
+            waiting[job_class] = waiting.get(job_class, 0) + number
+        return counts(self._board, waiting, self._attempts.movable)
+
+    def answered(self, platform: str, number: int) -> None:
+        """Note that so many jobs are done that were never handed out, since one on this platform answered for them."""
+        self._board.places[platform].done += number
 
     def loads(
         self,
