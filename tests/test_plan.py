@@ -9,6 +9,7 @@ from hydra_plugins.sweeproute import _plan
 from hydra_plugins.sweeproute._compose import Composer
 from hydra_plugins.sweeproute._errors import SettingsError
 from hydra_plugins.sweeproute._plan import Plan
+from hydra_plugins.sweeproute._source import Points
 from routed_app import CONF, MASTER, PLATFORMS, on_eight_cores, settings
 from small_app import singletons_kept, start_sweep
 
@@ -36,7 +37,7 @@ def plan_of(tmp_path, monkeypatch, composed):
         (tmp_path / "state").mkdir(exist_ok=True)
         (tmp_path / "state" / "history.jsonl").write_text("".join(json.dumps(line) + "\n" for line in history))
         conf = settings(**{"rules": RULES, "overflow": "never"} | changes)
-        return _plan.make(conf, MASTER, Composer(*composed), points)
+        return _plan.make(conf, MASTER, Composer(*composed), Points(points))
 
     return make
 

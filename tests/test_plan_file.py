@@ -8,6 +8,7 @@ import pytest
 
 from hydra_plugins.sweeproute import _plan, _plan_file
 from hydra_plugins.sweeproute._compose import Composer
+from hydra_plugins.sweeproute._source import Points
 from routed_app import CONF, MASTER, on_eight_cores, settings
 from small_app import singletons_kept, start_sweep
 
@@ -28,7 +29,7 @@ def written(tmp_path, monkeypatch, composer):
     monkeypatch.setattr(sys, "argv", [str(tmp_path / "app.py"), "-m"])
 
     def write(points):
-        plan = _plan.make(settings(), MASTER, composer, points)
+        plan = _plan.make(settings(), MASTER, composer, Points(points))
         path = _plan_file.write(plan, composer, None, tmp_path / "sweep")
         assert path == tmp_path / "sweep" / "plan.json"
         return json.loads(path.read_text())
@@ -58,6 +59,7 @@ def test_a_plan_of_one_model_describes_its_grid(written):
         "starts_after_minutes": 0.0,
         "estimated_minutes": 2.0,
         "estimated_from": "stated",
+        "shared_fit": None,
     }
 
 

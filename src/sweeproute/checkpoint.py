@@ -3,7 +3,8 @@
 A trial that has run for longer than the interval has a folder `checkpoint/` in its output folder::
 
     checkpoint.json     of which trial and device class this is, and what it holds; replaced last
-    fold-2018.npy       what was said of a finished fold, probabilities (n_test,) float64
+    fold-2018.npy       what was said of a finished fold, probabilities (n_test,) float64; with those of shorter fits
+                        that were taken from its own below them, (1 + n_shorter, n_test)
     fit-3/              where the fit of the fold after it stood, in files of the model's own
 
 All of it is data, nothing is unpickled. A part counts only under the hash that checkpoint.json has of it, so a copy
@@ -20,7 +21,7 @@ import os
 import shutil
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
 
@@ -46,12 +47,15 @@ class FinishedFold:
         probability: Probability of a home win for each tested game, (n_test,) float64.
         fit_seconds: Time in `fit`, that of former attempts included.
         predict_seconds: Time in `predict_proba`.
+        shorter: By the length of a shorter fit its own probabilities, (n_test,) float64, and its time in
+            `predict_proba`.
     """
 
     season: int
     probability: NDArray[np.float64]
     fit_seconds: float
     predict_seconds: float
+    shorter: dict[int, tuple[NDArray[np.float64], float]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -243,8 +247,13 @@ class Checkpoint:
             if _hash(path) != entry["sha256"]:
                 log.warning("%s is not what was kept; season %d is fitted again.", path, season)
                 continue
-            probability = np.load(path, allow_pickle=False)
-            fold = FinishedFold(season, probability, float(entry["fit_seconds"]), float(entry["predict_seconds"]))
+            probability, *others = np.atleast_2d(np.load(path, allow_pickle=False))
+            shorter = {
+                int(length): (other, float(seconds))
+                for (length, seconds), other in zip(entry.get("shorter", ()), others, strict=True)
+            }
+            seconds = float(entry["fit_seconds"]), float(entry["predict_seconds"])
+            fold = FinishedFold(season, probability, *seconds, shorter)
             self.finished[season], self._hashes[season] = fold, entry["sha256"]
         if index["fit"] is not None:
             kept = index["fit"]
@@ -283,7 +292,9 @@ class Checkpoint:
             for season, fold in self.finished.items():
                 if season not in self._hashes:
                     content = io.BytesIO()
-                    np.save(content, fold.probability, allow_pickle=False)
+                    others = [other for other, _ in fold.shorter.values()]
+                    kept = np.stack([fold.probability, *others]) if others else fold.probability
+                    np.save(content, kept, allow_pickle=False)
                     self._hashes[season] = _replace(self._fold_file(season), content.getvalue())
             _replace(self._folder / INDEX, json.dumps(self._index(), indent=1).encode())
         except OSError as error:
@@ -302,6 +313,7 @@ class Checkpoint:
                 "sha256": self._hashes[season],
                 "fit_seconds": fold.fit_seconds,
                 "predict_seconds": fold.predict_seconds,
+                "shorter": [[length, seconds] for length, (_, seconds) in fold.shorter.items()],
             }
             for season, fold in self.finished.items()
         ]

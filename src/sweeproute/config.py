@@ -12,6 +12,16 @@ class ConfigError(ValueError):
 
 
 @dataclass
+class Prefix:
+    """An axis of a model along which one fit serves several points of a grid: shorter fits are its beginning."""
+
+    # Dotted key of a parameter that says how long a fit is: model.params.n_estimators, or max_iter.
+    key: str = MISSING
+    # Dotted key to the value, or list of values, that it has to have for this; a key that is not there counts as null.
+    when: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass
 class Model:
     """A model: how it is routed, its parameters under the library's own names, and how the estimator is built."""
 
@@ -21,6 +31,8 @@ class Model:
     params: dict[str, Any] = field(default_factory=dict)
     # What is instantiated: a pipeline around the parameters where the model needs one, null for themselves.
     estimator: Any = None
+    # Along which axis one fit serves several points of a grid; null for none.
+    prefix: Prefix | None = None
 
 
 @dataclass

@@ -1,6 +1,6 @@
 """Takes one model through the folds to a report."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from time import perf_counter
 from typing import TYPE_CHECKING, Any
@@ -39,6 +39,9 @@ class Report:
         fit_seconds: Time in `fit`, all folds together; of a trial that was gone on with, what its attempts spent on it.
         predict_seconds: Time in `predict_proba`, all folds together.
         model: The fitted estimator of the last fold.
+        shorter: The reports of shorter fits that were taken from these, by their length; their time in `fit` and this
+            one's are parts of what all took, each in proportion to its length.
+        alone: Why no shorter fit was taken from these, as a clause; None where none was asked for, or all were.
     """
 
     metrics: dict[str, float]
@@ -47,6 +50,8 @@ class Report:
     fit_seconds: float
     predict_seconds: float
     model: Any = field(repr=False)
+    shorter: "Mapping[int, Report]" = field(default_factory=dict, repr=False)
+    alone: str | None = None
 
     def __eq__(self, other: object) -> bool:
         if not isinstance(other, Report):
@@ -61,6 +66,55 @@ class Report:
     __hash__ = None  # type: ignore[assignment]  # holds a frame, which can change
 
 
+@dataclass(frozen=True)
+class Prefixes:
+    """Shorter fits that are looked for in a longer one.
+
+    Attributes:
+        parameter: The parameter of the model in which they differ: n_estimators or max_iter.
+        whole: Its value in the longer fit.
+        lengths: Its values in the shorter ones.
+    """
+
+    parameter: str
+    whole: int
+    lengths: tuple[int, ...]
+
+    def share(self, length: int) -> float:
+        """A fit's part of the time of all, by its length."""
+        return length / (self.whole + sum(self.lengths))
+
+
+class _Course:
+    """What one model says, fold after fold."""
+
+    def __init__(self) -> None:
+        self.by_season: dict[int, dict[str, float]] = {}
+        self._predict_seconds = 0.0
+        self._tables: list[pd.DataFrame] = []
+        self._so_far: tuple[pd.DataFrame, dict[str, float]] | None = None
+
+    def add(self, season: int, table: pd.DataFrame, seconds: float) -> None:
+        self._tables.append(table)
+        self.by_season[season] = _metrics(table)
+        self._predict_seconds += seconds
+        self._so_far = None
+
+    def so_far(self) -> tuple[pd.DataFrame, dict[str, float]]:
+        """Predictions and metrics over all seasons by now."""
+        if self._so_far is None:
+            predictions = pd.concat(self._tables, ignore_index=True)
+            self._so_far = predictions, _metrics(predictions)
+        return self._so_far
+
+    def report(
+        self, fit_seconds: float, model: Any, shorter: Mapping[int, Report] | None = None, alone: str | None = None
+    ) -> Report:
+        predictions, metrics = self.so_far()
+        seconds = self._predict_seconds
+        return Report(metrics, self.by_season, predictions, fit_seconds, seconds, model, shorter or {}, alone)
+
+
 def evaluate(
     build: Callable[[], Any],
     dataset: "Dataset",
@@ -68,6 +122,7 @@ def evaluate(
     rule: BettingRule,
     on_fold: Callable[[int, dict[str, float], dict[str, float]], None] | None = None,
     checkpoint: Checkpoint | None = None,
+    prefixes: Prefixes | None = None,
 ) -> Report:
     """Fit a fresh model on each fold in turn, then score what it says about the fold's test season.
 
@@ -82,9 +137,11 @@ def evaluate(
         on_fold: Called after each fold, also one that a former attempt finished, with its season, that season's
             metrics, and those over all seasons tested so far; what it raises ends the evaluation.
         checkpoint: What a former attempt had finished, and where to keep what this one has; None to keep nothing.
+        prefixes: Shorter fits of which a report is wanted, too; None for none.
 
     Returns:
-        The report; bitwise the same for the same arguments.
+        The report; bitwise the same for the same arguments, with the prefixes and without. Its `shorter` are bitwise
+        what separate fits would have given, or none where that cannot be.
 
     Raises:
         EvaluationError: There is no fold, a fold's training games all ended the same way, or the model answers with
@@ -93,34 +150,40 @@ def evaluate(
     if not folds:
         raise EvaluationError("There is no fold to evaluate; check validation.selection_seasons.")
     features = np.ascontiguousarray(dataset.features.to_numpy(dtype=np.float64))  # (n_games, n_features)
-    by_season: dict[int, dict[str, float]] = {}
-    predictions = pd.DataFrame()
-    metrics: dict[str, float] = {}
-    tables: list[pd.DataFrame] = []
+    own, alone = _Course(), None
+    shorter = {length: _Course() for length in (prefixes.lengths if prefixes else ())}
+    models: dict[int, Any] = {}
     model: Any = None
-    fit_seconds = predict_seconds = 0.0
+    fit_seconds = 0.0
 
     for fold in folds:
         done = None if checkpoint is None else checkpoint.finished.get(fold.season)
-        if done is None:
+        if done is None or not shorter.keys() <= done.shorter.keys():
             model = build()
             done = _finish(model, features, dataset.outcome, fold, checkpoint)
+            if prefixes is not None and shorter:
+                try:
+                    models = {n: estimators.shortened(model, prefixes.parameter, n) for n in shorter}
+                except estimators.PrefixError as error:
+                    shorter, models, alone = {}, {}, str(error)
+            test = features[fold.test]
+            done.shorter.update({n: _timed_probability(one, test, fold.season) for n, one in models.items()})
             # The last fold's model is part of the report, so that fold is not one to pass over.
             if checkpoint is not None and fold is not folds[-1]:
                 checkpoint.finish(done)
         fit_seconds += done.fit_seconds
-        predict_seconds += done.predict_seconds
 
-        table = _predictions(dataset, fold, done.probability, rule)
-        tables.append(table)
-        by_season[fold.season] = _metrics(table)
-        if on_fold is not None or fold is folds[-1]:
-            predictions = pd.concat(tables, ignore_index=True)
-            metrics = _metrics(predictions)
+        own.add(fold.season, _predictions(dataset, fold, done.probability, rule), done.predict_seconds)
+        for length, course in shorter.items():
+            probability, seconds = done.shorter[length]
+            course.add(fold.season, _predictions(dataset, fold, probability, rule), seconds)
         if on_fold is not None:
-            on_fold(fold.season, dict(by_season[fold.season]), dict(metrics))
+            on_fold(fold.season, dict(own.by_season[fold.season]), dict(own.so_far()[1]))
 
-    return Report(metrics, by_season, predictions, fit_seconds, predict_seconds, model)
+    if prefixes is None or not shorter:
+        return own.report(fit_seconds, model, alone=alone)
+    reports = {n: course.report(fit_seconds * prefixes.share(n), models[n]) for n, course in shorter.items()}
+    return own.report(fit_seconds * prefixes.share(prefixes.whole), model, reports)
 
 
 def _finish(
@@ -144,9 +207,15 @@ def _finish(
     fitted = perf_counter()
 
     estimators.predict_on_one_thread(model)
+    probability, seconds = _timed_probability(model, features[fold.test], fold.season)
+    return FinishedFold(fold.season, probability, before + fitted - started, seconds)
+
+
+def _timed_probability(model: Any, features: NDArray[np.float64], season: int) -> tuple[NDArray[np.float64], float]:
+    """`_home_probability`, and the seconds that it took."""
     began = perf_counter()
-    probability = _home_probability(model, features[fold.test], fold.season)
-    return FinishedFold(fold.season, probability, before + fitted - started, perf_counter() - began)
+    probability = _home_probability(model, features, season)
+    return probability, perf_counter() - began
 
 
 def _home_probability(model: Any, features: NDArray[np.float64], season: int) -> NDArray[np.float64]:

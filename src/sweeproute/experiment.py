@@ -1,11 +1,14 @@
 """Runs one trial: the only module that knows data, folds, models, scores and the journal together."""
 
+import copy
 import difflib
 import itertools
 import json
 import logging
 import os
 import random
+import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,7 +16,7 @@ from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf, open_dict
 
-from sweeproute import estimators, fingerprint, pruning
+from sweeproute import estimators, fingerprint, pruning, shared_fit
 from sweeproute.checkpoint import Checkpoint
 from sweeproute.config import WHERE_AND_HOW, ConfigError, plain
 from sweeproute.journal import Journal
@@ -21,7 +24,7 @@ from sweeproute.journal import Journal
 if TYPE_CHECKING:
     from sweeproute.betting import BettingRule
     from sweeproute.data.dataset import Dataset
-    from sweeproute.evaluation import Report
+    from sweeproute.evaluation import Prefixes, Report
 
 log = logging.getLogger(__name__)
 
@@ -121,6 +124,8 @@ def run_trial(cfg: DictConfig) -> dict[str, Any]:
 
     Where the output folder holds the checkpoint of a former attempt, the trial goes on from it, to the same result.
     After each fold it reports the metrics so far, and ends there where the rest of it is not needed; see `pruning`.
+    Where it is asked for other points of its grid whose fits are the beginning of its own, it leaves what a trial of
+    each would have left; see `shared_fit`.
 
     Args:
         cfg: The trial's config.
@@ -137,20 +142,37 @@ def run_trial(cfg: DictConfig) -> dict[str, Any]:
     validate(cfg)
     folder = Path(HydraConfig.get().runtime.output_dir)
     settle(cfg)
-    with Journal.open(folder, _run_name(cfg.model.type), {"sweeproute.kind": "trial"}) as journal:
+    hydra = HydraConfig.get()
+    number = None if OmegaConf.is_missing(hydra.job, "num") else int(hydra.job.num)
+    overrides = tuple(hydra.overrides.task)
+    began_ms = time.time_ns() // 1_000_000
+    with Journal.open(folder, _run_name(cfg.model.type, number, overrides), {"sweeproute.kind": "trial"}) as journal:
         dataset = _load(cfg)
         hashes = fingerprint.hashes(cfg, dataset.hash, _app_folder())
         device_class = fingerprint.device_class(estimators.device_name(cfg.device), cfg.threads)
-        _journal_start(journal, cfg, dataset, hashes | {"device_class": device_class})
+        _journal_start(journal, cfg, dataset, overrides, hashes | {"device_class": device_class})
         checkpoint = Checkpoint.open(folder, hashes["fingerprint"], device_class, cfg.checkpoint.minutes)
+        shorter, prefixes = _prefixes(cfg, shared_fit.offered(folder))
         result: dict[str, Any]
         try:
-            report = _evaluate(cfg, dataset, journal, checkpoint)
+            report = _evaluate(cfg, dataset, journal, checkpoint, prefixes)
         except _PrunedError as early:
             _journal_pruned(journal, early)
             metrics, result = early.metrics, pruning.pruned(early.reason, early.metrics)
         else:
+            if report.alone is not None:
+                log.info("This fit serves no other point: %s.", report.alone)
             _journal_end(journal, cfg, report)
+            for point, config in shorter if report.shorter else ():
+                name = _run_name(cfg.model.type, point.job, point.overrides)
+                tags = {"sweeproute.kind": "trial", "sweeproute.shared_fit": str(number)}
+                with Journal.open(point.folder, name, tags, began_ms) as other:
+                    own = fingerprint.hashes(config, dataset.hash, _app_folder()) | {"device_class": device_class}
+                    _journal_start(other, config, dataset, point.overrides, own)
+                    for season, of_season in report.shorter[point.value].by_season.items():
+                        other.metrics(of_season, step=season)
+                    _journal_end(other, config, report.shorter[point.value])
+                point.answer(report.shorter[point.value].metrics)
             metrics = result = report.metrics
     checkpoint.remove()
     log.info("%s", "  ".join(f"{key}={value:.4f}" for key, value in metrics.items()))
@@ -214,11 +236,10 @@ def settle(cfg: DictConfig) -> None:
             cfg.threads = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
 
 
-def _run_name(model_type: str) -> str:
+def _run_name(model_type: str, number: int | None, overrides: Sequence[str]) -> str:
     """A name that tells a run apart by its first words, as MLflow's pages cut the rest: type, job, own overrides."""
-    hydra = HydraConfig.get()
-    words = [model_type] if OmegaConf.is_missing(hydra.job, "num") else [model_type, f"#{hydra.job.num}"]
-    for override in hydra.overrides.task:
+    words = [model_type] if number is None else [model_type, f"#{number}"]
+    for override in overrides:
         key = override.lstrip("+~").partition("=")[0]
         if key != "model" and key.partition(".")[0] not in WHERE_AND_HOW:
             words.append(override.removeprefix("model.params."))
@@ -232,7 +253,31 @@ def _pin_seeds(seed: int) -> None:
     np.random.seed(seed % 2**32)
 
 
-def _evaluate(cfg: DictConfig, dataset: "Dataset", journal: Journal, checkpoint: Checkpoint) -> "Report":
+def _prefixes(
+    cfg: DictConfig, offer: shared_fit.Offer
+) -> tuple[list[tuple[shared_fit.Point, DictConfig]], "Prefixes | None"]:
+    """The points that the fit of this trial may serve, too, each with its config."""
+    group, _, parameter = offer.key.rpartition(".")
+    if not offer.points or group != "model.params":
+        return [], None
+    from sweeproute.evaluation import Prefixes
+
+    mine = fingerprint.settled_config(cfg)
+    shorter = []
+    for point in offer.points:
+        config = copy.deepcopy(cfg)
+        OmegaConf.update(config, offer.key, point.value)
+        theirs = fingerprint.settled_config(config)
+        theirs["model"]["params"][parameter] = mine["model"]["params"][parameter]
+        if theirs == mine:  # else something else follows from the value
+            shorter.append((point, config))
+    lengths = tuple(point.value for point, _ in shorter)
+    return shorter, Prefixes(parameter, mine["model"]["params"][parameter], lengths)
+
+
+def _evaluate(
+    cfg: DictConfig, dataset: "Dataset", journal: Journal, checkpoint: Checkpoint, prefixes: "Prefixes | None"
+) -> "Report":
     from sweeproute.evaluation import evaluate
     from sweeproute.validation import walk_forward
 
@@ -263,7 +308,7 @@ def _evaluate(cfg: DictConfig, dataset: "Dataset", journal: Journal, checkpoint:
         if reason is not None and season != folds[-1].season:  # else it is done, though told late
             raise _PrunedError(reason, season, so_far)
 
-    return evaluate(build, dataset, folds, _betting_rule(cfg), on_fold, checkpoint)
+    return evaluate(build, dataset, folds, _betting_rule(cfg), on_fold, checkpoint, prefixes)
 
 
 def _say_where_it_starts(checkpoint: Checkpoint, seasons: list[int], journal: Journal) -> None:
@@ -276,7 +321,9 @@ def _say_where_it_starts(checkpoint: Checkpoint, seasons: list[int], journal: Jo
         journal.tags({"sweeproute.checkpoint_unused": checkpoint.unused})
 
 
-def _journal_start(journal: Journal, cfg: DictConfig, dataset: "Dataset", identity: dict[str, str]) -> None:
+def _journal_start(
+    journal: Journal, cfg: DictConfig, dataset: "Dataset", overrides: Sequence[str], identity: dict[str, str]
+) -> None:
     settled = fingerprint.settled_config(cfg)
     params = {"seed": cfg.seed, **_flat({group: settled[group] for group in _PARAMETERS if group != "model"})}
     params |= _flat({"model": {"type": cfg.model.type, "params": settled["model"]["params"]}})
@@ -291,7 +338,7 @@ def _journal_start(journal: Journal, cfg: DictConfig, dataset: "Dataset", identi
         "threads": str(cfg.threads),
         "features_hash": dataset.feature_hash,
         "n_features": str(dataset.features.shape[1]),
-        "overrides": json.dumps(list(HydraConfig.get().overrides.task)),
+        "overrides": json.dumps(list(overrides)),
     }
     journal.tags({f"sweeproute.{name}": value for name, value in tags.items()})
     journal.input(

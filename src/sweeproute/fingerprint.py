@@ -22,6 +22,8 @@ _VOLATILE = re.compile(r"\$\{(now|hydra|oc\.env|env)[:.]")
 _REFERENCE = re.compile(r"\$\{(?:oc\.select:)?([^${}:,]+)[},]")
 # Keys of a data source that say where its content lies; the content has a hash of its own.
 _DATA_PLACES = ("path", "url", "sha256")
+# Of a model: what tells only how its fits are shared.
+_MODEL_SHARING = ("prefix",)
 # This project's own code is hashed; on a machine to which it was brought it has no version.
 _LIBRARIES = ("numpy", "pandas", "scikit-learn", "xgboost", "lightgbm", "torch")
 
@@ -89,6 +91,7 @@ def hashes(cfg: DictConfig, data_hash: str, app: Path | None = None) -> dict[str
     """
     counted = {key: value for key, value in settled_config(cfg).items() if key not in WHERE_AND_HOW}
     counted["data"] = {key: value for key, value in counted["data"].items() if key not in _DATA_PLACES}
+    counted["model"] = {key: value for key, value in counted["model"].items() if key not in _MODEL_SHARING}
     code = code_hash(tuple(cfg.code), app or Path())
     text = json.dumps([counted, data_hash, code, cfg.seed], sort_keys=True)
     return {"fingerprint": _sha256(text.encode()), "data_hash": data_hash, "code_hash": code}

@@ -43,13 +43,16 @@ class Journal:
         self._descriptor: int | None = descriptor
 
     @classmethod
-    def open(cls, folder: Path | str, name: str, tags: Mapping[str, Any] | None = None) -> Self:
+    def open(
+        cls, folder: Path | str, name: str, tags: Mapping[str, Any] | None = None, started: int | None = None
+    ) -> Self:
         """Start the journal of a job, or go on with the unfinished one that its folder holds.
 
         Args:
             folder: The job's output folder; made when absent.
             name: The run's name, for people.
             tags: Tags that are known from the start.
+            started: When the run started, in milliseconds since 1970; now when absent.
 
         Returns:
             A journal; its `id` (32 hexadecimal digits) is how the run is found again in the store.
@@ -65,7 +68,8 @@ class Journal:
         descriptor = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o644)
         journal = cls(folder, id or uuid.uuid4().hex, descriptor)
         if id is None:
-            start = {"verb": "create_run", "journal": journal.id, "name": name, "time": _now_ms(), "tags": _texts(tags)}
+            time = _now_ms() if started is None else started
+            start = {"verb": "create_run", "journal": journal.id, "name": name, "time": time, "tags": _texts(tags)}
             journal._append(start)
         elif tags:
             journal.tags(tags)

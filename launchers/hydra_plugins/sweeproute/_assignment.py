@@ -6,6 +6,7 @@ from typing import Protocol
 
 from ._admission import JobClass
 from ._policy import Decision
+from ._shared_fit import Group
 
 
 @dataclass(slots=True)
@@ -17,12 +18,14 @@ class Job:
         overrides: as requested.
         job_class: what the policy reads of it.
         queued_at: when it was queued; the scheduler does not read it.
+        group: the points that it may answer for beside its own; the scheduler does not read it.
     """
 
     num: int
     overrides: tuple[str, ...]
     job_class: JobClass
     queued_at: float = 0.0
+    group: Group | None = None
 
 
 class Source(Protocol):

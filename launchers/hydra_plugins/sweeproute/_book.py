@@ -12,6 +12,7 @@ from ._assignment import Job
 from ._backend import Died, Finished
 from ._durations import Durations
 from ._errors import headline
+from ._followers import Followers, whole_run_s
 from ._pruning import why_pruned
 from ._records import SweepFolder, append_line, state_dir
 from ._retry import Outcome
@@ -79,6 +80,7 @@ class Book:
         durations: Learns from every job that finishes.
         points: Where returns go.
         finish: From the launch record that counts, with its folder, to the job's return.
+        followers: Makes jobs out of the points that others have answered for.
     """
 
     def __init__(
@@ -87,11 +89,13 @@ class Book:
         durations: Durations,
         points: JobSource,
         finish: Callable[[dict[str, Any], Path], JobReturn],
+        followers: Followers,
     ) -> None:
         self._sweep = sweep
         self._durations = durations
         self._points = points
         self._finish = finish
+        self._followers = followers
         self._history = state_dir() / "history.jsonl"
 
     def noted(self, attempt: Attempt) -> None:
@@ -126,6 +130,7 @@ class Book:
                 launch |= {"state": "PRUNED", "pruned": why}
                 return Outcome("PRUNED", None, why)
             launch["state"] = "FINISHED"
+            self._followers.divide(launch, attempt.folder)
             return Outcome("FINISHED", None, "")
         launch |= {"state": "FAILED", "error": answer["error"]}
         message = answer["error"]["message"]
@@ -146,8 +151,12 @@ class Book:
             launch |= {"started_at": event.started, "ended_at": event.ended}
             launch["queue_s"] = max(0.0, event.started - launch["queued_at"])
 
-    def ended(self, attempt: Attempt, final: bool) -> None:
-        """Record an end; where it is the job's, give its return."""
+    def ended(self, attempt: Attempt, final: bool) -> int:
+        """Record an end; where it is the job's, give its return, and those of the points that it has answered for.
+
+        Returns:
+            How many these are.
+        """
         launch = attempt.launch
         launch["current"] = final
         self._sweep.record_job(attempt.folder, launch)
@@ -155,15 +164,23 @@ class Book:
             "model": dict(attempt.job.job_class.fields).get("model_type"),
             "platform": launch["platform"],
             "overrides": launch["overrides"],
-            "seconds": launch["run_s"],
+            "seconds": whole_run_s(launch),
             "outcome": launch["state"],
             "at": launch["ended_at"],
         }
         if (launch.get("error") or {}).get("class") != "precheck":  # which never ran
             append_line(self._history, entry)
             self._durations.learn(entry)
-        if final:
-            self._points.told(launch["job"], self._finish(launch, attempt.folder))
+        if not final:
+            return 0
+        answered = list(self._followers.take(launch, attempt.folder, self._waits))
+        for other, folder in answered:
+            self._points.told(other["job"], self._finish(other, folder))
+        self._points.told(launch["job"], self._finish(launch, attempt.folder))
+        return len(answered)
+
+    def _waits(self, number: int, overrides: tuple[str, ...]) -> bool:
+        return number not in self._points.returns and self._points.overrides.get(number) == overrides
 
     def superseded(self, attempt: Attempt) -> None:
         """Another attempt's result counts: this one is ended, whatever it was about to say."""

@@ -331,7 +331,8 @@ class Dispatcher:
             self._moved(Moved(event.platform, Condition.DOWN, outcome.message, silent=False, precheck=True))
         job = attempt.job
         verdict = self._scheduler.finished(job, event.platform, attempt.slot, outcome, self._clock())
-        self._book.ended(attempt, verdict.final)
+        answered = self._book.ended(attempt, verdict.final)
+        self._scheduler.answered(event.platform, answered)
         if event.platform in self._queues:
             self._queues[event.platform].settle(event.place)
         what = f"job {job.num} ({' '.join(job.overrides)})"

@@ -1,7 +1,7 @@
 """Makes of an assignment an attempt that can run."""
 
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from hydra.core.override_parser.types import Override
@@ -14,6 +14,7 @@ from ._classes import Classes, hook, parent_of
 from ._code import default_identity
 from ._compose import Base, Composer, Point, build, parse
 from ._errors import SettingsError
+from ._followers import shares_record
 from ._hydra_versions import key_path
 from ._platforms import Registry
 from ._records import SweepFolder
@@ -134,7 +135,11 @@ class Jobs(Classes):
             "error": None,
             "identity": self._identity,
         }
-        return Prepared(self._message(base, point, settled, job.num, str(folder)), folder, launch)
+        message = self._message(base, point, settled, job.num, str(folder))
+        if job.group is not None:
+            launch["shares"] = shares_record(job.group, settled.overrides)
+            message = replace(message, group=job.group)
+        return Prepared(message, folder, launch)
 
     def _message(self, base: Base, point: Point, settled: Settled, number: int, folder: str) -> _worker.Message:
         return _worker.Message(

@@ -52,7 +52,7 @@ class Overview:
         """
         counts = {
             name: one
-            for name, one in self._scheduler.counts().items()
+            for name, one in self._scheduler.counts(self._points.behind()).items()
             if name in self._backends or one.queued or one.failed
         }
         notes = {

@@ -1,7 +1,6 @@
 """Plans a sweep: where each of its jobs would run, why, for how long, before anything runs."""
 
 from collections import Counter
-from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime, time, timedelta
 
@@ -35,6 +34,7 @@ class PlannedJob:
         considered: The platforms that were weighed and not chosen.
         starts_s: Seconds from the start of the sweep to its own; None where it does not run.
         estimate: How long it would run; None where it does not.
+        shared_fit: The number of the job that is to answer for it, so that it need not run; None where none is.
     """
 
     number: int
@@ -46,6 +46,7 @@ class PlannedJob:
     considered: tuple[Alternative, ...] = ()
     starts_s: float | None = None
     estimate: Estimate | None = None
+    shared_fit: int | None = None
 
 
 @dataclass(frozen=True)
@@ -85,9 +86,7 @@ class Plan:
         return {name: placed[name] for name in self.registry.platforms}
 
 
-def make(
-    settings: RoutedLauncherConf, config: DictConfig, composer: Composer, points: Mapping[int, tuple[str, ...]]
-) -> Plan:
+def make(settings: RoutedLauncherConf, config: DictConfig, composer: Composer, points: Points) -> Plan:
     """Plan a sweep that would start now.
 
     The scheduler decides as in a sweep, under a virtual clock. A platform that has a host is taken to be there.
@@ -96,10 +95,11 @@ def make(
         settings: The launcher's.
         config: The sweep's config.
         composer: Composes its jobs.
-        points: The overrides of each job, by number.
+        points: Its points, not opened yet.
 
     Returns:
-        The plan.
+        The plan. A job that is to answer for others runs as long as by itself, and they do not run: what they add to it
+        is a hundredth of a fit.
 
     Raises:
         SettingsError: Something in the launcher's settings cannot be served.
@@ -110,11 +110,12 @@ def make(
     states = {state.name: replace(state, silent=False) if state.available else state for state in registry.states()}
     estimates = Estimates(read_history(), states.values())
     classes = Classes(settings, registry, composer)
-    source = Points(points)
-    source.open(made_at.timestamp(), estimates.durations, classes.stratum, classes.job_class)
+    points.open(made_at.timestamp(), estimates.durations, classes.stratum, classes.job_class)
     planned, runs = {}, []
-    for job_class, waiting in source.waiting().items():
-        jobs = [source.take(job_class) for _ in range(waiting)]
+    leaders = []
+    for job_class, waiting in points.waiting().items():
+        jobs = [points.take(job_class) for _ in range(waiting)]
+        leaders += [job for job in jobs if job.group is not None]
         home = registry.policy.home(job_class, states)
         if home.platform is not None:
             runs += jobs
@@ -142,6 +143,16 @@ def make(
             stretch.started,
             estimates.of(job, platform),
         )
+    for job in leaders:
+        for one in job.group.followers if job.group is not None else ():
+            planned[one.number] = replace(
+                planned[job.num],
+                number=one.number,
+                overrides=one.overrides,
+                starts_s=None,
+                estimate=None,
+                shared_fit=job.num,
+            )
     jobs_in_order = tuple(planned[number] for number in sorted(planned))
     return Plan(jobs_in_order, registry, estimates, made_at, simulation.makespan_s, deadline)
 

@@ -103,6 +103,7 @@ def _job(job: PlannedJob) -> dict[str, Any]:
         "starts_after_minutes": None if job.starts_s is None else _minutes(job.starts_s),
         "estimated_minutes": None if job.estimate is None else _minutes(job.estimate.seconds),
         "estimated_from": None if job.estimate is None else job.estimate.basis,
+        "shared_fit": job.shared_fit,
     }
 
 

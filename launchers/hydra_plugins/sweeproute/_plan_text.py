@@ -25,7 +25,9 @@ def lines(plan: Plan, minutes_key: str | None) -> list[str]:
     Returns:
         Lines of text.
     """
-    text = [f"Plan of {_counted(len(plan.jobs), 'job')}; nothing runs.", *_table(plan), ""]
+    shared = sum(job.shared_fit is not None for job in plan.jobs)
+    fits = f", of which {shared} share the fit of another" if shared else ""
+    text = [f"Plan of {_counted(len(plan.jobs), 'job')}{fits}; nothing runs.", *_table(plan), ""]
     text += _platforms(plan)
     text += plan.registry.notes
     slots = sum(platform.slots for name, platform in plan.registry.platforms.items() if plan.distribution[name])

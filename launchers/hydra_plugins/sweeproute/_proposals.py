@@ -303,6 +303,10 @@ class Proposals:
         known = [seconds for seconds in each if seconds is not None]
         return sum(known) if len(known) == len(each) else None
 
+    def behind(self) -> Mapping[JobClass, int]:
+        """See Points: a sampler's points wait for no other."""
+        return {}
+
     def ahead(self, slots: int) -> int | None:
         """See Points."""
         return slots if self._ask_ahead is None else self._ask_ahead

@@ -228,20 +228,29 @@ class SweepFolder:
         Returns:
             The folder's absolute path.
         """
-        folder = self.folder / (subfolder if attempt == 1 else f"{subfolder}.attempt{attempt}")
-        if self._owners.get(folder, job) != job:
-            # `hydra.sweep.subdir` names two jobs alike: each keeps its own records
-            folder = folder.with_name(f"{folder.name}.job{job}")
+        folder = self.job_folder(subfolder, job, attempt)
         folder.mkdir(parents=True, exist_ok=True)
         for name in STALE:
             (folder / name).unlink(missing_ok=True)
         if folder in self._attempts.get(job, ()):
             return folder  # taken back from a queue before it began
         self._bring_checkpoint(job, folder)
+        self.list_job(job, attempt, folder)
+        return folder
+
+    def job_folder(self, subfolder: str, job: int, attempt: int) -> Path:
+        """Where the folder of an attempt is, or will be; see `open_job`."""
+        folder = self.folder / (subfolder if attempt == 1 else f"{subfolder}.attempt{attempt}")
+        if self._owners.get(folder, job) != job:
+            # `hydra.sweep.subdir` names two jobs alike: each keeps its own records
+            folder = folder.with_name(f"{folder.name}.job{job}")
+        return folder
+
+    def list_job(self, job: int, attempt: int, folder: Path) -> None:
+        """Note an attempt's folder, for whoever follows the sweep; see `open_job`."""
         self._note_attempt(job, folder)
         relative = os.path.relpath(folder, self.folder)
         append_line(self.ours / "jobs.jsonl", {"job": job, "attempt": attempt, "folder": relative})
-        return folder
 
     def _bring_checkpoint(self, job: int, folder: Path) -> None:
         """Copy what the newest earlier attempt kept; one that cannot be copied costs time, and nothing else."""

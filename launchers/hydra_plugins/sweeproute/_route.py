@@ -27,6 +27,7 @@ from ._conditions import Conditions
 from ._dispatcher import GRACE_S, Dispatcher
 from ._durations import Durations
 from ._errors import SettingsError
+from ._followers import Followers
 from ._hydra_versions import allowed_targets
 from ._jobs import Jobs
 from ._live import open_view
@@ -125,7 +126,7 @@ class Route:
             away = self._away(points, [name for name in backends if self._registry.platforms[name].ahead])
             conditions = self._conditions()
             alarm = SweepAlarm(view, self._sweep, self._registry, durations, self._settings.notify, self._deadline())
-            book = Book(self._sweep, durations, points, self._return)
+            book = Book(self._sweep, durations, points, self._return, Followers(self._sweep, self._composer))
             dispatcher = Dispatcher(
                 scheduler, backends, events, self._jobs.prepare, book, points, durations, conditions, view, log, alarm
             )

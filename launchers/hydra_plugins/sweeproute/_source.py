@@ -1,5 +1,6 @@
 """Holds the points of a sweep that wait, by class, and the returns of those that have run."""
 
+from collections import Counter
 from collections.abc import Callable, Hashable, Mapping
 from dataclasses import replace
 from functools import partial
@@ -10,6 +11,8 @@ from hydra.core.utils import JobReturn
 from ._assignment import Job, Source
 from ._durations import Durations, LongestFirst
 from ._policy import JobClass
+from ._prefix import Prefix
+from ._shared_fit import Group
 
 
 class JobSource(Source, Protocol):
@@ -52,6 +55,10 @@ class JobSource(Source, Protocol):
 
     def waiting_s(self, job_class: JobClass) -> float | None:
         """Expected seconds of all jobs of a class, one after the other; None where nothing is known."""
+        ...
+
+    def behind(self) -> Mapping[JobClass, int]:
+        """How many jobs wait for another that may answer for them, too, by class."""
         ...
 
     def withdraw(self, number: int) -> Job:
@@ -99,6 +106,8 @@ class Points:
     Args:
         overrides: Each job's overrides, by job number.
         fields: What rules match on beside what is read of a job's config, by job number.
+        prefix: Finds points that one fit serves: of these only the job with the longest is handed out, and the others
+            wait for it. Those that it does not answer for are then handed out, too. None where there are none.
 
     Attributes:
         overrides: As given.
@@ -106,10 +115,16 @@ class Points:
     """
 
     def __init__(
-        self, overrides: Mapping[int, tuple[str, ...]], fields: Mapping[int, Mapping[str, Any]] | None = None
+        self,
+        overrides: Mapping[int, tuple[str, ...]],
+        fields: Mapping[int, Mapping[str, Any]] | None = None,
+        prefix: Prefix | None = None,
     ) -> None:
         self.overrides = dict(overrides)
         self._fields = fields or {}
+        self._prefix = prefix
+        self._groups: dict[int, Group] = {}  # by the number of the job that may answer, until that has ended
+        self._behind: set[int] = set()
         self.returns: dict[int, JobReturn] = {}
         self.prunes = False
         self._queues: dict[JobClass, LongestFirst[int]] = {}
@@ -125,6 +140,10 @@ class Points:
     ) -> None:
         """See JobSource."""
         self._queued_at = queued_at
+        if self._prefix is not None:
+            open_points = {number: one for number, one in self.overrides.items() if number not in self.returns}
+            self._groups = self._prefix.groups(open_points, self._fields)
+            self._behind = {one.number for group in self._groups.values() for one in group.followers}
         classes: dict[Hashable, JobClass] = {}
         for number, overrides in self.overrides.items():
             if number in self.returns:
@@ -138,7 +157,8 @@ class Points:
             if of_class not in self._queues:
                 model = dict(of_class.fields).get("model_type")
                 self._queues[of_class] = LongestFirst(durations, partial(self._expected_s, durations, model))
-            self._queues[of_class].add(number)
+            if number not in self._behind:
+                self._queues[of_class].add(number)
 
     def _expected_s(self, durations: Durations, model: str | None, number: int) -> float | None:
         return durations.expected(self.overrides[number], model)
@@ -153,14 +173,26 @@ class Points:
 
     def take(self, job_class: JobClass) -> Job:
         """See Source."""
-        number = self._queues[job_class].pop()
-        return Job(number, self.overrides[number], job_class, self._queued_at)
+        return self._job(self._queues[job_class].pop())
+
+    def behind(self) -> Mapping[JobClass, int]:
+        """See JobSource."""
+        return Counter(self._classes[number] for number in self._behind)
 
     def withdraw(self, number: int) -> Job:
         """See JobSource."""
-        job_class = self._classes[number]
-        self._queues[job_class].remove(number)
-        return Job(number, self.overrides[number], job_class, self._queued_at)
+        if number in self._behind:
+            self._behind.remove(number)
+        else:
+            self._queues[self._classes[number]].remove(number)
+        return self._job(number)
+
+    def _job(self, number: int) -> Job:
+        group = self._groups.get(number)
+        if group is not None:
+            followers = tuple(one for one in group.followers if one.number in self._behind)
+            group = replace(group, followers=followers) if followers else None
+        return Job(number, self.overrides[number], self._classes[number], self._queued_at, group)
 
     def give_back(self, job: Job) -> None:
         """See JobSource."""
@@ -172,7 +204,7 @@ class Points:
 
     def closed(self) -> bool:
         """See Source."""
-        return True
+        return not self._behind
 
     def ahead(self, slots: int) -> int | None:  # noqa: ARG002
         """See Source."""
@@ -189,3 +221,9 @@ class Points:
     def told(self, number: int, returned: JobReturn) -> None:
         """See JobSource."""
         self.returns[number] = returned
+        self._behind.discard(number)
+        group = self._groups.pop(number, None)
+        for follower in group.followers if group is not None else ():
+            if follower.number in self._behind:  # not answered for
+                self._behind.remove(follower.number)
+                self._queues[self._classes[follower.number]].add(follower.number)

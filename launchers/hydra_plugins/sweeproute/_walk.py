@@ -12,7 +12,9 @@ from hydra.core.utils import JobReturn, JobStatus
 from omegaconf import DictConfig
 
 from ._compose import Composer
+from ._followers import Followers, followers_of
 from ._kept import kept
+from ._prefix import Prefix
 from ._records import SweepFolder, append_line
 from ._source import Points
 from .config import SearchSweeperConf
@@ -60,7 +62,8 @@ class Walk:
         from . import _plan, _plan_file, _plan_text
 
         launcher = self._launcher.settings
-        plan = _plan.make(launcher, self._config, self._composer, dict(enumerate(self._listed)))
+        points = Points(dict(enumerate(self._listed)), prefix=self._prefix())
+        plan = _plan.make(launcher, self._config, self._composer, points)
         path = _plan_file.write(plan, self._composer, launcher.identity, folder)
         for line in _plan_text.lines(plan, launcher.fields.get("minutes")):
             print(line)
@@ -105,6 +108,8 @@ class Walk:
         planned = self._planned
         if planned and not self._resumed:
             shutil.copyfile(planned.path, sweep.folder / planned.path.name)
+        if self._resumed:
+            Followers(sweep, self._composer).take_rest()
         numbered = dict(planned.points) if planned else self._number(sweep)
         identity = self._launcher.settings.identity
         done: dict[int, JobReturn] = {**kept(numbered, sweep, self._composer, self._settings.resume, identity)}
@@ -119,7 +124,8 @@ class Walk:
             done |= reused
         batches: list[Sequence[JobReturn]] = []
         for batch in self._batches(list(numbered)):
-            points = Points({number: numbered[number] for number in batch}, planned.fields() if planned else None)
+            fields = planned.fields() if planned else None
+            points = Points({number: numbered[number] for number in batch}, fields, self._prefix())
             points.returns |= {number: done[number] for number in batch if number in done}
             self._launcher.stream(points, sweep, self._composer)
             batches.append([points.returns[number] for number in batch])
@@ -127,11 +133,17 @@ class Walk:
 
     def _number(self, sweep: SweepFolder) -> dict[int, tuple[str, ...]]:
         """Number the points; one that an earlier start knew keeps its number, whatever the space is now."""
+        # Those for which a job may answer that runs far away have no record of their own yet.
+        of = {one.number: one.overrides for launch in sweep.launches.values() for one in followers_of(launch)}
+        of |= {number: tuple(launch["overrides"]) for number, launch in sweep.launches.items()}
         known: dict[tuple[str, ...], list[int]] = {}
-        for number, launch in sorted(sweep.launches.items()):
-            known.setdefault(tuple(launch["overrides"]), []).append(number)
-        fresh = (number for number in itertools.count() if number not in sweep.launches)
+        for number, overrides in sorted(of.items()):
+            known.setdefault(overrides, []).append(number)
+        fresh = (number for number in itertools.count() if number not in of)
         return {known[point].pop(0) if known.get(point) else next(fresh): point for point in self._listed}
+
+    def _prefix(self) -> Prefix | None:
+        return None if self._settings.prefix is None else Prefix(self._settings.prefix, self._composer)
 
     def _launch(self, sweep: SweepFolder) -> list[Sequence[JobReturn]]:
         """Over a launcher that does not stream: a batch at a time."""

@@ -23,16 +23,16 @@ from hydra.types import TaskFunction
 from omegaconf import DictConfig, OmegaConf, open_dict
 from omegaconf.basecontainer import BaseContainer
 
-from ._compose import Point, apply, build, dress
+from ._compose import Point, apply, build, dress, parse
+from ._console import CONSOLE, console
 from ._files import ConfigFiles
 from ._hydra_versions import allowing, key_path, log_failure
 from ._interrupt import heard
 from ._job_log import JobLog
 from ._reservation import Reservation, reserved
+from ._shared_fit import Follower, Group, offer
 from ._threads import held
 from ._values import describe, to_json
-
-CONSOLE = "console.log"
 
 
 @dataclass(frozen=True)
@@ -50,6 +50,7 @@ class Message:
         threads: Threads that the job may use; None leaves them alone.
         far: How this machine differs from the one that composed the config; None where it is the same.
         reservation: The slots that sweeps share here; None where somebody else keeps them.
+        group: The points that the task may answer for beside its own; None where there are none.
     """
 
     base: str
@@ -62,6 +63,7 @@ class Message:
     threads: int | None = None
     far: "Far | None" = None
     reservation: Reservation | None = None
+    group: Group | None = None
 
 
 @dataclass(frozen=True)
@@ -207,7 +209,7 @@ def _run(message: Message) -> str:
     began = time.monotonic()
     answer: dict[str, Any] = {}
     try:
-        with _console(Path(message.folder) / CONSOLE):
+        with console(Path(message.folder) / CONSOLE):
             try:
                 warm(message)
                 with held(message.threads):
@@ -253,6 +255,7 @@ def run_job(message: Message, configure_logging: bool = True) -> tuple[JobReturn
     with hydra_config(config), allowing(shared.allowed_targets):
         if message.identity is not None:
             identity = resolve(message.identity)(task_config)
+        offer(Path(message.folder), message.group, lambda one: _identity_of(message, base, values, one))
         returned = JobReturn()
         chdir = config.hydra.job.chdir
         if chdir is None:
@@ -282,6 +285,17 @@ def run_job(message: Message, configure_logging: bool = True) -> tuple[JobReturn
             if chdir:
                 os.chdir(cwd)
     return returned, identity
+
+
+def _identity_of(
+    message: Message, base: _Base, values: tuple[Override, ...], follower: Follower
+) -> dict[str, str] | None:
+    """The app's hashes of the config of another point, which differs from a job's own in one value."""
+    if message.identity is None or message.group is None:
+        return None
+    config = apply(base.task_blob, (*values, parse(f"{message.group.key}={follower.value}")))
+    hashes: dict[str, str] = resolve(message.identity)(config)
+    return hashes
 
 
 def job_config(message: Message) -> DictConfig:
@@ -374,23 +388,3 @@ def hydra_config(config: DictConfig) -> Iterator[None]:
         yield
     finally:
         instance.cfg = before
-
-
-@contextlib.contextmanager
-def _console(path: Path) -> Iterator[None]:
-    """Send what the job prints, by Python or not, to a file of its own: the terminal belongs to the live table."""
-    sys.stdout.flush()
-    sys.stderr.flush()
-    kept = os.dup(1), os.dup(2)
-    target = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o644)
-    try:
-        os.dup2(target, 1)
-        os.dup2(target, 2)
-        yield
-    finally:
-        sys.stdout.flush()
-        sys.stderr.flush()
-        os.dup2(kept[0], 1)
-        os.dup2(kept[1], 2)
-        for descriptor in (target, *kept):
-            os.close(descriptor)

@@ -156,6 +156,9 @@ class SearchSweeperConf:
     space: str | None = None
     # Key of the app's config under which the space's constraints lie, a list of expressions; null for none.
     constraints: str | None = None
+    # Key of the app's config that declares along which axis of a grid one fit serves several points, a mapping of `key`
+    # and `when`; null for none.
+    prefix: str | None = None
     # Keys whose values are repeats of one configuration, as seeds are: every point is run under each of them, and no
     # sampler searches over them.
     repeats: list[str] = field(default_factory=list)

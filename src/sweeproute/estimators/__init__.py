@@ -6,9 +6,11 @@ from sweeproute.estimators.errors import ModelError
 from sweeproute.estimators.files import load, save
 from sweeproute.estimators.fitting import fit
 from sweeproute.estimators.parameters import check_axes, check_parameter, check_parameters
+from sweeproute.estimators.prefix import PrefixError, shortened
 
 __all__ = [
     "ModelError",
+    "PrefixError",
     "build",
     "check_axes",
     "check_parameter",
@@ -19,4 +21,5 @@ __all__ = [
     "predict_on_one_thread",
     "save",
     "settle_device",
+    "shortened",
 ]
