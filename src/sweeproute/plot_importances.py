@@ -27,9 +27,9 @@ def why_not(trials: Trials, objective: int = 0) -> str | None:
     if len(_common(trials, finished)) < 2:
         return "fewer than two parameters vary"
     if len(finished) < FEWEST:
-        return f"there are {len(finished)} finished trials of the {FEWEST} that it takes"
+        return f"it takes {FEWEST} finished trials"
     if len({trial.values[objective] for trial in finished}) == 1:
-        return f"all trials have the same {trials.objectives[objective].metric}"
+        return f"{trials.objectives[objective].metric} is the same in all"
     return None
 
 

@@ -8,7 +8,20 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
 
 from sweeproute import pareto
-from sweeproute.plot_style import BLACK, BLUE, GREY, ORANGE, RED, as_image, better, figure, limits, number, size
+from sweeproute.plot_style import (
+    BLACK,
+    BLUE,
+    FAMILIES,
+    GREY,
+    ORANGE,
+    RED,
+    as_image,
+    better,
+    figure,
+    limits,
+    number,
+    size,
+)
 from sweeproute.plot_trials import Trial, Trials, shown
 
 if TYPE_CHECKING:
@@ -28,7 +41,7 @@ def history(trials: Trials) -> "Figure":
         _history(axis, trials, position)
     axes[-1, 0].set_xlabel("trial")
     axes[-1, 0].xaxis.set_major_locator(MaxNLocator(integer=True))
-    axes[0, 0].legend(loc="lower left", bbox_to_anchor=(0, 1.0), ncols=4, borderaxespad=0.2)
+    axes[0, 0].legend(loc="lower left", bbox_to_anchor=(0, 1.0), ncols=5, borderaxespad=0.2)
     return drawn
 
 
@@ -38,25 +51,33 @@ def _history(axis: "Axes", trials: Trials, position: int) -> None:
     values = np.array([trial.values[position] for trial in finished])
     low, high = limits(list(values), objective)
     inside = (values >= low) & (values <= high)
-    axis.scatter(
-        numbers[inside],
-        values[inside],
-        size(len(finished)),
-        color=BLUE,
-        alpha=0.55,
-        linewidths=0,
-        label="finished",
-        rasterized=as_image(len(finished)),
-    )
-    bounded = [(trial.number, trial.values[position], trial.errors[position]) for trial in finished]
-    told = [(x, y, error) for x, y, error in bounded if error is not None and low <= y <= high]
-    if told:
-        xs, ys, errors = zip(*told, strict=True)
-        axis.errorbar(xs, ys, errors, fmt="none", ecolor=BLUE, elinewidth=0.6, alpha=0.5)
+    families = trials.families()
+    if len(families) > len(FAMILIES):
+        families = [trials]
+    for family, colour in zip(families, FAMILIES, strict=False):
+        some = [trial for trial in family.finished if low <= trial.values[position] <= high]
+        axis.scatter(
+            [trial.number for trial in some],
+            [trial.values[position] for trial in some],
+            size(len(finished)),
+            color=colour,
+            alpha=0.6,
+            linewidths=0,
+            label=family.family or "finished",
+            rasterized=as_image(len(finished)),
+        )
+        told = [
+            (trial.number, trial.values[position], error)
+            for trial in some
+            if (error := trial.errors[position]) is not None
+        ]
+        if told:
+            xs, ys, errors = zip(*told, strict=True)
+            axis.errorbar(xs, ys, errors, fmt="none", ecolor=colour, elinewidth=0.6, alpha=0.5)
     if not inside.all():
         side, mark = (low, "v") if objective.maximize else (high, "^")
         edge = np.full((~inside).sum(), side)
-        axis.scatter(numbers[~inside], edge, 18, color=BLUE, marker=mark, clip_on=False, label="off the scale")
+        axis.scatter(numbers[~inside], edge, 18, color=GREY, marker=mark, clip_on=False, label="off the scale")
     whole = [trial for trial in finished if trial.whole]
     losses = np.minimum.accumulate([objective.loss(trial.values[position]) for trial in whole])
     best = [objective.loss(loss) for loss in losses]
@@ -114,7 +135,10 @@ def importances(shares: Sequence[tuple[str, Mapping[str, float]]], trials: int) 
 
 
 def front(trials: Trials) -> "Figure":
-    """All trials by two objectives, with the front that none dominates, and its knee."""
+    """All trials by two objectives, with the front that none dominates, and its knee.
+
+    What is off the scale stands at its edge.
+    """
     first, second = trials.objectives
     finished = trials.finished
     whole = [trial for trial in finished if trial.whole]
@@ -125,8 +149,15 @@ def front(trials: Trials) -> "Figure":
     drawn, axes = figure(height=3.9)
     axis = axes[0, 0]
     rest = np.array([trial.values for trial in finished])
+    (left, right), (low, high) = limits(list(rest[:, 0]), first), limits(list(rest[:, 1]), second)
     axis.scatter(
-        *rest.T, size(len(finished)), color=GREY, linewidths=0, label="dominated", rasterized=as_image(len(finished))
+        np.clip(rest[:, 0], left, right),
+        np.clip(rest[:, 1], low, high),
+        size(len(finished)),
+        color=GREY,
+        linewidths=0,
+        label="dominated",
+        rasterized=as_image(len(finished)),
     )
     # Between two points of the front only what both of them reach is known to be reached: a stair, never a slope.
     axis.plot(*_stairs(points), color=BLUE, linewidth=0.9, zorder=2)
@@ -134,8 +165,8 @@ def front(trials: Trials) -> "Figure":
     axis.scatter(*knee, 110, color=RED, marker="*", zorder=4, label=f"knee ({number(knee[0])}, {number(knee[1])})")
     axis.set_xlabel(better(first))
     axis.set_ylabel(better(second))
-    axis.set_xlim(limits(list(rest[:, 0]), first))
-    axis.set_ylim(limits(list(rest[:, 1]), second))
+    axis.set_xlim(left, right)
+    axis.set_ylim(low, high)
     axis.grid()
     axis.legend(loc="lower left", bbox_to_anchor=(0, 1.0), ncols=3, borderaxespad=0.2)
     return drawn

@@ -8,10 +8,12 @@ from matplotlib.collections import LineCollection
 
 from sweeproute.plot_style import (
     BLACK,
+    apart,
     as_image,
     better,
     colours,
     figure,
+    grid,
     level_axis,
     limits,
     number,
@@ -31,14 +33,12 @@ if TYPE_CHECKING:
 # Panels that a page holds, and axes side by side whose ticks do not run into each other.
 _SLICES, _PARALLEL = 12, 8
 _ACROSS = 3
-# Numbers of at most so many values are places of a grid, not points on a line.
-_PLACES = 8
 # Of a local mean: cells of an axis, width of the kernel as a part of the axis, weight of one trial at that distance.
 _CELLS, _KERNEL, _LEAST = 60, 0.12, 0.6
 
 
 def slices(trials: Trials, parameters: Sequence[Parameter], objective: int = 0) -> "Figure":
-    """A metric by each parameter; the later the trial, the darker.
+    """A metric by each parameter; the later the trial, the darker. What is off the scale stands at its edge.
 
     Args:
         trials: The trials of a sweep, or a family of them.
@@ -51,12 +51,13 @@ def slices(trials: Trials, parameters: Sequence[Parameter], objective: int = 0) 
     drawn, axes = figure(down, across, height=0.6 + 2.1 * down, sharey=True)
     finished = trials.finished
     values = [trial.values[objective] for trial in finished]
+    low, high = limits(values, trials.objectives[objective])
     shades = plt.Normalize(0, max(1, max(trial.number for trial in finished)))
     for axis, parameter in zip(axes.flat, kept, strict=False):
         there = [trial for trial in finished if parameter.label in trial.params]
         points = axis.scatter(
             positions(parameter, there),
-            [trial.values[objective] for trial in there],
+            np.clip([trial.values[objective] for trial in there], low, high),
             size(len(there)),
             c=[trial.number for trial in there],
             cmap="viridis_r",
@@ -65,11 +66,11 @@ def slices(trials: Trials, parameters: Sequence[Parameter], objective: int = 0) 
             linewidths=0,
             rasterized=as_image(len(there)),
         )
-        parameter_axis(axis, parameter, _numbers(parameter, there))
+        parameter_axis(axis, parameter, there)
         axis.grid(axis="y")
     for axis in axes.flat[len(kept) :]:
         axis.set_visible(False)
-    axes[0, 0].set_ylim(limits(values, trials.objectives[objective]))
+    axes[0, 0].set_ylim(low, high)
     for row in axes:
         row[0].set_ylabel(better(trials.objectives[objective]) if down == 1 else trials.objectives[objective].metric)
     drawn.colorbar(points, ax=axes, label="trial", aspect=30, pad=0.02, shrink=0.9)
@@ -100,8 +101,9 @@ def contours(trials: Trials, pairs: Sequence[tuple[Parameter, Parameter]], objec
         _map_axis(axis, first, across, "x", trials)
         _map_axis(axis, second, up, "y", trials)
         there = [one for one in trials.finished if first.label in one.params and second.label in one.params]
-        if not (_is_places(first, there) or _is_places(second, there)):
-            axis.contour(across, up, mean_at, levels=7, colors="white", linewidths=0.5, alpha=0.6, norm=shades)
+        if not (_levels(first, there) or _levels(second, there)):
+            levels = np.linspace(shades.vmin or 0.0, shades.vmax or 0.0, 8)[1:-1]
+            axis.contour(across, up, mean_at, levels=levels, colors="white", linewidths=0.5, alpha=0.6)
             places = [positions(parameter, there) for parameter in (first, second)]
             axis.scatter(*places, 5, color="white", edgecolors=BLACK, linewidths=0.4, rasterized=as_image(len(there)))
     drawn.colorbar(mesh, ax=axes, label=f"mean {better(told)}", aspect=30, pad=0.02, extend=_extends(means, shades))
@@ -142,7 +144,9 @@ def parallel(trials: Trials, parameters: Sequence[Parameter], objective: int = 0
         rasterized=as_image(len(finished) * len(scaled)),
     )
     axis.add_collection(lines)
-    axis.plot(np.arange(len(scaled)), segments[-1, :, 1], color=BLACK, linewidth=1.6)
+    best = f"the best (trial {finished[-1].number})"
+    axis.plot(np.arange(len(scaled)), segments[-1, :, 1], color=BLACK, linewidth=1.6, label=best)
+    axis.legend(loc="lower left", bbox_to_anchor=(0, 1.0), borderaxespad=0.2)
     for at, marks in enumerate(ticks):
         axis.axvline(at, color=BLACK, linewidth=0.7, zorder=3)
         for height, text in marks:
@@ -188,8 +192,7 @@ def _upright(parameter: Parameter, trials: Sequence[Trial]) -> tuple["NDArray[np
         inner = [(power, 10.0**power) for power in marks[:: max(1, len(marks) // 4)]]
         ticks = [(start, low), *((at, v) for at, v in inner if 0.1 < (at - start) / (end - start) < 0.9), (end, high)]
         return (np.log10(there) - start) / (end - start), [((at - start) / (end - start), number(v)) for at, v in ticks]
-    levels = np.unique(there)
-    told = levels if len(levels) <= _PLACES else _round_ticks(low, high)
+    told = apart(grid(parameter, trials), False, 0.06) or _round_ticks(low, high)
     return (there - low) / (high - low), [((value - low) / (high - low), number(value)) for value in told]
 
 
@@ -199,14 +202,9 @@ def _round_ticks(low: float, high: float) -> list[float]:
     return [float(value) for value in MaxNLocator(5).tick_values(low, high) if low <= value <= high]
 
 
-def _is_places(parameter: Parameter, trials: Sequence[Trial]) -> bool:
-    return parameter.choices is not None or len({trial.params[parameter.label] for trial in trials}) <= _PLACES
-
-
-def _levels(parameter: Parameter, trials: Sequence[Trial]) -> list[float | str]:
-    if parameter.choices is not None:
-        return list(parameter.choices)
-    return sorted({float(trial.params[parameter.label]) for trial in trials})
+def _levels(parameter: Parameter, trials: Sequence[Trial]) -> list[float] | list[str]:
+    """The places of a parameter that is none to go along: its choices, or the numbers of a grid."""
+    return list(parameter.choices) if parameter.choices is not None else grid(parameter, trials)
 
 
 def _local_mean(
@@ -239,8 +237,8 @@ def _local_mean(
 
 def _weights(parameter: Parameter, trials: Sequence[Trial]) -> tuple["NDArray[np.float64]", "NDArray[np.float64]"]:
     """Cells along a parameter, (C,), and the weight of each trial in each, (C, T)."""
-    if _is_places(parameter, trials):
-        levels = _levels(parameter, trials)
+    levels = _levels(parameter, trials)
+    if levels:
         return np.arange(len(levels), dtype=float), np.array(
             [[float(trial.params[parameter.label] == level) for trial in trials] for level in levels]
         )
@@ -263,17 +261,14 @@ def _edges(places: "NDArray[np.float64]", parameter: Parameter) -> "NDArray[np.f
 
 def _map_axis(axis: "Axes", parameter: Parameter, places: "NDArray[np.float64]", which: str, trials: Trials) -> None:
     there = [trial for trial in trials.finished if parameter.label in trial.params]
-    parameter_axis(axis, parameter, _numbers(parameter, there), which)
-    if _is_places(parameter, there) and parameter.choices is None:
+    parameter_axis(axis, parameter, there, which)
+    places_of_grid = grid(parameter, there)
+    if places_of_grid:
         getattr(axis, f"set_{which}scale")("linear")
-        level_axis(axis, [number(float(level)) for level in _levels(parameter, there)], which)
-    else:
+        level_axis(axis, [number(level) for level in places_of_grid], which)
+    elif parameter.choices is None:
         edges = _edges(places, parameter)
         getattr(axis, f"set_{which}lim")(edges[0], edges[-1])
-
-
-def _numbers(parameter: Parameter, trials: Sequence[Trial]) -> list[float]:
-    return [float(trial.params[parameter.label]) for trial in trials] if parameter.choices is None else []
 
 
 def _extends(values: Sequence[float], shades: "Normalize") -> str:

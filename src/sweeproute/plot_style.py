@@ -1,6 +1,6 @@
 """Gives all plots of a sweep one look."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -27,6 +27,8 @@ WIDTH = 6.3
 BLUE, ORANGE, RED, GREEN, GREY, PURPLE, BLACK = (
     *("#0072B2", "#E69F00", "#D55E00", "#009E73", "#A6A6A6", "#CC79A7", "#222222"),
 )
+# For up to six families of trials.
+FAMILIES = (BLUE, ORANGE, GREEN, PURPLE, "#56B4E9", "#8C6D31")
 # Of the trials by their values: the best are the darkest, on white paper and for every eye.
 _VALUES = "viridis_r"
 # A PDF for print keeps its letters as text; a PNG is what MLflow's pages and a mail show.
@@ -51,8 +53,10 @@ _LOOK: Any = {
     "axes.formatter.useoffset": False,
     "axes.formatter.limits": (-4, 5),
 }
-# Numbers of at most so many values each get a tick of their own.
-_TICKS = 5
+# Numbers of at most so many values are places of a grid, not points on a line.
+_PLACES = 8
+# The part of a small axis that the name of a tick takes.
+_TICK = 0.12
 # Points of a picture beyond which a PDF holds them as an image: thousands of circles open slowly.
 _VECTORS = 2000
 
@@ -137,29 +141,56 @@ def positions(parameter: Parameter, trials: Sequence[Trial]) -> "NDArray[np.floa
     return np.array([place[str(trial.params[parameter.label])] for trial in trials]) + aside
 
 
-def parameter_axis(axis: "Axes", parameter: Parameter, places: Iterable[float], which: str = "x") -> None:
-    """Set an axis for a parameter: its name, its scale, its ticks.
+def grid(parameter: Parameter, trials: Sequence[Trial]) -> list[float]:
+    """The few numbers that trials share, as in a grid; none where they are points on a line, or choices."""
+    if parameter.choices is not None:
+        return []
+    found = sorted({float(trial.params[parameter.label]) for trial in trials})
+    return found if len(found) <= _PLACES and 2 * len(found) <= len(trials) else []
+
+
+def apart(values: Sequence[float], log: bool, least: float) -> list[float]:
+    """Those of some ascending numbers whose names at an axis have this part of it to themselves."""
+    if not values:
+        return []
+    drawn = np.log10(values) if log else np.array(values)
+    kept = [0]
+    for at in range(1, len(values)):
+        if drawn[at] - drawn[kept[-1]] >= least * np.ptp(drawn):
+            kept.append(at)
+    return [values[at] for at in kept]
+
+
+def parameter_axis(axis: "Axes", parameter: Parameter, trials: Sequence[Trial], which: str = "x") -> None:
+    """Set an axis for a parameter of some trials: its name, its scale, its ticks.
 
     Args:
         axis: Where.
         parameter: What stands along it.
-        places: Its numbers, where it has no choices.
+        trials: Trials that have it.
         which: x or y.
     """
     getattr(axis, f"set_{which}label")(shown(parameter.label, 22))
-    levels = sorted(set(places)) if parameter.choices is None else []
     if parameter.choices is not None:
         level_axis(axis, parameter.choices, which)
         return
     if parameter.log:
         getattr(axis, f"set_{which}scale")("log")
     drawn = getattr(axis, f"{which}axis")
-    if len(levels) <= _TICKS:
-        drawn.set_major_locator(mpl.ticker.FixedLocator(levels))
-        drawn.set_major_formatter(mpl.ticker.FuncFormatter(lambda value, _: number(value)))
+    named = mpl.ticker.FuncFormatter(lambda value, _: number(value))
+    places = grid(parameter, trials)
+    if places:
+        drawn.set_major_locator(mpl.ticker.FixedLocator(apart(places, parameter.log, _TICK)))
+        drawn.set_major_formatter(named)
         drawn.set_minor_locator(mpl.ticker.NullLocator())
     elif parameter.log:
-        drawn.set_major_locator(mpl.ticker.LogLocator(numticks=5))
+        there = np.log10([float(trial.params[parameter.label]) for trial in trials])
+        if np.ptp(there) >= 2:
+            drawn.set_major_locator(mpl.ticker.LogLocator(numticks=5))
+        else:
+            drawn.set_major_locator(mpl.ticker.LogLocator(subs=(1, 2, 5) if np.ptp(there) < 1 else (1, 3), numticks=6))
+            drawn.set_major_formatter(named)
+        drawn.set_minor_formatter(mpl.ticker.NullFormatter())
     else:
         drawn.set_major_locator(mpl.ticker.MaxNLocator(nbins=5, integer=parameter.whole))
 

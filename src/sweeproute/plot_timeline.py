@@ -91,7 +91,7 @@ def timeline(some: Sequence[Bar]) -> "Figure":
     platforms = list(dict.fromkeys(bar.platform for bar in some))
     lanes = {name: 1 + max(bar.lane for bar in some if bar.platform == name) for name in platforms}
     start = min(bar.started for bar in some)
-    at, pauses = _without_pauses(some)
+    at, breaks = pauses(some)
     span = max(at(bar.ended) for bar in some) or 1.0
     unit, word = next((told for told in reversed(_UNITS) if span >= 3 * told[0]), _UNITS[0])
     depth = float(np.clip(5.0 / sum(lanes.values()), 0.1, 0.26))
@@ -123,7 +123,7 @@ def timeline(some: Sequence[Bar]) -> "Figure":
         if name != platforms[-1]:
             axis.axhline(top + 0.4, color=GREY, linewidth=0.6)
         top += 0.8
-    for pause, seconds in pauses:
+    for pause, seconds in breaks:
         axis.axvline(pause / unit, color=GREY, linestyle=":", linewidth=1)
         size_s, named = next((told for told in reversed(_UNITS) if seconds >= told[0]), _UNITS[0])
         axis.annotate(
@@ -156,8 +156,11 @@ def timeline(some: Sequence[Bar]) -> "Figure":
     return drawn
 
 
-def _without_pauses(some: Sequence[Bar]) -> tuple[Callable[[float], float], list[tuple[float, float]]]:
+def pauses(some: Sequence[Bar]) -> tuple[Callable[[float], float], list[tuple[float, float]]]:
     """Shorten the times in which nothing ran at all, as between a stop and a resume.
+
+    Args:
+        some: In the order in which they were begun.
 
     Returns:
         From seconds since 1970 to seconds on the axis; and the pauses, by where they are and how long they were.
@@ -170,14 +173,14 @@ def _without_pauses(some: Sequence[Bar]) -> tuple[Callable[[float], float], list
             joined.append([bar.started, bar.ended])
     worked = sum(end - start for start, end in joined) or 1.0
     short = _PAUSE * worked
-    shifts, pauses, cut = [(joined[0][0], joined[0][0])], [], joined[0][0]
+    shifts, breaks, cut = [(joined[0][0], joined[0][0])], [], joined[0][0]
     for (_, end), (start, _) in itertools.pairwise(joined):
         if start - end > max(_PAUSE_S, _LONG * worked):
             cut += start - end - short
-            pauses.append((end + short / 2 - (cut - (start - end - short)), start - end))
+            breaks.append((end + short / 2 - (cut - (start - end - short)), start - end))
             shifts.append((start, cut))
 
     def at(moment: float) -> float:
         return moment - next(shift for begin, shift in reversed(shifts) if moment >= begin)
 
-    return at, pauses
+    return at, breaks

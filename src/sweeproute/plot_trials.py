@@ -78,23 +78,32 @@ class Trials:
         Returns:
             The families in the order of their first trials, each with the parameters that vary in it.
         """
-        names = [
-            parameter.label
-            for parameter in self.parameters
-            if parameter.choices is not None and "." not in parameter.key and self._decides(parameter.label)
-        ]
-        parts: dict[tuple[str, ...], list[Trial]] = {}
-        for trial in self.trials:
-            parts.setdefault(tuple(str(trial.params.get(name, "none")) for name in names), []).append(trial)
+        candidates = [one.label for one in self.parameters if one.choices is not None and "." not in one.key]
+        names: list[str] = []
+        while candidates and (lacking := self._lacking(names)):
+            best = min(candidates, key=lambda name: self._lacking([*names, name]))
+            # Whatever splits the trials leaves a little less by chance.
+            if self._lacking([*names, best]) > lacking / 2:
+                break
+            names.append(best)
+            candidates.remove(best)
+        parts = self._parts(names)
         if len(parts) < 2:
             return [self]
         return [replace(_varying(self, trials), family=" ".join(values)) for values, trials in parts.items()]
 
-    def _decides(self, label: str) -> bool:
-        there: dict[Value, set[str]] = {}
+    def _parts(self, names: Sequence[str]) -> dict[tuple[str, ...], list[Trial]]:
+        parts: dict[tuple[str, ...], list[Trial]] = {}
         for trial in self.trials:
-            there.setdefault(trial.params.get(label, "none"), set()).update(trial.params)
-        return len({frozenset(names) for names in there.values()}) > 1
+            parts.setdefault(tuple(str(trial.params.get(name, "none")) for name in names), []).append(trial)
+        return parts
+
+    def _lacking(self, names: Sequence[str]) -> int:
+        """How many parameters the trials lack that others of their part have, where these names split them."""
+        return sum(
+            len(trials) * len({name for one in trials for name in one.params}) - sum(len(one.params) for one in trials)
+            for trials in self._parts(names).values()
+        )
 
 
 def read(

@@ -10,10 +10,11 @@ import sys
 import tempfile
 import warnings
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from sweeproute.plot_trials import Parameter, PlotError, Trials, read
+from sweeproute.plot_trials import PlotError, Trials, read
 from sweeproute.selection import DirectionError
 
 if TYPE_CHECKING:
@@ -36,7 +37,7 @@ def draw(
     direction: str | None = None,
     default: str = "auc",
     to: Path | None = None,
-) -> tuple[list[str], list[str]]:
+) -> tuple[list[str], str]:
     """Draw all plots that a sweep has the trials for, each as PDF and as PNG.
 
     Args:
@@ -47,7 +48,7 @@ def draw(
         to: Where they go; `plots` in the sweep's folder when None. What is there of an earlier drawing is replaced.
 
     Returns:
-        The plots' names, and why others are missing, a few words each.
+        The plots' names, and which are missing and why; empty where none is.
 
     Raises:
         PlotError: Too few trials have finished, or none has the metric.
@@ -77,13 +78,12 @@ def draw(
     return list(pictures), missing
 
 
-def _pictures(root: Path, trials: Trials) -> tuple[dict[str, Callable[[], "Figure"]], list[str]]:
+def _pictures(root: Path, trials: Trials) -> tuple[dict[str, Callable[[], "Figure"]], str]:
     """What is drawn, by its name; and why something is not."""
     # lazy import: these bring matplotlib
     from sweeproute import plot_objective, plot_timeline
 
     found: dict[str, Callable[[], Figure]] = {"history": lambda: plot_objective.history(trials)}
-    missing: list[str] = []
     if len(trials.objectives) == 2:
         found["front"] = lambda: plot_objective.front(trials)
     if any(trial.reports for trial in trials.trials):
@@ -91,51 +91,53 @@ def _pictures(root: Path, trials: Trials) -> tuple[dict[str, Callable[[], "Figur
     bars = plot_timeline.bars(root)
     if bars:
         found["timeline"] = lambda: plot_timeline.timeline(bars)
-    families = trials.families()
-    families = sorted(families, key=lambda family: -len(family.finished))[:_FAMILIES]
-    for family in families:
-        suffix = "".join(c if c.isalnum() or c in "-." else "_" for c in f" {family.family}".rstrip())
-        more, why = _of_parameters(family, suffix)
-        found |= more
-        missing += [f"{words}{f' of {family.family}' if family.family else ''}" for words in why]
-    return found, missing
+    families = sorted(trials.families(), key=lambda family: -len(family.finished))
+    without: dict[str, list[str]] = {}
+    for family in families[:_FAMILIES]:
+        found |= _of_parameters(family, without)
+    missing = [(f" of {', '.join(names)}" if any(names) else "") + f" ({reason})" for reason, names in without.items()]
+    if len(families) > _FAMILIES:
+        missing.append(f" of {len(families) - _FAMILIES} smaller families of trials")
+    return found, "no importances" + ",".join(missing) if missing else ""
 
 
-def _of_parameters(trials: Trials, suffix: str) -> tuple[dict[str, Callable[[], "Figure"]], list[str]]:
-    """The pictures of how the objectives depend on the parameters, for one family of trials."""
+def _of_parameters(trials: Trials, without: dict[str, list[str]]) -> dict[str, Callable[[], "Figure"]]:
+    """The pictures of how the objectives depend on the parameters, for one family of trials.
+
+    Args:
+        trials: The family.
+        without: Takes the family's name by the reason for which it has no importances.
+    """
     from sweeproute import plot_objective, plot_parameters
     from sweeproute.plot_importances import MOST, importances, why_not
 
     found: dict[str, Callable[[], Figure]] = {}
     if len(trials.finished) < FEWEST or not trials.parameters:
-        return found, []
-    why = {objective.metric: why_not(trials, at) for at, objective in enumerate(trials.objectives)}
-    shares = [
-        (objective.metric, importances(trials, at))
-        for at, objective in enumerate(trials.objectives)
-        if why[objective.metric] is None
-    ]
+        return found
+    name = "".join(letter if letter.isalnum() or letter in "-." else "_" for letter in trials.family)
+    suffix = f"_{name}" if name else ""
+    shares: dict[str, Mapping[str, float]] = {}
+    for at, objective in enumerate(trials.objectives):
+        if reason := why_not(trials, at):
+            if trials.family not in without.setdefault(reason, []):
+                without[reason].append(trials.family)
+        else:
+            shares[objective.metric] = importances(trials, at)
     if shares:
         count = min(len(trials.finished), MOST)
-        found[f"importances{suffix}"] = lambda: plot_objective.importances(shares, count)
+        found[f"importances{suffix}"] = lambda: plot_objective.importances(list(shares.items()), count)
     for at, objective in enumerate(trials.objectives):
-        told = dict(shares).get(objective.metric, {})
-        parameters = _most_important(trials.parameters, told)
-        end = suffix + (f"_{objective.metric}" if len(trials.objectives) > 1 else "")
-        found[f"slices{end}"] = lambda a=at, p=parameters: plot_parameters.slices(trials, p, a)  # type: ignore[misc]
+        told = shares.get(objective.metric, {})
+        parameters = sorted(trials.parameters, key=lambda parameter: -told.get(parameter.label, -1.0))
         common = [one for one in parameters if all(one.label in trial.params for trial in trials.finished)]
-        if len(common) < 2:
-            continue
-        found[f"parallel{end}"] = lambda a=at, p=common: plot_parameters.parallel(trials, p, a)  # type: ignore[misc]
-        pairs = list(itertools.combinations(common[:_PAIRED], 2))
+        end = suffix + (f"_{objective.metric}" if len(trials.objectives) > 1 else "")
+        found[f"slices{end}"] = partial(plot_parameters.slices, trials, parameters, at)
+        if len(common) > 1:
+            found[f"parallel{end}"] = partial(plot_parameters.parallel, trials, common, at)
         if told:
-            found[f"contours{end}"] = lambda a=at, p=pairs: plot_parameters.contours(trials, p, a)  # type: ignore[misc]
-    reasons = dict.fromkeys(f"no importances, since {reason}" for reason in why.values() if reason)
-    return found, list(reasons)
-
-
-def _most_important(parameters: Sequence[Parameter], shares: Mapping[str, float]) -> list[Parameter]:
-    return sorted(parameters, key=lambda parameter: -shares.get(parameter.label, -1.0))
+            pairs = list(itertools.combinations(common[:_PAIRED], 2))
+            found[f"contours{end}"] = partial(plot_parameters.contours, trials, pairs, at)
+    return found
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -156,7 +158,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except (PlotError, DirectionError) as error:
         print(error)
         return 1
-    print("; ".join(missing))
+    print(missing)
     return 0
 
 

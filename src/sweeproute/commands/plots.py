@@ -30,7 +30,7 @@ def run(asked: argparse.Namespace) -> None:
         to = folder / plots.FOLDER / "_".join(asked.metric)
     names, missing = plots.draw(folder, asked.metric, asked.direction, to=to)
     print(f"{to or folder / plots.FOLDER}: {', '.join(names)}")
-    for words in missing:
-        print(words)
+    if missing:
+        print(f"{missing}.")
     if to is None and (folder / ".sweeproute" / "tracking.json").exists():
         print(f"`sweeproute sync {asked.sweep}` brings them to MLflow.")
