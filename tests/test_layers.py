@@ -56,7 +56,7 @@ LAYERS = {
         ["_board"],
         ["_policy", "_occupancy", "_retry", "_assignment", "_slurm_queue"],
         ["_admission", "_durations", "_condition"],
-        ["_shipping", "_far", "_far_check", "_far_setup", "_far_sweep", "_slurm_job", "_followers"],
+        ["_shipping", "_far", "_far_check", "_far_setup", "_far_sweep", "_far_keeper", "_slurm_job", "_followers"],
         ["_worker"],
         ["_starting_points"],
         ["_study", "_study_log", "_samplers", "_pruners", "_options", "_point", "_untried", "_widening"],
@@ -88,7 +88,7 @@ LAYERS = {
             "_reservation",
             "_threads",
             "_reach",
-            "_far_keeper",
+            "_far_files",
             "_notify",
             "_handoff",
             "_interrupt",
@@ -96,7 +96,7 @@ LAYERS = {
         ],
         ["_records"],
         ["config"],
-        ["_errors", "_hydra_versions", "_columns", "_clock"],
+        ["_errors", "_hydra_versions", "_columns", "_clock", "_far_coordinator"],
     ],
     # It would stand as a package of its own: it knows neither Hydra nor the rest of this project.
     "submitit_ssh": [

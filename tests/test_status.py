@@ -1,5 +1,6 @@
 """`sweeproute status`: a sweep, or the newest of them, to a person."""
 
+import json
 import socket
 from argparse import Namespace
 from pathlib import Path
@@ -28,7 +29,7 @@ def started(folder: Path, id: str, at: float = 1_700_000_000.0, **record) -> Han
 
 
 def said(capsys, sweep: str | None) -> list[str]:
-    status.run(Namespace(sweep=sweep))
+    status.run(Namespace(sweep=sweep, json=False))
     return capsys.readouterr().out.splitlines()
 
 
@@ -80,6 +81,18 @@ def test_what_a_far_machine_was_left_with_is_not_told_as_what_it_does_now(state,
     assert "Running at its end:" in text
 
 
+def test_a_program_is_told_what_a_person_is(state, capsys):
+    sweep = started(state, "sweep_a", name="depths")
+    sweep.run(0, auc=0.7)
+    sweep.start(1)
+    status.run(Namespace(sweep="last", json=True))
+    told = json.loads(capsys.readouterr().out)
+    assert (told["id"], told["state"], told["total"], told["waiting"]) == ("sweep_a", "stopped", 4, 2)
+    assert [job["state"] for job in told["jobs"]] == ["done", "stopped"]
+    status.run(Namespace(sweep=None, json=True))
+    assert json.loads(capsys.readouterr().out) == [told]
+
+
 def test_a_platform_that_is_paused_is_named(state, capsys):
     sweep = started(state, "sweep_a")
     sweep.start(0, platform="remote_4090")
@@ -124,4 +137,4 @@ def test_a_sweep_whose_folder_is_gone_is_said(state, capsys):
 @pytest.mark.parametrize("sweep", [None, "last"])
 def test_before_the_first_sweep_the_next_step_is_said(state, sweep):
     with pytest.raises(NoSuchSweepError, match="No sweep was started here yet; start one with"):
-        status.run(Namespace(sweep=sweep))
+        status.run(Namespace(sweep=sweep, json=False))

@@ -9,7 +9,7 @@ from typing import Any
 
 from sweeproute import pointers
 from sweeproute.pointers import Pointer
-from sweeproute.progress import is_running
+from sweeproute.progress import counted, is_running
 from sweeproute.store import StoreError
 from sweeproute.sweep_folder import OWN, SweepFolder, launch_record, own, sweep_record
 from sweeproute.tracking_status import saved_settings, saved_status
@@ -138,6 +138,9 @@ def _needed(pointer: Pointer, registered: Callable[[str], Iterable[str]]) -> str
         if settings is None:
             return None
         status = saved_status(pointer.folder)
+        missing_here = len(SweepFolder(pointer.folder).attempts()) - status.total if pointer.on is not None else 0
+        if missing_here > 0:
+            return f"has {counted(missing_here)} not brought home yet (sweeproute sync {pointer.id})"
         if status.written < status.total:
             missing = status.total - status.written
             return f"has {missing} runs that are not written to MLflow yet (sweeproute sync {pointer.id})"

@@ -7,7 +7,7 @@ import subprocess
 import tempfile
 import time
 import zlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -23,18 +23,23 @@ _CHATTER = 1 << 16
 _PIECE = 1 << 16
 # GB that may come home in one go.
 _LIMIT_GB = 1000.0
-# What the program does first, in the place of the loader's one line: `i` is its standard input.
+# The program, each part after those that it imports.
+_PARTS = ("_far_coordinator", "_far_files", "_far_keeper")
+# What is done first, in the place of the loader's one line: `i` is standard input.
 _PROGRAM = """
-import sys, zlib
+import json, sys, types, zlib
 data = b""
 while len(data) < SIZE:
     more = i.read(SIZE - len(data))
     if not more:
         sys.exit(0)
     data += more
-names = {"__name__": "far_keeper"}
-exec(compile(zlib.decompress(data), "far_keeper", "exec"), names)
-names["main"](i)
+sys.modules["far"] = types.ModuleType("far")
+for name, text in json.loads(zlib.decompress(data)):
+    module = sys.modules["far." + name] = types.ModuleType("far." + name)
+    module.__package__ = "far"
+    exec(compile(text, name, "exec"), module.__dict__)
+module.main(i)
 """
 
 
@@ -58,7 +63,8 @@ class FarSweep:
 
     def __enter__(self) -> "FarSweep":
         """Start to connect; whether that works is seen when something is asked."""
-        source = zlib.compress(Path(__file__).with_name("_far_keeper.py").read_bytes(), 9)
+        parts = [(name, Path(__file__).with_name(f"{name}.py").read_text(encoding="utf-8")) for name in _PARTS]
+        source = zlib.compress(json.dumps(parts).encode(), 9)
         program = f"SIZE = {len(source)}{_PROGRAM}"
         # Never read here until the channel ends: a pipe that is full would hold ssh up.
         self._stderr = tempfile.TemporaryFile()
@@ -92,7 +98,7 @@ class FarSweep:
         """Ask for one answer.
 
         Args:
-            op: look, start, stop or read.
+            op: look, start, stop, pause, remove or read.
             patience_s: Seconds that it may take; None are those of this channel.
             payload: Raw bytes that go with it.
             fields: What goes with it.
@@ -107,11 +113,12 @@ class FarSweep:
         header, data = self._answer(patience_s)
         return {**header, "payload": data}
 
-    def pull(self, folder: Path, *, everything: bool) -> Mapping[str, Any]:
+    def pull(self, folder: Path, came: Callable[[Path], None], *, everything: bool) -> Mapping[str, Any]:
         """Bring what has changed of the sweep's folder into a folder here, and nowhere else.
 
         Args:
             folder: The sweep's folder here; made where it is missing.
+            came: Called with each file that has come, and may change it in its place.
             everything: Whether all of it comes, or only the records of the sweep and of its jobs.
 
         Returns:
@@ -135,6 +142,8 @@ class FarSweep:
                     continue
                 outputs.write(name, int(header["offset"]), data, bool(header["last"]))
                 if header["last"] and (folder / name).is_file():
+                    came(folder / name)
+                    # Last: what has no time of over there is sent again.
                     stamp = int(header["mtime_ns"])
                     os.utime(folder / name, ns=(stamp, stamp), follow_symlinks=False)
         finally:
@@ -230,7 +239,7 @@ def _walk(folder: Path) -> Iterator[Path]:
 
 def _is_barred(folder: Path, name: str) -> bool:
     """Whether a path is one that a far machine may not write: our own locks and notes, or what a link here leads to."""
-    from ._far_keeper import OWN, STAYS
+    from ._far_files import OWN, STAYS
 
     first, _, rest = name.casefold().partition("/")
     if first == OWN and rest in STAYS:

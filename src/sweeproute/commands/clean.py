@@ -57,6 +57,7 @@ def run(asked: argparse.Namespace) -> None:
     import functools
 
     from sweeproute import cleaning, registry
+    from sweeproute.commands import elsewhere
 
     before = time.time() - asked.older_than
     sweeps = cleaning.old_sweeps(before, functools.cache(registry.registered_sweeps))
@@ -77,7 +78,9 @@ def run(asked: argparse.Namespace) -> None:
             print("Nothing has been removed" + ("." if asked.dry_run else "; say --yes to remove it."))
         return
     for one in removable:
-        if not cleaning.remove(one):
+        if one.pointer.on is not None and (why := elsewhere.remove(one.pointer)):
+            print(f"{one.pointer.id} is kept: {why}")
+        elif not cleaning.remove(one):
             print(f"{one.pointer.id} is kept: somebody runs it now.")
     for path in files:
         path.unlink(missing_ok=True)

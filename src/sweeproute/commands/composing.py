@@ -1,7 +1,7 @@
 """Composes the app's configuration for a command, as the app's own script would."""
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -9,7 +9,10 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from omegaconf import DictConfig
 
+    from hydra_plugins.sweeproute._compose import Composer
+    from hydra_plugins.sweeproute._objective import Objective
     from hydra_plugins.sweeproute._platforms import Registry
+    from hydra_plugins.sweeproute._space import Space
     from hydra_plugins.sweeproute.config import RoutedLauncherConf
 
 # Where an app's configuration lies, beside its script.
@@ -28,6 +31,9 @@ class Sweep:
     config: "DictConfig"
     settings: "RoutedLauncherConf"
     registry: "Registry"
+    # An override that names by their values the points of earlier sweeps here that a sampler begins with; None where
+    # there are none such.
+    begins: str | None = None
 
 
 def registry(overrides: Sequence[str]) -> "Registry":
@@ -91,31 +97,63 @@ def sweep(app: Path, overrides: Sequence[str]) -> Sweep:
         loader = GlobalHydra.instance().config_loader()
         composed = loader.load_configuration(_NAME, list(overrides), run_mode=RunMode.MULTIRUN)
         settings = _launcher(composed)
-        _read_space(loader, composed, settings)
-    return Sweep(composed, settings, read(settings, composed))
+        begins = _read_space(loader, composed, settings)
+    return Sweep(composed, settings, read(settings, composed), begins)
 
 
-def _read_space(loader: Any, composed: "DictConfig", launcher: "RoutedLauncherConf") -> None:
-    """Have the search sweeper read what it would search, as far as it is the one."""
+def _read_space(loader: Any, composed: "DictConfig", launcher: "RoutedLauncherConf") -> str | None:
+    """Have the search sweeper read what it would search, as far as it is the one; see `Sweep.begins`."""
+    from hydra_plugins.sweeproute._adaptive import Adaptive
     from hydra_plugins.sweeproute._classes import hook
     from hydra_plugins.sweeproute._compose import Composer, as_written
+    from hydra_plugins.sweeproute._errors import SettingsError, nearest_first
     from hydra_plugins.sweeproute._grid import points
     from hydra_plugins.sweeproute._objective import objective
+    from hydra_plugins.sweeproute._search import SAMPLERS
     from hydra_plugins.sweeproute._spaces import spaces
     from hydra_plugins.sweeproute.config import SearchSweeperConf
 
     sweeper = composed.hydra.sweeper
     if not str(sweeper.get("_target_")).endswith("SearchSweeper"):
-        return
+        return None
     settings = SearchSweeperConf(**{str(key): sweeper[key] for key in sweeper})
+    if settings.sampler not in SAMPLERS:
+        raise SettingsError(
+            f"hydra.sweeper.sampler is {settings.sampler!r}. Allowed: {nearest_first(settings.sampler, SAMPLERS)}."
+        )
     words = as_written(composed.hydra.overrides.task)
     composer, validate = Composer(loader, composed), hook("validate", launcher.validate)
-    objective(settings.metric, settings.direction, searched=settings.sampler != "grid")
+    goal = objective(settings.metric, settings.direction, searched=settings.sampler != "grid")
     if settings.sampler == "grid":
         points(words, settings.params or {}, composer, settings.space, validate, settings.constraints)
-    else:
-        keys = (settings.space, settings.constraints, settings.repeats)
-        spaces(words, settings.params or {}, composer, *keys, validate)
+        return None
+    keys = (settings.space, settings.constraints, settings.repeats)
+    found = spaces(words, settings.params or {}, composer, *keys, validate)
+    Adaptive(found, goal, settings, None, composer)
+    if not any(str(one).startswith("best:") for one in settings.enqueue):
+        return None
+    begins = [one for asked in settings.enqueue for one in _by_value(asked, found, goal, composer)]
+    return f"hydra.sweeper.enqueue=[{','.join(begins)}]"
+
+
+def _by_value(asked: Any, found: "Sequence[Space]", goal: "Objective", composer: "Composer") -> Iterator[str]:
+    """What a sampler is to begin with, without the name of an earlier sweep."""
+    from omegaconf import OmegaConf
+
+    from hydra_plugins.sweeproute._dimension import text
+    from hydra_plugins.sweeproute._space import bare
+    from hydra_plugins.sweeproute._starting_points import starting_points
+
+    if not str(asked).startswith("best:"):
+        plain = OmegaConf.to_container(asked) if OmegaConf.is_config(asked) else asked
+        yield text(plain)
+        return
+    for space in found:
+        fixed = {bare(key): override.partition("=")[2] for key, override in space.fixed}
+        for values in starting_points([asked], space, goal, composer):
+            # Chosen from a list they are as that was written, in Hydra's grammar.
+            named = fixed | {bare(key): str(value) for key, value in values.items()}
+            yield f"{{{','.join(f'{key}:{value}' for key, value in named.items())}}}"
 
 
 def _launcher(composed: "DictConfig") -> "RoutedLauncherConf":

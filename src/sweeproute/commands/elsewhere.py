@@ -78,8 +78,7 @@ def bring(pointer: "Pointer", *, everything: bool, patience_s: float) -> Contact
     try:
         # Two that write the same file at once would make one of two versions.
         with FileLock(own(pointer.folder, LOCK), timeout=patience_s), channel(pointer, patience_s) as far:
-            found = far.pull(pointer.folder, everything=everything)
-            _rewrite(pointer)
+            found = far.pull(pointer.folder, lambda path: _rename(path, pointer), everything=everything)
     except FarError as error:
         return Contact(pointer, str(error), on.lived)
     except Timeout:
@@ -135,39 +134,83 @@ def start(pointer: "Pointer", far: "FarSweep", words: tuple[str, ...], **more: A
     )
 
 
+def remove(pointer: "Pointer") -> str:
+    """Remove what a sweep's machine keeps of it.
+
+    Returns:
+        Why that cannot be done, in a sentence; empty where it is done.
+    """
+    from submitit_ssh.errors import FarError
+
+    try:
+        with channel(pointer, WORK_S) as far:
+            far.ask("remove")
+    except FarError as error:
+        return str(error)
+    return ""
+
+
+def pause(platform: str, for_s: float | None, *, end: bool) -> list[str]:
+    """Tell the machines of a platform on which coordinators may live that it is paused, or no longer.
+
+    Args:
+        platform: Its name.
+        for_s: Seconds after which the pause ends by itself; None for never.
+        end: Whether it ends now.
+
+    Returns:
+        Why a machine could not be told, a sentence each.
+    """
+    from submitit_ssh.errors import FarError
+    from sweeproute import pointers
+
+    machines: dict[Settings, Pointer] = {}
+    for pointer in pointers.pointers():
+        if pointer.on is not None and pointer.on.platform == platform and pointer.on.lived is not False:
+            machines.setdefault(reach(pointer.on), pointer)
+    problems = []
+    for pointer in machines.values():
+        try:
+            with channel(pointer, WORK_S) as far:
+                far.ask("pause", platform=platform, for_s=for_s, end=end)
+        except FarError as error:
+            problems.append(f"What coordinates {pointer.id} there could not be told: {error}")
+    return problems
+
+
 def _on(pointer: "Pointer") -> "Elsewhere":
     if pointer.on is None:
         raise ElsewhereError(f"{pointer.id} is a sweep of this machine.")
     return pointer.on
 
 
-def _rewrite(pointer: "Pointer") -> None:
-    """Call in the records by their names here what had others there: the command, the data files."""
-    from sweeproute.sweep_folder import SweepFolder, own
+def _rename(path: Path, pointer: "Pointer") -> None:
+    """Call in a record by its name here what has another there: the command, the data files."""
+    from sweeproute.sweep_folder import own
 
-    command = {"argv": list(pointer.argv), "cwd": str(pointer.cwd), "python": pointer.python}
-    _change(own(pointer.folder, "sweep.json"), pointer, command)
-    if _on(pointer).files:
-        for attempt in SweepFolder(pointer.folder).attempts():
-            _change(attempt.folder / "launch.json", pointer, {})
-
-
-def _change(path: Path, pointer: "Pointer", more: Mapping[str, Any]) -> None:
-    """Change a record in its place, and keep its time, by which it is told whether it is still that of over there."""
+    more: dict[str, Any] = {}
+    if path == own(pointer.folder, "sweep.json"):
+        more = {"argv": list(pointer.argv), "cwd": str(pointer.cwd), "python": pointer.python}
+    elif path.name != "launch.json":
+        return
     try:
-        stamp, record = path.stat().st_mtime_ns, json.loads(path.read_bytes())
-        words = [_here(str(word), _on(pointer).files) for word in record.get("overrides") or ()]
+        record = json.loads(path.read_bytes())
+        words = [_here(str(word), pointer) for word in record.get("overrides") or ()]
     except (OSError, ValueError, AttributeError):
         return
-    changed = record | more | {"overrides": words}
-    if changed != record:
-        beside = path.with_name(f"{path.name}.{os.getpid()}~")
-        beside.write_text(json.dumps(changed), encoding="utf-8")
-        os.utime(beside, ns=(stamp, stamp))
-        beside.replace(path)
+    beside = path.with_name(f"{path.name}.{os.getpid()}~")
+    # What nobody here has asked for is about the place alone.
+    kept = [word for word in words if word in pointer.argv or word not in _ours(pointer)]
+    beside.write_text(json.dumps(record | more | {"overrides": kept}), encoding="utf-8")
+    beside.replace(path)
 
 
-def _here(word: str, files: Mapping[str, str]) -> str:
-    for there, here in files.items():
+def _ours(pointer: "Pointer") -> set[str]:
+    """The words of the command there, by their names here."""
+    return {_here(word, pointer) for word in _on(pointer).words}
+
+
+def _here(word: str, pointer: "Pointer") -> str:
+    for there, here in _on(pointer).files.items():
         word = word.replace(there, here)
     return word

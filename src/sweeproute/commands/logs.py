@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 # Seconds of a job's silence after which it is said that there is a job.
 _SILENT_S = 3.0
 _LOOK_S = 0.2
+_AGAIN_S = 1.0
 _OPEN = ("QUEUED", "RUNNING")
 
 
@@ -122,21 +123,21 @@ def _show_elsewhere(pointer: "Pointer", job: int, follow: bool) -> None:
         raise LogsError(
             f"{contact.problem} {'Above is' if console.offset else 'Nothing is here of'} what it had printed."
         )
+    console = _Console(attempt.folder / CONSOLE)
     try:
         with elsewhere.channel(pointer, elsewhere.WORK_S) as far:
             while True:
-                console = _Console(attempt.folder / CONSOLE)
                 state, living = _follow_elsewhere(far, pointer, console, follow)
-                if not follow or state == "FINISHED" or not living:
+                contact = elsewhere.bring(pointer, everything=False, patience_s=elsewhere.WORK_S)
+                if not follow or not living or contact.problem or _counts(attempt):
                     break
-                # Another attempt may have begun; whoever waits for its retry sees it when it has.
-                elsewhere.bring(pointer, everything=False, patience_s=elsewhere.WORK_S)
                 newest = _newest(SweepFolder(pointer.folder), pointer, job)
                 if newest.folder == attempt.folder:
-                    break
-                attempt = newest
-                launch = launch_record(attempt.folder) or {}
-                _note(f"Attempt {attempt.number} at job {job}, on {launch.get('platform')}:")
+                    time.sleep(_AGAIN_S)  # it is to be tried again, and has not been yet
+                    continue
+                attempt, console = newest, _Console(newest.folder / CONSOLE)
+                platform = (launch_record(attempt.folder) or {}).get("platform")
+                _note(f"Attempt {attempt.number} at job {job}, on {platform}:")
     except FarError as error:
         raise LogsError(f"{error} What had come by then is above.") from None
     if state in _OPEN and not living:
@@ -146,6 +147,13 @@ def _show_elsewhere(pointer: "Pointer", job: int, follow: bool) -> None:
         )
     elif console.offset == 0:
         _note(f"Job {job} has printed nothing{' yet' if state in _OPEN else ''}.")
+
+
+def _counts(attempt: "Attempt") -> bool:
+    """Whether what became of an attempt is what became of its job."""
+    from sweeproute.sweep_folder import launch_record
+
+    return bool((launch_record(attempt.folder) or {}).get("current", True))
 
 
 def _follow_elsewhere(far: "FarSweep", pointer: "Pointer", console: _Console, follow: bool) -> tuple[str, bool]:

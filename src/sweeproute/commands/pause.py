@@ -37,7 +37,7 @@ def run(asked: argparse.Namespace) -> None:
     import time
 
     from hydra_plugins.sweeproute import _conditions
-    from sweeproute.commands import composing, hardware
+    from sweeproute.commands import composing, elsewhere, hardware
     from sweeproute.commands.check import note
     from sweeproute.progress import clock
 
@@ -54,6 +54,9 @@ def run(asked: argparse.Namespace) -> None:
         print(f"{name} is paused until {clock(until) if until else f'`sweeproute pause {name} --end`'}.")
     for line in _touched(name, asked.end) if was else ():
         print(f"  {line}")
+    untold = elsewhere.pause(name, for_s, end=asked.end)
+    for line in untold:
+        note(line)
     if entry.backend != "ssh":
         return
     if entry.host is None:
@@ -61,6 +64,8 @@ def run(asked: argparse.Namespace) -> None:
         note(f"Its own queue has not been told, since the registry names no host for it. With its host: {again}")
         return
     _tell(asked, entry, for_s)
+    if untold:
+        sys.exit(1)
 
 
 def seconds(length: str) -> float:

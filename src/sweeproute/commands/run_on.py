@@ -210,7 +210,7 @@ class _Data:
         """
         from omegaconf import OmegaConf
 
-        from hydra_plugins.sweeproute._far_keeper import CODE
+        from hydra_plugins.sweeproute._far_coordinator import CODE
         from submitit_ssh.staging import file
 
         contents: dict[str, Staged] = {}
@@ -252,7 +252,7 @@ def _values(word: str) -> list[str]:
 
 def _words(sweep: "Sweep", overrides: Sequence[str], platform: str, identifier: str, home: str) -> list[str]:
     """The overrides of the command over there."""
-    from hydra_plugins.sweeproute._far_keeper import SWEEP
+    from hydra_plugins.sweeproute._far_coordinator import SWEEP
 
     config = sweep.config
     settled = {
@@ -265,8 +265,10 @@ def _words(sweep: "Sweep", overrides: Sequence[str], platform: str, identifier: 
             # The store of the sweep is here; over there it has one of its own, and never the password of another.
             store = f"sqlite:///{home}/mlflow.db"
             settled[_followed(callback, "uri") or f"hydra.callbacks.{name}.uri"] = store
-    kept = [word for word in overrides if word.lstrip("+").partition("=")[0] not in settled]
-    return [*kept, *(f"{key}={_quoted(value)}" for key, value in settled.items())]
+    begins = [sweep.begins] if sweep.begins is not None else []
+    ours = {*settled, *(word.partition("=")[0] for word in begins)}
+    kept = [word for word in overrides if word.lstrip("+").partition("=")[0] not in ours]
+    return [*kept, *(f"{key}={_quoted(value)}" for key, value in settled.items()), *begins]
 
 
 def _quoted(value: str) -> str:

@@ -1,7 +1,9 @@
 """`sweeproute status`: what sweeps do, or have done."""
 
 import argparse
-from typing import TYPE_CHECKING
+import dataclasses
+import json
+from typing import TYPE_CHECKING, Any
 
 from sweeproute.commands import Commands
 
@@ -19,6 +21,7 @@ def add(commands: Commands) -> None:
     """Add the command's words."""
     status = commands.add_parser("status", help="what a sweep does, or the newest sweeps")
     status.add_argument("sweep", metavar="SWEEP", nargs="?", help="the newest ten when left out")
+    status.add_argument("--json", action="store_true", help="for a program; of the newest ten a list")
     status.set_defaults(run=run)
 
 
@@ -27,54 +30,60 @@ def run(asked: argparse.Namespace) -> None:
     import time
 
     from sweeproute import pointers
-    from sweeproute.progress import progress
 
-    now = time.time()
-    if asked.sweep is not None:
-        pointer = pointers.find(asked.sweep)
-        contact = _contact(pointer) if pointer.on is not None else None
-        if contact is not None:
-            print("\n".join(_elsewhere(contact, now)))
-        else:
-            print("\n".join(_one(progress(pointer), now)))
-        return
-    known = pointers.pointers()
+    known = [pointers.find(asked.sweep)] if asked.sweep is not None else pointers.pointers()
     if not known:
         # `find` says what to do first.
         pointers.find(pointers.LAST)
-    print("\n".join(_table(_looks(known[:_NEWEST]), now)))
-    if len(known) > _NEWEST:
-        print(f"and {len(known) - _NEWEST} older ones")
+    looks, now = _looks(known[:_NEWEST]), time.time()
+    if asked.json:
+        told = [_data(*look) for look in looks]
+        print(json.dumps(told if asked.sweep is None else told[0]))
+    elif asked.sweep is not None:
+        (found, contact), *_ = looks
+        print("\n".join(_one(found, now) if contact is None else _elsewhere(found, contact, now)))
+    else:
+        print("\n".join(_table([found for found, _ in looks], now)))
+        if len(known) > _NEWEST:
+            print(f"and {len(known) - _NEWEST} older ones")
 
 
-def _contact(pointer: "Pointer") -> "Contact":
-    from sweeproute.commands import elsewhere
-
-    return elsewhere.bring(pointer, everything=False, patience_s=elsewhere.LOOK_S)
-
-
-def _looks(known: "list[Pointer]") -> "list[Progress]":
+def _looks(known: "list[Pointer]") -> "list[tuple[Progress, Contact | None]]":
     """How far sweeps are; the machines of those that run elsewhere are asked at the same time."""
     from concurrent.futures import ThreadPoolExecutor
 
-    from sweeproute.commands.elsewhere import Contact, progress_of
+    from sweeproute.commands import elsewhere
     from sweeproute.progress import progress
 
-    far = [pointer for pointer in known if pointer.on is not None and pointer.on.lived is not False]
-    with ThreadPoolExecutor(max(1, len(far))) as pool:
-        contacts = dict(zip((one.id for one in far), pool.map(_contact, far), strict=True))
-    for one in known:
-        if one.on is not None and one.id not in contacts:
-            contacts[one.id] = Contact(one, "", one.on.lived)  # it had ended, and nobody has started it again
-    return [progress_of(contacts[one.id]) if one.id in contacts else progress(one) for one in known]
+    def look(pointer: "Pointer") -> "tuple[Progress, Contact | None]":
+        on = pointer.on
+        if on is None:
+            return progress(pointer), None
+        if len(known) > 1 and on.lived is False:
+            contact = elsewhere.Contact(pointer, "", living=False)  # it had ended, and nobody has started it again
+        else:
+            contact = elsewhere.bring(pointer, everything=False, patience_s=elsewhere.LOOK_S)
+        return elsewhere.progress_of(contact), contact
+
+    with ThreadPoolExecutor(len(known)) as pool:
+        return list(pool.map(look, known))
 
 
-def _elsewhere(contact: "Contact", now: float) -> list[str]:
+def _data(found: "Progress", contact: "Contact | None") -> dict[str, Any]:
+    """What a program is told of a sweep."""
+    told = {**dataclasses.asdict(found), "folder": str(found.folder), "waiting": found.waiting}
+    if contact is not None and contact.pointer.on is not None:
+        on = contact.pointer.on
+        told["on"] = {"platform": on.platform, "host": on.host, "folder": on.folder, "seen": on.seen}
+        told["on"]["problem"] = contact.problem or None
+    return told
+
+
+def _elsewhere(found: "Progress", contact: "Contact", now: float) -> list[str]:
     """A sweep whose coordinator is on another machine, as it is now or was seen last."""
-    from sweeproute.commands.elsewhere import progress_of
     from sweeproute.progress import clock
 
-    pointer, found = contact.pointer, progress_of(contact)
+    pointer = contact.pointer
     assert pointer.on is not None
     text = []
     if contact.problem:
