@@ -13,6 +13,8 @@ import pytest
 
 from far_app import FarApp, wait_until
 from far_commands import Command, Said, at_home
+from submitit_ssh.errors import FarError
+from sweeproute.commands import elsewhere
 
 BOX = "hydra.launcher.platforms.box"
 SLOTS = f"{BOX}.max_concurrent_jobs=2"
@@ -351,6 +353,35 @@ def test_the_best_of_a_sweep_of_here_begins_a_search_over_there(there: OverThere
     )
     there.ended()
     assert app.executions() == {3: 1, 7: 1, 30: 2}
+
+
+def test_a_machine_that_cannot_keep_a_sweep_is_said_and_nothing_is_left_here(there: OverThere, app: FarApp):
+    there.shell.root.mkdir()
+    (there.shell.root / "sweeps").touch()
+    said = there.run("kind=heavy", "x=1")
+    assert said.code == 1
+    assert said.err.splitlines()[-1].startswith("box: far cannot do it: [Errno ")
+    assert not list((app.state / "sweeps").glob("*.json"))
+    assert not (app.folder / "out" / "sweep_1").exists()
+
+
+def test_a_line_that_is_cut_at_the_start_leaves_a_sweep_that_is_found_again(
+    there: OverThere, sweeproute: Command, app: FarApp, monkeypatch
+):
+    start = elsewhere.start
+
+    def cut(*words, **more):
+        start(*words, **more)
+        raise FarError("far cannot be reached.")
+
+    monkeypatch.setattr(elsewhere, "start", cut)
+    said = there.run("kind=heavy", "x=1")
+    assert said.code == 1
+    assert said.err.endswith(
+        "Whether sweep_1 has started there is not known; `sweeproute status sweep_1` tells once it answers.\n"
+    )
+    there.ended()
+    assert "1 jobs: 1 done\n" in sweeproute("status", "sweep_1").out
 
 
 def test_an_id_is_used_once(there: OverThere, app: FarApp):

@@ -1,5 +1,6 @@
 """Talks with the program that keeps a sweep's coordinator on a far machine."""
 
+import contextlib
 import json
 import os
 import selectors
@@ -18,6 +19,8 @@ from submitit_ssh.ssh import Settings, refusal
 
 # Seconds until a machine counts as out of reach, unless whoever asks has more patience.
 PATIENCE_S = 10.0
+# Seconds that a channel has to end by itself.
+_HANGS_UP_S = 1.0
 # Bytes of a login shell's chatter before the first word.
 _CHATTER = 1 << 16
 _PIECE = 1 << 16
@@ -41,6 +44,10 @@ for name, text in json.loads(zlib.decompress(data)):
     exec(compile(text, name, "exec"), module.__dict__)
 module.main(i)
 """
+
+
+class RefusedThereError(FarError):
+    """A machine has answered that it does not do what was asked."""
 
 
 class FarSweep:
@@ -86,11 +93,18 @@ class FarSweep:
     def __exit__(self, *_: object) -> None:
         """Hang up; the coordinator goes on."""
         assert self._process is not None
-        self._process.kill()
-        self._process.wait()
-        for stream in (self._process.stdin, self._process.stdout, self._stderr):
-            assert stream is not None
-            stream.close()
+        assert self._process.stdin is not None
+        # Others may share this connection: it ends by itself where it can.
+        with contextlib.suppress(OSError):
+            self._process.stdin.close()
+        try:
+            self._process.wait(_HANGS_UP_S)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            self._process.wait()
+        assert self._process.stdout is not None
+        self._process.stdout.close()
+        self._stderr.close()
 
     def ask(
         self, op: str, *, patience_s: float | None = None, payload: bytes = b"", **fields: Any
@@ -167,7 +181,7 @@ class FarSweep:
             self._move(until)
         header, data = self._frames.pop(0)
         if header.get("op") == "refused":
-            raise FarError(f"{self._reach.host} {header.get('message')}.")
+            raise RefusedThereError(f"{self._reach.host} {header.get('message')}.")
         return header, data
 
     def _move(self, until: float) -> None:

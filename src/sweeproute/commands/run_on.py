@@ -46,6 +46,7 @@ def run_on(platform: str, app: str, words: Sequence[str]) -> None:
     Raises:
         RunOnError: It cannot be started there.
     """
+    from hydra_plugins.sweeproute._far_sweep import RefusedThereError
     from submitit_ssh.errors import SubmititSshError
     from sweeproute import pointers
     from sweeproute.commands import composing, elsewhere, hardware
@@ -57,13 +58,23 @@ def run_on(platform: str, app: str, words: Sequence[str]) -> None:
     identifier = _identifier(sweep.config)
     try:
         pointer, contents = _send(platform, entry, script, overrides, sweep, identifier)
-        with elsewhere.channel(pointer, elsewhere.WORK_S) as far:
-            _save_tracking(pointer, _tracking(sweep.config, script))
-            pointers.save(pointer)
-            assert pointer.on is not None
-            answer = elsewhere.start(pointer, far, pointer.on.words, again=False, **contents)
     except SubmititSshError as error:
         raise RunOnError(f"{platform}: {error}") from None
+    assert pointer.on is not None
+    _save_tracking(pointer, _tracking(sweep.config, script))
+    pointers.save(pointer)
+    try:
+        with elsewhere.channel(pointer, elsewhere.WORK_S) as far:
+            answer = elsewhere.start(pointer, far, pointer.on.words, again=False, **contents)
+    except RefusedThereError as error:
+        pointers.remove(pointer)
+        _forget(pointer.folder)
+        raise RunOnError(f"{platform}: {error}") from None
+    except SubmititSshError as error:
+        raise RunOnError(
+            f"{platform}: {error} Whether {identifier} has started there is not known; "
+            f"`sweeproute status {identifier}` tells once it answers."
+        ) from None
     if not answer["has"] and answer["code"] is not None:
         pointers.remove(pointer)
         _forget(pointer.folder)
