@@ -28,8 +28,8 @@ LIVE = ("journal.jsonl", PROGRESS, _worker.CONSOLE)
 KEPT = (CHECKPOINT,)
 # Seconds after which what nobody over there has used goes.
 _UNUSED_S = 30 * 86400.0
-# Seconds to wait for the last answers of a machine that is up: a line that loses packets takes longer than a process that
-# ends. After as many seconds of silence it counts as down, and nothing is waited for.
+# Seconds to wait for the last answers of a machine that is up: a line that loses packets takes longer than a process
+# that ends. After as many seconds of silence it counts as down, and nothing is waited for.
 _ANSWERS_S = 10.0
 # How an attempt's end is named here, where that differs.
 _CLASSES = {"outputs": "user", "cancelled": "killed"}
