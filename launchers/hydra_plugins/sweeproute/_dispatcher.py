@@ -18,7 +18,7 @@ from ._condition import Condition
 from ._conditions import Conditions
 from ._durations import Durations
 from ._errors import headline
-from ._interrupt import terminated_as_interrupt
+from ._interrupt import HeldInterrupt
 from ._live import REFRESH_S, View
 from ._overview import Overview
 from ._platform_log import PlatformLog
@@ -88,6 +88,7 @@ class Dispatcher:
         self._sent = 0
         self._said: set[tuple[str, str]] = set()
         self._clock = AwakeClock()
+        self._interrupt = HeldInterrupt()
         self._memory_at = self._show_at = float("-inf")
         self._overview = Overview(scheduler, backends, points, durations, conditions, self._clock())
 
@@ -101,9 +102,10 @@ class Dispatcher:
             KeyboardInterrupt: The person stopped the sweep.
         """
         try:
-            with terminated_as_interrupt():
+            with self._interrupt:
                 self._adopt(away)
                 while not self._scheduler.done():
+                    self._interrupt.look()
                     self._step()
         except BaseException as error:
             self._stop(by_person=isinstance(error, KeyboardInterrupt))
@@ -160,7 +162,8 @@ class Dispatcher:
         if wakeup is not None:
             timeout = min(timeout, max(0.0, wakeup - now))
         try:
-            event = self._events.get(timeout=timeout) if timeout else self._events.get_nowait()
+            with self._interrupt.waiting():
+                event = self._events.get(timeout=timeout) if timeout else self._events.get_nowait()
         except queue.Empty:
             return
         self._heard(event)

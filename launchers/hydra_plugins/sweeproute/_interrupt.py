@@ -5,25 +5,60 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from multiprocessing import resource_tracker
-from typing import Any
+from typing import Any, Self
 
 
-@contextmanager
-def terminated_as_interrupt() -> Iterator[None]:
-    """Stop in order when the process is asked to end, or its terminal closes, too."""
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
+class HeldInterrupt:
+    """Holds Ctrl-C, a request to end and a terminal that closes until it does no harm to answer them.
 
-    def interrupt(*_: Any) -> None:
-        raise KeyboardInterrupt
+    Raised in the midst of something else, an interrupt can be taken for a failure of that, which goes on without it
+    (OmegaConf makes it an error of the config), or leave half a file behind.
+    """
 
-    before = {number: signal.signal(number, interrupt) for number in (signal.SIGTERM, signal.SIGHUP)}
-    try:
-        yield
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
+    def __init__(self) -> None:
+        self._asked = False
+        self._waits = False
+        self._before: dict[signal.Signals, Any] = {}
+
+    def __enter__(self) -> Self:
+        if threading.current_thread() is threading.main_thread():
+            for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+                # What whoever started it has it ignore, as nohup does, it goes on to ignore.
+                if number is signal.SIGTERM or signal.getsignal(number) is not signal.SIG_IGN:
+                    self._before[number] = signal.signal(number, self._hear)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        while self._before:
+            signal.signal(*self._before.popitem())
+
+    def _hear(self, *_: Any) -> None:
+        self._asked = True
+        if self._waits:
+            raise KeyboardInterrupt
+
+    def look(self) -> None:
+        """Answer what has been asked.
+
+        Raises:
+            KeyboardInterrupt: The process was asked to end.
+        """
+        if self._asked:
+            raise KeyboardInterrupt
+
+    @contextmanager
+    def waiting(self) -> Iterator[None]:
+        """A block that does nothing but wait: it is left at once.
+
+        Raises:
+            KeyboardInterrupt: See `look`.
+        """
+        self._waits = True
+        try:
+            self.look()
+            yield
+        finally:
+            self._waits = False
 
 
 @contextmanager
