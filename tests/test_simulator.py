@@ -15,7 +15,7 @@ from hydra_plugins.sweeproute._assignment import Assignment, Job
 from hydra_plugins.sweeproute._durations import Durations
 from hydra_plugins.sweeproute._policy import JobClass, Overflow, PlatformState, Policy, Rule
 from hydra_plugins.sweeproute._retry import Outcome
-from hydra_plugins.sweeproute._simulator import Simulation, SimulationStuckError, makespan_bound, simulate
+from hydra_plugins.sweeproute._simulator import JobList, Simulation, SimulationStuckError, makespan_bound, simulate
 
 XGBOOST = JobClass((("model_type", "XGBoost"),), minutes=1.0)
 SLOW = 1 / 3
@@ -48,6 +48,20 @@ def test_two_machines_of_different_speed_stay_busy() -> None:
     assert statistics.median(result.idle_share for result in results) <= 0.06
     assert statistics.median(result.makespan_s / result.bound_s for result in results) <= 1.07
     assert all(result.makespan_s >= result.bound_s for result in results)
+
+
+class OneShown(JobList):
+    """A source that shows no more than its next job, as a search would that did not tell what is left of its budget."""
+
+    def waiting(self) -> dict[JobClass, int]:
+        return dict.fromkeys(super().waiting(), 1)
+
+
+def test_a_source_that_shows_what_is_to_come_keeps_the_slow_machine_busy() -> None:
+    def makespan(source: type[JobList]) -> float:
+        return statistics.median(run(seed, source=source, learn=True).makespan_s for seed in range(9))
+
+    assert makespan(JobList) <= 0.9 * makespan(OneShown)
 
 
 def fast_far() -> tuple[PlatformState, ...]:

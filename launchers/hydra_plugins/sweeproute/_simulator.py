@@ -12,7 +12,7 @@ from ._admission import JobClass, PlatformState
 from ._durations import Durations, LongestFirst
 from ._policy import Policy
 from ._retry import Outcome
-from ._scheduler import Assignment, Job, Scheduler
+from ._scheduler import Assignment, Job, Scheduler, Source
 
 FINISHED = Outcome("FINISHED")
 
@@ -191,6 +191,7 @@ def simulate(
     learn: bool = False,
     restart_slow: bool = True,
     outcome: Callable[[Assignment], Outcome] = lambda _: FINISHED,
+    source: Callable[[Iterable[Job], Durations], Source] = JobList,
 ) -> Simulation:
     """Run a sweep to its end under a virtual clock.
 
@@ -204,6 +205,7 @@ def simulate(
         learn: whether more is learned from each job that finishes.
         restart_slow: see Scheduler.
         outcome: how an attempt ends.
+        source: makes what the scheduler takes jobs from.
 
     Returns:
         The simulation.
@@ -214,8 +216,8 @@ def simulate(
     seconds = {job.num: (job, length) for job, length in jobs}
     speeds = {state.name: (speed or {}).get(state.name, 1.0) for state in platforms}
     durations = durations or Durations()
-    source = JobList([job for job, _ in seconds.values()], durations)
-    scheduler = Scheduler(policy, platforms, source, rng=Random(0), durations=durations, restart_slow=restart_slow)
+    jobs_left = source([job for job, _ in seconds.values()], durations)
+    scheduler = Scheduler(policy, platforms, jobs_left, rng=Random(0), durations=durations, restart_slow=restart_slow)
 
     def by_speed(job: Job, platform: str) -> float:
         return seconds[job.num][1] / speeds[platform]
