@@ -10,7 +10,7 @@ as long whoever runs it. Wall times are of whole processes. The peers of a call 
 
 Idle is the share of the slots' time, from the first start to the last end, in which no attempt ran that counts, by the
 launch records; asked are 8 % at most, in the median of the orders. A free slot's wait goes from an end to the next
-start on the same platform. Last comes what asking and telling cost in a study of 1,000 trials of 10 parameters.
+start on the same platform. First comes what an ask with its tell costs in a study of 1,000 trials: asked are 20 ms.
 
     python benchmarks/search.py [--orders 20] [--peer-orders 3] [--scale 1.0] [--peer FOLDER]
 
@@ -281,41 +281,35 @@ def main() -> None:
     peer, even, plain = [], [], []
     with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as name:
         folder = Path(name)
+        for who, spent in trial_costs(folder).items():
+            said = f"{statistics.median(spent):.1f} ms, at worst {max(spent):.1f} ms"
+            print(f"ask and tell among {KNOWN} trials of {PARAMETERS} parameters, tpe, {who}: {said}", flush=True)
         write_app(folder)
         python = make_peer((asked.peer or folder / "peer").absolute()) if asked.peer_orders else None
         for order in range(asked.orders):
             write_lengths(folder, order, asked.scale)
             uneven.append(run_ours(folder, "uneven", order))
+            print(f"order {order}: {uneven[-1][0]:.1f} s, idle {idle(uneven[-1][1]):.1%}", flush=True)
             if python is not None and order < asked.peer_orders:
                 peer.append(run_peer(folder, python, order))
                 even.append(run_ours(folder, "even", order)[0])
                 plain.append(run_plain(folder, order))
-        costs = trial_costs(folder)
+                said = f"; equal slots: {even[-1]:.1f} s, plain Optuna {plain[-1]:.1f} s"
+                print(f"  hydra-optuna-sweeper: {peer[-1]:.1f} s{said}", flush=True)
     idles = [idle(records) for _, records in uneven]
     waited = [seconds for _, records in uneven for seconds in waits(records)]
     restarted = [len(records) - TRIALS for _, records in uneven]
     print(f"{TRIALS} trials on {SLOTS // 2} fast slots and {SLOTS // 2} slow ones, median of {asked.orders} orders:")
-    print(
-        f"  wall {statistics.median(seconds for seconds, _ in uneven):.1f} s, restarts {statistics.mean(restarted):.1f}"
-    )
+    wall_s = statistics.median(seconds for seconds, _ in uneven)
+    print(f"  wall {wall_s:.1f} s, restarts {statistics.mean(restarted):.1f}")
     print(f"  idle {statistics.median(idles):.1%} (asked: 8 %), each: {listed(sorted(idles), '.1%')}")
     print(f"  a free slot waits {statistics.median(waited) * 1e3:.0f} ms, at worst {max(waited) * 1e3:.0f} ms")
     if peer:
         ratios = [ours / other for (ours, _), other in zip(uneven, peer, strict=False)]
-        print(
-            f"hydra-optuna-sweeper {statistics.median(peer):.1f} s; ours over it {listed(ratios, '.2f')} (asked: 0.50)"
-        )
+        print(f"hydra-optuna-sweeper: ours over it {listed(ratios, '.2f')} (asked: 0.50)")
         ratios = [ours / other for ours, other in zip(even, plain, strict=True)]
-        print(
-            f"equal slots: ours {listed(even, '.1f')} s, plain Optuna with {SLOTS} processes {listed(plain, '.1f')} s"
-        )
-        print(f"  ours over it: {listed(ratios, '.3f')}, median {statistics.median(ratios):.3f} (asked: 1.050)")
-    for who, spent in costs.items():
-        print(
-            f"ask and tell among {KNOWN} trials, tpe, {PARAMETERS} parameters: {who} {statistics.median(spent):.1f} ms",
-            end="",
-        )
-        print(f", at worst {max(spent):.1f} ms" + (" (asked: 20)" if who == "ours" else ""))
+        middle = f"median {statistics.median(ratios):.3f} (asked: 1.050)"
+        print(f"plain Optuna, {SLOTS} processes, equal slots: ours over it {listed(ratios, '.3f')}, {middle}")
 
 
 if __name__ == "__main__":
