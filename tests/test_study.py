@@ -14,6 +14,7 @@ from optuna.trial import TrialState
 from hydra_plugins.sweeproute._compose import parse
 from hydra_plugins.sweeproute._dimension import Dimension
 from hydra_plugins.sweeproute._errors import SettingsError
+from hydra_plugins.sweeproute._point import point_of
 from hydra_plugins.sweeproute._samplers import SAMPLERS
 from small_study import MIXED, continuous, events, happen, opened, plain, space_of, whole, worth
 
@@ -45,7 +46,7 @@ def test_a_search_cut_anywhere_goes_on_with_the_same_points(name, tmp_path):
             cuts.append((place, tmp_path / str(place), len(asked)))
             shutil.copytree(tmp_path / "whole", tmp_path / str(place))
         happen(study, script[place : place + 1], asked)
-    assert len({proposal.point for proposal in asked}) == len(asked) > 5
+    assert len({point_of(proposal.values) for proposal in asked}) == len(asked) > 5
     for place, folder, known in cuts:
         again = asked[:known]
         happen(opened(folder, name, space), script[place:], again)
@@ -107,7 +108,7 @@ def test_trials_that_ran_when_a_sweep_stopped_are_known_to_the_next(tmp_path):
 def test_every_point_of_a_finite_space_is_asked_for_once(name, tmp_path):
     study = opened(tmp_path, name, NINE)
     found = told_all(study)
-    assert len({proposal.point for proposal in found}) == len(found) == NINE.size() == 9
+    assert len({point_of(proposal.values) for proposal in found}) == len(found) == NINE.size() == 9
     assert study.ask() is None
     assert study.distinct() == 9
     assert opened(tmp_path, name, NINE).ask() is None
@@ -246,15 +247,14 @@ def test_a_value_that_is_not_finite_is_told_as_failed(value, tmp_path):
 
 def test_a_pruned_trial_has_its_last_value(tmp_path):
     study = opened(tmp_path, space=LINE)
-    reported, given, silent = (study.ask().trial for _ in range(3))
+    reported, silent = (study.ask().trial for _ in range(2))
     study.report(reported, 0, 0.5)
     study.report(reported, 4, 0.25)
-    study.tell(reported, [0.125], "pruned")
-    study.tell(given, [0.0625], "pruned")
+    study.tell(reported, None, "pruned")
     study.tell(silent, None, "pruned")
     trials = plain(tmp_path).trials
     assert {one.state for one in trials} == {TrialState.PRUNED}
-    assert [one.value for one in trials] == [0.25, 0.0625, None]
+    assert [one.value for one in trials] == [0.25, None]
 
 
 def test_a_state_that_there_is_not_is_refused(tmp_path):
@@ -344,7 +344,7 @@ def test_points_that_failed_are_tried_again_when_asked_to_and_only_then(tmp_path
     study.tell(again.trial, [0.5], "complete")
     found = told_all(study)
     assert study.distinct() == 9
-    assert first.point not in {one.point for one in found}
+    assert point_of(first.values) not in {point_of(one.values) for one in found}
     assert opened(tmp_path, "tpe", NINE).running() == [other]
 
 
@@ -418,7 +418,7 @@ def test_a_database_keeps_a_study_as_the_log_does(tmp_path):
     assert [one.values for one in in_database] == [one.values for one in in_log[: len(in_database)]]
     assert len(again.running()) == sum(1 if what == "ask" else -1 for what, _ in script[:9])
     happen(again, script[9:], in_database)
-    assert len({one.point for one in in_database}) == len(in_log)
+    assert len({point_of(one.values) for one in in_database}) == len(in_log)
     cut = [one for one in plain(tmp_path, url).trials if len(one.params) == 1]
     assert [one.state for one in cut] == [TrialState.FAIL]
 

@@ -1,70 +1,124 @@
 """Finds the points that a search is to begin with: by hand, the defaults, the best of an earlier sweep."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Container, Iterator, Mapping, Sequence
 from pathlib import Path
+from statistics import fmean
 from typing import Any
 
+from hydra.errors import HydraException
 from omegaconf import DictConfig, OmegaConf
 
 from ._compose import Composer, parse
 from ._dimension import Dimension, Value, text
 from ._errors import SettingsError, nearest_first
 from ._objective import Objective
+from ._point import starting_point
 from ._records import LAUNCH, OURS, read_json, read_lines, state_dir
 from ._space import Space, bare
 
 _DEFAULTS = "defaults"
 _BEST = "best:"
+# The newest sweep of all.
+_LAST = "last"
+# Groups that say what is searched and where it runs: under another choice of theirs a point means the same.
+_ASIDE = ("search_space", "platform")
 
 
 def starting_points(
-    asked: Sequence[Any], space: Space, objective: Objective, composer: Composer
-) -> Iterator[dict[str, Any]]:
-    """The points that one space is to begin with.
+    asked: Sequence[Any], spaces: Sequence[Space], objective: Objective, composer: Composer, own: Path | None = None
+) -> list[list[dict[str, Value]]]:
+    """The points that a sweep is to begin with.
 
     Args:
         asked: What `hydra.sweeper.enqueue` holds.
-        space: The space.
+        spaces: What is searched, one for each choice of groups.
         objective: What the sweep is after, by which an earlier one's best is found.
-        composer: Knows the defaults.
+        composer: Knows the defaults, and what a choice of groups comes to.
+        own: The sweep's own folder, absolute; no earlier sweep, whatever it holds of an earlier start.
 
-    Yields:
-        Values by key; the sampler chooses what is missing.
+    Returns:
+        For each space its points, values by key; the sampler chooses what is missing.
 
     Raises:
-        SettingsError: One is no starting point, or there is no such sweep.
+        SettingsError: One is no starting point of any space, or there is no such sweep.
     """
+    found: list[list[dict[str, Value]]] = [[] for _ in spaces]
     for one in asked:
+        each: Sequence[Sequence[Mapping[str, Any]]]
         if isinstance(one, (dict, DictConfig)):
             plain = OmegaConf.to_container(one) if isinstance(one, DictConfig) else one
             assert isinstance(plain, dict)
-            yield from _by_hand(plain, space)
+            each = _by_hand(plain, spaces)
         elif one == _DEFAULTS:
-            yield _defaults(space, composer)
+            each = [[_defaults(space, composer)] for space in spaces]
         elif isinstance(one, str) and one.startswith(_BEST) and len(one) > len(_BEST):
-            yield from _best(one.removeprefix(_BEST), space, objective)
+            each = _best(one.removeprefix(_BEST), spaces, objective, composer, own)
         else:
             raise SettingsError(
                 f"hydra.sweeper.enqueue has {one!r}. Allowed: defaults, best:SWEEP, or a mapping of keys to values "
                 "such as {model.params.max_depth:3}."
             )
+        for space, points, new in zip(spaces, found, each, strict=True):
+            points += [starting_point(space, values) for values in new]
+    return found
 
 
-def _by_hand(values: Mapping[Any, Any], space: Space) -> Iterator[dict[str, Any]]:
-    """A point as written; the keys that a choice of groups fixes say which space is meant."""
-    fixed = {bare(key): override.partition("=")[2] for key, override in space.fixed}
+# By hand.
+
+
+def _by_hand(values: Mapping[Any, Any], spaces: Sequence[Space]) -> list[list[dict[str, Any]]]:
+    """A point as written, in each space that has its keys; those that are fixed there say which one is meant."""
     named = {bare(str(key)): value for key, value in values.items()}
-    if any(key in fixed and text(value) != fixed[key] for key, value in named.items()):
-        return
-    keys = {bare(one.key): one.key for one in space.dimensions}
-    yield {keys.get(key, key): value for key, value in named.items() if key not in fixed}
+    fixed = [{bare(key): override for key, override in space.fixed} for space in spaces]
+    free = [{bare(one.key): one.key for one in space.dimensions} for space in spaces]
+    found: list[list[dict[str, Any]]] = []
+    for set_, searched in zip(fixed, free, strict=True):
+        takes = all(key in searched or (key in set_ and _says(set_[key], value)) for key, value in named.items())
+        point = {searched[key]: value for key, value in named.items() if key in searched}
+        found.append([point] if takes else [])
+    if not any(found):
+        raise SettingsError(_nowhere(named, fixed, free))
+    return found
 
 
-def _defaults(space: Space, composer: Composer) -> dict[str, Any]:
+def _says(override: str, value: Any) -> bool:
+    """Whether an override sets a value, however it is written."""
+    parsed = parse(override)
+    if parsed.is_delete():
+        return False
+    meant = parsed.value()
+    same = meant == value and isinstance(meant, bool) == isinstance(value, bool)
+    return same or override.partition("=")[2] == text(value)
+
+
+def _nowhere(named: Mapping[str, Any], fixed: Sequence[Mapping[str, str]], free: Sequence[Mapping[str, str]]) -> str:
+    """Why no space takes a point that was written by hand."""
+    keys = dict.fromkeys(key for each in (*free, *fixed) for key in each)
+    for key, value in named.items():
+        if key not in keys:
+            return (
+                f"hydra.sweeper.enqueue has {key!r}, which the search space does not have. "
+                f"Its keys: {nearest_first(key, keys)}."
+            )
+        texts = [each[key] for each in fixed if key in each]
+        if not any(key in each for each in free) and not any(_says(override, value) for override in texts):
+            allowed = nearest_first(text(value), [override.partition("=")[2] for override in texts])
+            return f"hydra.sweeper.enqueue has {key}={text(value)}. Allowed: {allowed}."
+    said = text(dict(named))
+    return f"hydra.sweeper.enqueue has {said}, and no space of the sweep has all of these. Write a point for each."
+
+
+# The defaults.
+
+
+def _defaults(space: Space, composer: Composer) -> dict[str, Value]:
     """What the config has where nothing is searched, as far as the space holds it."""
-    groups, _ = composer.split([override for _, override in space.fixed])
-    config = composer.base(groups).config()
+    config = composer.base(_groups(space, composer)).config()
     return _fitting({one.key: OmegaConf.select(config, bare(one.key)) for one in space.dimensions}, space)
+
+
+def _groups(space: Space, composer: Composer) -> tuple[str, ...]:
+    return composer.split([override for _, override in space.fixed])[0]
 
 
 def _fitting(values: Mapping[str, Any], space: Space) -> dict[str, Value]:
@@ -91,31 +145,94 @@ def _held(dimension: Dimension, value: Any) -> Value:
     return value if dimension.contains(point) and (not dimension.whole or float(value).is_integer()) else None
 
 
-def _best(name: str, space: Space, objective: Objective) -> Iterator[dict[str, Any]]:
-    """The best point of an earlier sweep within a space; of several objectives all that none is better than."""
-    wanted = set(space.name.split())
-    seen: list[tuple[tuple[float, ...], dict[str, Any]]] = []
-    for launch in _finished(_folder(name)):
-        overrides = {parsed.get_key_element(): parsed for parsed in map(parse, launch["overrides"])}
-        if wanted <= set(launch["overrides"]) and (values := _numbers(launch.get("value"), objective)) is not None:
-            read = {one.key: overrides[one.key].value() for one in space.dimensions if one.key in overrides}
-            seen.append((values, _fitting(read, space)))
-    best = [one for one in seen if not any(_beats(other[0], one[0]) for other in seen)]
-    if not best:
-        where = f" of {space.name}" if space.name else ""
+# The best of an earlier sweep.
+
+
+def _best(
+    name: str, spaces: Sequence[Space], objective: Objective, composer: Composer, own: Path | None
+) -> list[list[dict[str, Value]]]:
+    """The best point of an earlier sweep within each space; of several objectives all that none is better than."""
+    ours = {} if own is None else read_json(own / OURS / "sweep.json") or {}
+    # An earlier start of this sweep has begun with what there was then.
+    begun = bool(ours) and name in (_LAST, ours.get("id"), ours.get("name"))
+    others = [one for one in _pointers() if one["id"] != ours.get("id") and Path(one["folder"]).resolve() != own]
+    one = next((one for one in others if name in (_LAST, one["id"], one.get("name"))), None)
+    if one is None:
+        if begun:
+            return [[] for _ in spaces]
+        known = [str(one["id"]) for one in others]
+        there = f"Sweeps, nearest match first: {nearest_first(name, known)}" if known else "There is none yet"
+        raise SettingsError(f"hydra.sweeper.enqueue has best:{name}, and there is no such sweep. {there}.")
+    folder = Path(one["folder"])
+    launches = list(_finished(folder))
+    again = {bare(key) for key in (read_json(folder / OURS / "sweep.json") or {}).get("repeats") or ()}
+    found = [_best_of(_points(launches, space, objective, composer, again), objective) for space in spaces]
+    if not any(found) and not begun:
+        where = f" of {' or '.join(space.name for space in spaces)}" if spaces[0].name else ""
         names = f" with {', '.join(objective.metrics)}" if objective.metrics else ""
         raise SettingsError(
             f"hydra.sweeper.enqueue has best:{name}, and no finished job{where}{names} is in that sweep. "
             "Leave it out, or name another sweep: `sweeproute status` lists them."
         )
-    for values, point in best if objective.several else best[:1]:
-        if point or not values:
-            yield point
+    fitting = (
+        [_fitting(_read(overrides, space), space) for overrides in best]
+        for space, best in zip(spaces, found, strict=True)
+    )
+    return [[point for point in points if point] for points in fitting]
 
 
-def _beats(one: Sequence[float], other: Sequence[float]) -> bool:
-    """Whether a point is at least as good in everything, and better in something."""
-    return all(a >= b for a, b in zip(one, other, strict=True)) and tuple(one) != tuple(other)
+def _pointers() -> list[dict[str, Any]]:
+    """Where sweeps are, the newest first."""
+    pointers = [one for one in map(read_json, (state_dir() / "sweeps").glob("*.json")) if one]
+    return sorted(pointers, key=lambda one: one.get("started") or 0, reverse=True)
+
+
+def _finished(folder: Path) -> Iterator[dict[str, Any]]:
+    for line in read_lines(folder / OURS / "jobs.jsonl"):
+        launch = read_json(folder / line["folder"] / LAUNCH)
+        if launch is not None and launch.get("state") == "FINISHED" and launch.get("current"):
+            yield launch
+
+
+def _points(
+    launches: Sequence[Mapping[str, Any]], space: Space, objective: Objective, composer: Composer, again: Container[str]
+) -> dict[tuple[str, ...], tuple[float, ...]]:
+    """What the points of a sweep that are of a space's choice of groups have reached.
+
+    Args:
+        launches: Of the sweep's finished jobs.
+        space: The space.
+        objective: What counts.
+        composer: Tells a choice of groups.
+        again: The bare keys over whose values that sweep ran each point.
+
+    Returns:
+        By a point's overrides, without those of repeats, the mean of each objective over its jobs; more is better.
+    """
+    free = {bare(one.key) for one in space.dimensions}
+    repeated = {bare(one.key) for one in space.repeats}
+    of_space = _groups(space, composer)
+    same = {of_space: True}
+    reached: dict[tuple[str, ...], list[tuple[float, ...]]] = {}
+    for launch in launches:
+        values = _numbers(launch.get("value"), objective)
+        named = {word: bare(word.partition("=")[0]) for word in launch["overrides"]}
+        groups, _ = composer.split([word for word, key in named.items() if key not in free])
+        if groups not in same:
+            same[groups] = _choices(groups, composer) == _choices(of_space, composer)
+        if values is not None and same[groups]:
+            point = tuple(word for word, key in named.items() if key not in repeated and key not in again)
+            reached.setdefault(point, []).append(values)
+    return {point: tuple(map(fmean, zip(*each, strict=True))) for point, each in reached.items()}
+
+
+def _choices(groups: tuple[str, ...], composer: Composer) -> dict[str, Any] | None:
+    """What is chosen of each group, by default too; None where the groups do not compose here."""
+    try:
+        choices = composer.base(groups).config().hydra.runtime.choices
+    except HydraException:
+        return None
+    return {str(group): option for group, option in choices.items() if group not in _ASIDE}
 
 
 def _numbers(value: Any, objective: Objective) -> tuple[float, ...] | None:
@@ -127,20 +244,23 @@ def _numbers(value: Any, objective: Objective) -> tuple[float, ...] | None:
     return tuple(sign * number for sign, number in zip(signs, found, strict=True))
 
 
-def _finished(folder: Path) -> Iterator[dict[str, Any]]:
-    for line in read_lines(folder / OURS / "jobs.jsonl"):
-        launch = read_json(folder / line["folder"] / LAUNCH)
-        if launch is not None and launch.get("state") == "FINISHED" and launch.get("current"):
-            yield launch
+def _best_of(points: Mapping[tuple[str, ...], tuple[float, ...]], objective: Objective) -> list[tuple[str, ...]]:
+    if not objective.several:
+        return [max(points, key=lambda one: points[one])] if points else []
+    return [one for one in points if not any(_beats(other, points[one]) for other in points.values())]
 
 
-def _folder(name: str) -> Path:
-    """The folder of a sweep by its id, its name, or `last`."""
-    pointers = [one for one in map(read_json, (state_dir() / "sweeps").glob("*.json")) if one]
-    pointers.sort(key=lambda one: one.get("started") or 0, reverse=True)
-    for one in pointers:
-        if name in ("last", one["id"], one.get("name")):
-            return Path(one["folder"])
-    known = [str(one["id"]) for one in pointers]
-    there = f"Sweeps, nearest match first: {nearest_first(name, known)}" if known else "There is none yet"
-    raise SettingsError(f"hydra.sweeper.enqueue has best:{name}, and there is no such sweep. {there}.")
+def _beats(one: Sequence[float], other: Sequence[float]) -> bool:
+    """Whether a point is at least as good in everything, and better in something."""
+    return all(a >= b for a, b in zip(one, other, strict=True)) and tuple(one) != tuple(other)
+
+
+def _read(overrides: Sequence[str], space: Space) -> dict[str, Any]:
+    """The values that overrides set, by the keys of a space's dimensions."""
+    dimensions = {bare(one.key): one for one in space.dimensions}
+    found = {}
+    for word in overrides:
+        key, _, written = word.partition("=")
+        if (one := dimensions.get(bare(key))) is not None and not parse(word).is_delete():
+            found[one.key] = written if written in (one.choices or ()) else parse(word).value()
+    return found

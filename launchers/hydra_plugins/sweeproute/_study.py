@@ -28,8 +28,9 @@ _COPY = "copy_of"
 _FORBIDDEN = "forbidden"
 # What the study keeps beside its trials.
 _SPACE = "space"
+_METRICS = "metrics"
 _RESOURCE = "pruner_resource"
-_STATES = {"complete": TrialState.COMPLETE, "pruned": TrialState.PRUNED, "failed": TrialState.FAIL}
+_STATES = ("complete", "pruned", "failed")
 
 
 @dataclass(frozen=True)
@@ -43,11 +44,6 @@ class Proposal:
 
     trial: int
     values: Mapping[str, Value] = field(hash=False)
-
-    @property
-    def point(self) -> Point:
-        """What tells it from other points."""
-        return point_of(self.values)
 
 
 class Study:
@@ -90,6 +86,7 @@ class Study:
         pruner: Pruner,
         directions: Sequence[str],
         seed: int,
+        metrics: Sequence[str] = (),
     ) -> "Study":
         """Begin a study, or go on with it.
 
@@ -101,6 +98,7 @@ class Study:
             pruner: How trials are stopped.
             directions: minimize or maximize, for each objective.
             seed: The sweep's.
+            metrics: The name of each objective in what a task returns; none where it returns the numbers.
 
         Returns:
             The study.
@@ -112,6 +110,7 @@ class Study:
         with storage.step(), _quiet():
             finish(storage.optuna, name)
             study = _created(storage, name, directions)
+            _check_metrics(study, metrics)
             before = [one.name.lower() for one in study.directions]
             if before != list(directions):
                 raise SettingsError(
@@ -130,6 +129,7 @@ class Study:
                     study = _created(storage, name, directions)
                     widened = change.text
             study.set_user_attr(_SPACE, space.to_json())
+            study.set_user_attr(_METRICS, list(metrics))
             opened = cls(study, storage, space, sampler, pruner, seed)
             opened._load()
             opened._widened = widened
@@ -165,14 +165,18 @@ class Study:
 
         Args:
             trial: Its number.
-            values: One for each objective, where it is complete; where it was pruned, the last one or None: what it
-                reported goes before.
+            values: One for each objective, where it is complete; a pruned trial has what it reported last.
             state: complete, pruned or failed. A complete trial with a value that is not finite is failed.
         """
+        if state not in _STATES:
+            raise ValueError(f"a trial is told {state!r}; allowed: {nearest_first(state, _STATES)}")
         with self._storage.step(), _quiet():
             if self._frozen(trial).state.is_finished():
                 return
-            self._settle(trial, values, state)
+            if state == "complete" and values is not None and all(map(math.isfinite, values)):
+                self._study.tell(trial, list(values))
+            else:
+                self._study.tell(trial, state=TrialState.PRUNED if state == "pruned" else TrialState.FAIL)
             told = self._frozen(trial)
             for twin in self._twins.pop(trial, ()):
                 self._copy(told, twin)
@@ -299,20 +303,6 @@ class Study:
 
     # Telling.
 
-    def _settle(self, number: int, values: Sequence[float] | None, state: str) -> None:
-        finite = values is not None and all(map(math.isfinite, values))
-        if state == "complete" and finite:
-            self._study.tell(number, list(values or ()))
-            return
-        if state == "pruned":
-            if values is not None and finite and len(values) == 1 and not self._frozen(number).intermediate_values:
-                self._handle(number).report(values[0], 0)
-            self._study.tell(number, state=TrialState.PRUNED)
-            return
-        if state not in _STATES:
-            raise ValueError(f"a trial is told {state!r}; allowed: {nearest_first(state, _STATES)}")
-        self._study.tell(number, state=TrialState.FAIL)
-
     def _take_copy(self, known: int, trial: Trial) -> None:
         trial.set_user_attr(_COPY, known)
         self._handles[trial.number] = trial
@@ -387,9 +377,19 @@ class Study:
 
 
 def _created(storage: StudyStorage, name: str, directions: Sequence[Any]) -> optuna.Study:
-    return optuna.create_study(
-        storage=storage.optuna, study_name=name, directions=list(directions), load_if_exists=True
-    )
+    return optuna.create_study(storage=storage.optuna, study_name=name, directions=directions, load_if_exists=True)
+
+
+def _check_metrics(study: optuna.Study, metrics: Sequence[str]) -> None:
+    """Refuse another metric than that of the values which a study holds; before it holds any, there is no other."""
+    before = study.user_attrs.get(_METRICS, list(metrics))
+    told = any(one.values or one.intermediate_values for one in study.get_trials(deepcopy=False))
+    if told and before != list(metrics):
+        was, now = (", ".join(names) or "null" for names in (before, metrics))
+        raise SettingsError(
+            f"The search was begun with metric {was}, and now is to follow {now}. "
+            "Set hydra.sweeper.metric back, or begin a new sweep."
+        )
 
 
 @contextmanager
