@@ -1,6 +1,5 @@
 """Runs one trial: the only module that knows data, folds, models, scores and the journal together."""
 
-import copy
 import difflib
 import itertools
 import json
@@ -148,11 +147,12 @@ def run_trial(cfg: DictConfig) -> dict[str, Any]:
     began_ms = time.time_ns() // 1_000_000
     with Journal.open(folder, _run_name(cfg.model.type, number, overrides), {"sweeproute.kind": "trial"}) as journal:
         dataset = _load(cfg)
-        hashes = fingerprint.hashes(cfg, dataset.hash, _app_folder())
+        settled = fingerprint.settled_config(cfg)
+        hashes = fingerprint.hashes(cfg, dataset.hash, _app_folder(), settled)
         device_class = fingerprint.device_class(estimators.device_name(cfg.device), cfg.threads)
-        _journal_start(journal, cfg, dataset, overrides, hashes | {"device_class": device_class})
+        _journal_start(journal, cfg, settled, dataset, overrides, hashes | {"device_class": device_class})
         checkpoint = Checkpoint.open(folder, hashes["fingerprint"], device_class, cfg.checkpoint.minutes)
-        shorter, prefixes = _prefixes(cfg, shared_fit.offered(folder))
+        shorter, prefixes = _prefixes(cfg, settled, shared_fit.offered(folder))
         result: dict[str, Any]
         try:
             report = _evaluate(cfg, dataset, journal, checkpoint, prefixes)
@@ -163,15 +163,15 @@ def run_trial(cfg: DictConfig) -> dict[str, Any]:
             if report.alone is not None:
                 log.info("This fit serves no other point: %s.", report.alone)
             _journal_end(journal, cfg, report)
-            for point, config in shorter if report.shorter else ():
+            for point, theirs in shorter if report.shorter else ():
                 name = _run_name(cfg.model.type, point.job, point.overrides)
                 tags = {"sweeproute.kind": "trial", "sweeproute.shared_fit": str(number)}
                 with Journal.open(point.folder, name, tags, began_ms) as other:
-                    own = fingerprint.hashes(config, dataset.hash, _app_folder()) | {"device_class": device_class}
-                    _journal_start(other, config, dataset, point.overrides, own)
+                    own = fingerprint.hashes(cfg, dataset.hash, _app_folder(), theirs) | {"device_class": device_class}
+                    _journal_start(other, cfg, theirs, dataset, point.overrides, own)
                     for season, of_season in report.shorter[point.value].by_season.items():
                         other.metrics(of_season, step=season)
-                    _journal_end(other, config, report.shorter[point.value])
+                    _journal_end(other, cfg, report.shorter[point.value])
                 point.answer(report.shorter[point.value].metrics)
             metrics = result = report.metrics
     checkpoint.remove()
@@ -254,25 +254,24 @@ def _pin_seeds(seed: int) -> None:
 
 
 def _prefixes(
-    cfg: DictConfig, offer: shared_fit.Offer
-) -> tuple[list[tuple[shared_fit.Point, DictConfig]], "Prefixes | None"]:
-    """The points that the fit of this trial may serve, too, each with its config."""
+    cfg: DictConfig, settled: dict[str, Any], offer: shared_fit.Offer
+) -> tuple[list[tuple[shared_fit.Point, dict[str, Any]]], "Prefixes | None"]:
+    """The points that the fit of this trial may serve, too, each with its settled config."""
     group, _, parameter = offer.key.rpartition(".")
     if not offer.points or group != "model.params":
         return [], None
     from sweeproute.evaluation import Prefixes
 
-    mine = fingerprint.settled_config(cfg)
+    mine = settled["model"]["params"][parameter]
     shorter = []
     for point in offer.points:
-        config = copy.deepcopy(cfg)
-        OmegaConf.update(config, offer.key, point.value)
-        theirs = fingerprint.settled_config(config)
-        theirs["model"]["params"][parameter] = mine["model"]["params"][parameter]
-        if theirs == mine:  # else something else follows from the value
-            shorter.append((point, config))
-    lengths = tuple(point.value for point, _ in shorter)
-    return shorter, Prefixes(parameter, mine["model"]["params"][parameter], lengths)
+        OmegaConf.update(cfg, offer.key, point.value)
+        theirs = fingerprint.settled_config(cfg)
+        params = theirs["model"]["params"]
+        if {**theirs, "model": {**theirs["model"], "params": {**params, parameter: mine}}} == settled:
+            shorter.append((point, theirs))  # else something else follows from the value
+    OmegaConf.update(cfg, offer.key, mine)
+    return shorter, Prefixes(parameter, mine, tuple(point.value for point, _ in shorter))
 
 
 def _evaluate(
@@ -322,9 +321,13 @@ def _say_where_it_starts(checkpoint: Checkpoint, seasons: list[int], journal: Jo
 
 
 def _journal_start(
-    journal: Journal, cfg: DictConfig, dataset: "Dataset", overrides: Sequence[str], identity: dict[str, str]
+    journal: Journal,
+    cfg: DictConfig,
+    settled: dict[str, Any],
+    dataset: "Dataset",
+    overrides: Sequence[str],
+    identity: dict[str, str],
 ) -> None:
-    settled = fingerprint.settled_config(cfg)
     params = {"seed": cfg.seed, **_flat({group: settled[group] for group in _PARAMETERS if group != "model"})}
     params |= _flat({"model": {"type": cfg.model.type, "params": settled["model"]["params"]}})
     # What stays a reference says where and how the trial ran; tags tell that.

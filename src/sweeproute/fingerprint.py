@@ -9,7 +9,7 @@ import os
 import platform
 import re
 import subprocess
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -78,18 +78,22 @@ def _reaches_outside(node: Node, depth: int = 10) -> bool:
     return False
 
 
-def hashes(cfg: DictConfig, data_hash: str, app: Path | None = None) -> dict[str, str]:
+def hashes(
+    cfg: DictConfig, data_hash: str, app: Path | None = None, settled: Mapping[str, Any] | None = None
+) -> dict[str, str]:
     """Hash what makes a trial what it is.
 
     Args:
         cfg: The trial's config.
         data_hash: Hash of the data set's content.
         app: Folder of the app, where the files that `code` names are; the working directory when None.
+        settled: What `settled_config` gives of the config, where somebody has it already.
 
     Returns:
         fingerprint, data_hash and code_hash, 64 hexadecimal digits each.
     """
-    counted = {key: value for key, value in settled_config(cfg).items() if key not in WHERE_AND_HOW}
+    settled = settled_config(cfg) if settled is None else settled
+    counted = {key: value for key, value in settled.items() if key not in WHERE_AND_HOW}
     counted["data"] = {key: value for key, value in counted["data"].items() if key not in _DATA_PLACES}
     counted["model"] = {key: value for key, value in counted["model"].items() if key not in _MODEL_SHARING}
     code = code_hash(tuple(cfg.code), app or Path())

@@ -147,7 +147,7 @@ class _FirstRounds:
         import lightgbm
 
         text = self._booster.model_to_string(num_iteration=self._length)
-        return lightgbm.Booster(params={"verbosity": -1}, model_str=text)
+        return lightgbm.Booster(model_str=text)
 
     def __getattr__(self, name: str) -> Any:
         if name.startswith("__"):
