@@ -61,6 +61,7 @@ def main() -> None:
                 scores = found(Path(name), asked.games, sampler, seed, asked.trials)
                 best[sampler].append(min(scores))
                 half[sampler].append(statistics.median(scores[len(scores) // 2 :]))
+            print(f"seed {seed}: best of tpe {best['tpe'][-1]:.5f}, random {best['random'][-1]:.5f}", flush=True)
     first, last = SEASONS
     print(f"best Brier score of {asked.trials} trials, seasons {first} to {last}, {asked.seeds} seeds:")
     for sampler in SAMPLERS:
@@ -70,9 +71,8 @@ def main() -> None:
             f"median trial of the second half {statistics.median(half[sampler]):.5f}"
         )
     better = sum(one <= other for one, other in zip(best["tpe"], best["random"], strict=True))
-    print(
-        f"tpe is no worse in the median: {statistics.median(best['tpe']) <= statistics.median(best['random'])} (asked)"
-    )
+    no_worse = statistics.median(best["tpe"]) <= statistics.median(best["random"])
+    print(f"tpe is no worse in the median: {no_worse} (asked: True)")
     print(f"and with {better} of {asked.seeds} seeds; {time.perf_counter() - began:.0f} s in all")
 
 
