@@ -188,7 +188,8 @@ def test_what_became_of_constraints_repeats_and_fixed_keys_is_told():
     assert space(DEPTH).change(bound) == Change("incompatible", "the constraint depth<3 is new")
     repeated = space(DEPTH, repeats=[SEED])
     more = space(DEPTH, repeats=[dataclasses.replace(SEED, high=4)])
-    assert repeated.change(more).kind == "widened"
+    # What is done would never run under the new seeds.
+    assert repeated.change(more) == Change("incompatible", "seed was {low: 0, high: 1}, is {low: 0, high: 4}")
     assert more.change(repeated).kind == "incompatible"
     assert repeated.change(space(DEPTH)) == Change("incompatible", "seed is no longer repeated")
     other = space(DEPTH, fixed=[("model", "model=line"), ("seed", "seed=1")])
@@ -197,6 +198,13 @@ def test_what_became_of_constraints_repeats_and_fixed_keys_is_told():
     assert "model was model=boosted, and is model=line; seed was not set, and is seed=1" in told.text
     fixed = space(LEAVES, fixed=[("model", "model=boosted"), ("depth", "depth=1")])
     assert space(DEPTH, LEAVES).change(fixed) == Change("incompatible", "depth is no longer searched")
+
+
+def test_differences_are_told_in_the_order_of_the_space():
+    narrow = [Dimension(f"key{n}", low=0, high=1, whole=True) for n in range(12)]
+    told = space(*narrow).change(space(*[dataclasses.replace(one, high=2) for one in narrow]))
+    assert told.kind == "widened"
+    assert [said.partition(" ")[0] for said in told.text.split("; ")] == [f"key{n}" for n in range(12)]
 
 
 def test_the_space_of_another_choice_is_another_space():

@@ -240,17 +240,18 @@ def _turned(key: str, before: str | None, after: str | None) -> str:
 
 
 def _compare(earlier: Space, later: Space, widened: list[str], against: list[str]) -> None:
-    for was, now, word in (
-        (earlier.dimensions, later.dimensions, "searched"),
-        (earlier.repeats, later.repeats, "repeated"),
+    # A point that is done would never run under a value that is new among the repeats.
+    for was, now, word, wider in (
+        (earlier.dimensions, later.dimensions, "searched", widened),
+        (earlier.repeats, later.repeats, "repeated", against),
     ):
         before, after = {one.key: one for one in was}, {one.key: one for one in now}
         against += [f"{key} is no longer {word}" for key in before if key not in after]
         against += [f"{key} is newly {word}" for key in after if key not in before]
-        for key in before.keys() & after.keys():
-            difference = _difference(before[key], after[key])
+        for key in before:
+            difference = _difference(before[key], after[key]) if key in after else None
             if difference is not None:
-                (widened if difference else against).append(f"{key} was {before[key].shown()}, is {after[key].shown()}")
+                (wider if difference else against).append(f"{key} was {before[key].shown()}, is {after[key].shown()}")
 
 
 def _difference(before: Dimension, after: Dimension) -> bool | None:
