@@ -15,7 +15,10 @@ from hydra_plugins.sweeproute._compose import parse
 from hydra_plugins.sweeproute._dimension import Dimension
 from hydra_plugins.sweeproute._errors import SettingsError
 from hydra_plugins.sweeproute._point import point_of
-from hydra_plugins.sweeproute._samplers import SAMPLERS
+from hydra_plugins.sweeproute._pruners import pruner
+from hydra_plugins.sweeproute._samplers import SAMPLERS, sampler
+from hydra_plugins.sweeproute._study import Study
+from hydra_plugins.sweeproute._study_log import open_storage
 from small_study import MIXED, continuous, events, happen, opened, plain, space_of, whole, worth
 
 NINE = space_of(whole("a", 1, 3), Dimension("b", choices=("x", "y", "z")))
@@ -157,6 +160,24 @@ def test_only_points_that_the_constraints_allow_are_asked_for(tmp_path):
         forbidden = [one for one in plain(tmp_path / name).trials if "forbidden" in one.user_attrs]
         assert forbidden
         assert {one.state for one in forbidden} == {TrialState.FAIL}
+
+
+@pytest.mark.parametrize("name", ["random", "tpe"])
+def test_a_point_for_which_a_constraint_cannot_be_told_is_forbidden(name, tmp_path):
+    space = space_of(whole("k", 1, 6), continuous("x"), constraints=["1 / (k - 3) < 5"])
+    found = told_all(opened(tmp_path, name, space), 30)
+    assert {one.values["k"] for one in found} == {1, 2, 4, 5, 6}
+    untold = [one for one in plain(tmp_path).trials if one.params["k"] == 3]
+    assert untold
+    assert all("forbidden" in one.user_attrs and one.state == TrialState.FAIL for one in untold)
+    assert len(told_all(opened(tmp_path, name, space), 5)) == 5
+
+
+def test_points_drawn_without_a_sampler_pass_over_constraints_that_cannot_be_told(tmp_path):
+    space = space_of(whole("k", 2, 4), continuous("x"), constraints=["1 / (k - 3) < 5"])
+    study = opened(tmp_path, "random", space)
+    drawn = [study._untried.draw((), seed, study._study) for seed in range(20)]
+    assert {one["k"] for one in drawn} == {2, 4}
 
 
 def test_a_finite_space_with_constraints_is_gone_through(tmp_path):
@@ -397,6 +418,48 @@ def test_another_direction_is_refused(tmp_path):
         opened(tmp_path, space=LINE, directions=("maximize",))
 
 
+def after(folder, metrics, space=LINE):
+    """A study that follows a metric, begun or gone on with."""
+    how = (sampler("random", {}, space), pruner("median", {}))
+    return Study.open(open_storage(folder / "study.log"), "search", space, *how, ["minimize"], 1, metrics)
+
+
+def test_another_metric_is_refused_where_one_was_told(tmp_path):
+    study = after(tmp_path, ["los"])
+    study.tell(study.ask().trial, None, "failed")
+    study = after(tmp_path, ["loss"])  # the first was misspelt, so that nothing came of it
+    study.tell(study.ask().trial, [1.0], "complete")
+    wider = space_of(continuous("x", 0.0, 2.0))
+    after(tmp_path, ["loss"], wider)
+    for metrics, said in ((["size"], "size"), ([], "null"), (["los"], "los")):
+        with pytest.raises(SettingsError) as caught:
+            after(tmp_path, metrics, wider)
+        assert str(caught.value) == (
+            f"The search was begun with metric loss, and now is to follow {said}. Set hydra.sweeper.metric back, or "
+            "begin a new sweep."
+        )
+    assert after(tmp_path, ["loss"], wider).distinct() == 2
+
+
+def test_another_metric_is_refused_where_one_was_reported(tmp_path):
+    study = after(tmp_path, [])
+    study.report(study.ask().trial, 0, 0.5)
+    with pytest.raises(SettingsError, match="begun with metric null, and now is to follow size"):
+        after(tmp_path, ["size"])
+
+
+def test_a_study_that_names_no_metric_yet_takes_the_one_of_now(tmp_path):
+    study = after(tmp_path, [])
+    study.tell(study.ask().trial, [1.0], "complete")
+    lines = (tmp_path / "study.log").read_text().splitlines()
+    kept = [line for line in lines if "metrics" not in line]
+    assert len(kept) == len(lines) - 1
+    (tmp_path / "study.log").write_text("\n".join([*kept, ""]))
+    after(tmp_path, ["loss"])
+    with pytest.raises(SettingsError, match="begun with metric loss"):
+        after(tmp_path, ["size"])
+
+
 def test_another_sampler_takes_over(tmp_path):
     told_all(opened(tmp_path, "random"), 6)
     for name in ("cmaes", "tpe", "qmc", "nsga"):
@@ -424,11 +487,6 @@ def test_a_database_keeps_a_study_as_the_log_does(tmp_path):
 
 
 def test_studies_of_several_spaces_share_a_log(tmp_path):
-    from hydra_plugins.sweeproute._pruners import pruner
-    from hydra_plugins.sweeproute._samplers import sampler
-    from hydra_plugins.sweeproute._study import Study
-    from hydra_plugins.sweeproute._study_log import open_storage
-
     storage = open_storage(tmp_path / "study.log")
     none = pruner("none", {})
     one, two = (

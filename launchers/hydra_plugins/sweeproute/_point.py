@@ -28,6 +28,14 @@ def snapped(dimension: Dimension, value: Any) -> Value:
     return ahead(dimension.low, dimension.step, round((value - dimension.low) / dimension.step))
 
 
+def may_run(space: Space, values: Mapping[str, Value]) -> bool:
+    """Whether a point meets all constraints; one that cannot be told for these values alone ends no search."""
+    try:
+        return space.allows(values)
+    except SettingsError:
+        return False
+
+
 def starting_point(space: Space, values: Mapping[str, Any]) -> dict[str, Value]:
     """A point that a person gave, or a part of one, as a sampler would give it.
 

@@ -34,7 +34,7 @@ def starting_points(
         spaces: What is searched, one for each choice of groups.
         objective: What the sweep is after, by which an earlier one's best is found.
         composer: Knows the defaults, and what a choice of groups comes to.
-        own: The sweep's own folder, absolute; no earlier sweep, whatever it holds of an earlier start.
+        own: The folder of the sweep itself, absolute, where an earlier start of it is gone on with.
 
     Returns:
         For each space its points, values by key; the sampler chooses what is missing.

@@ -13,7 +13,7 @@ from optuna.trial import FrozenTrial, Trial, TrialState, create_trial
 
 from ._dimension import Value
 from ._errors import SettingsError, headline, nearest_first
-from ._point import Point, point_of, snapped, starting_point
+from ._point import Point, may_run, point_of, snapped, starting_point
 from ._pruners import Pruner
 from ._samplers import Sampler, distributions, suggest
 from ._space import Space
@@ -256,7 +256,7 @@ class Study:
             self._waiting.discard(trial.number)
             self._study.sampler = self._sampler.seeded(self._hashed("trial", trial.number), self._hashed("study"))
             values = self._suggested(trial)
-            if not self._space.allows(values):
+            if not may_run(self._space, values):
                 trial.set_user_attr(_FORBIDDEN, True)
                 forbidden.append(trial.number)
             elif (known := self._points.get(point_of(values))) is not None:

@@ -8,9 +8,9 @@ from optuna.samplers import RandomSampler
 from optuna.trial import TrialState, create_trial
 
 from ._dimension import Value
-from ._point import Point, point_of, snapped
+from ._point import Point, may_run, point_of, snapped
 from ._samplers import distributions
-from ._space import Space
+from ._space import Space, combinations
 
 # Draws before a space is taken for one in which next to nothing is left.
 DRAWS = 2000
@@ -54,7 +54,7 @@ class Untried:
                 if one.exists(values):
                     drawn = sampler.sample_independent(study, blank, one.key, self._distributions[one.key])
                     values[one.key] = snapped(one, drawn)
-            if point_of(values) not in tried and self._space.allows(values):
+            if point_of(values) not in tried and may_run(self._space, values):
                 return values
         if size is None:
             return None
@@ -62,17 +62,5 @@ class Untried:
 
     def _combinations(self) -> Iterator[dict[str, Value]]:
         """Every point that the constraints allow."""
-
-        def below(place: int, values: dict[str, Value]) -> Iterator[dict[str, Value]]:
-            if place == len(self._space.dimensions):
-                if self._space.allows(values):
-                    yield values
-                return
-            one = self._space.dimensions[place]
-            if not one.exists(values):
-                yield from below(place + 1, values)
-                return
-            for value in one.values() or ():
-                yield from below(place + 1, values | {one.key: value})
-
-        return below(0, {})
+        every = combinations([(one, one.values() or ()) for one in self._space.dimensions])
+        return (values for values in every if may_run(self._space, values))
