@@ -118,9 +118,9 @@ def _touches(override: Override, key: str) -> bool:
 
 
 def _value(key: str, values: Sequence[Override]) -> int | None:
-    """The point's own value of the axis, a whole number from one on; None where it has none, or several."""
-    mine = [one for one in values if ".".join(key_path(one)) == key]
-    if len(mine) != 1:
+    """The point's own value of the axis, a whole number from one on; None where it has none, or others touch it."""
+    mine = [one for one in values if _touches(one, key)]
+    if len(mine) != 1 or ".".join(key_path(mine[0])) != key:
         return None
     value = mine[0].value()
     return value if isinstance(value, int) and not isinstance(value, bool) and value >= 1 else None
