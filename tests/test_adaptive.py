@@ -294,6 +294,7 @@ def test_the_time_for_new_points_can_be_limited(app: App):
         ),
         (["hydra.sweeper.pruner=median", "seed=1,2"], "each point is run under several values of seed"),
         (["hydra.sweeper.sampler=grid", "x=1,2"], "hydra.sweeper.n_trials is set, and a grid runs each of its points."),
+        (["hydra.sweeper.pruner=median", "hydra/launcher=basic"], "BasicLauncher tells nothing of jobs that run"),
         (["hydra.launcher.dry_run=true"], "hydra.launcher.dry_run takes a sweep of which each point is known"),
         (["hydra.sweeper.enqueue=[{z:1}]"], "hydra.sweeper.enqueue has 'z'"),
         (["hydra.sweeper.enqueue=[{x:7}]"], "hydra.sweeper.enqueue has x=7. Allowed: "),
@@ -317,6 +318,58 @@ def test_a_metric_that_the_task_does_not_return_ends_it_with_the_nearest(app: Ap
     said = app.search("hydra.sweeper.metric=los", "hydra.sweeper.direction=minimize", code=1)
     assert "hydra.sweeper.metric is 'los', and the task returned none. It returned, nearest match first: loss" in said
     assert "Traceback" not in said
+
+
+def test_another_start_in_the_same_folder_begins_anew(app: App):
+    for _ in range(2):
+        app.search("hydra.sweeper.n_trials=3")
+    assert len(app.ran()) == 6
+    assert len(app.study().trials) == 3
+
+
+def test_a_repeat_that_failed_is_run_again_though_the_study_has_a_mean(app: App):
+    (app.folder / "app.py").write_text(APP.replace('cfg.y == "bad"', "cfg.seed == 1"))
+    app.search("seed=0,1", "hydra.sweeper.n_trials=2", code=1)
+    (app.folder / "app.py").write_text(APP)
+    app.search("seed=0,1", "hydra.sweeper.n_trials=2", "hydra.sweeper.resume=keep")
+    assert Counter(line.split()[3] for line in app.ran()) == {"0": 2, "1": 4}
+    assert (app.record()["state"], app.record()["total"]) == ("FINISHED", 4)
+
+
+def test_models_take_turns_where_time_is_what_ends_it(app: App):
+    words = ("kind=light,heavy", "hydra.sweeper.n_trials=8", "hydra.launcher.platforms.here.max_concurrent_jobs=1")
+    app.search(*words)
+    kinds = [line.split()[0] for line in app.ran()]
+    assert all(abs(kinds[:end].count("light") - kinds[:end].count("heavy")) <= 1 for end in range(1, 9))
+
+
+def test_a_rerun_leaves_no_earlier_result_that_counts(app: App):
+    app.search("hydra.sweeper.n_trials=3")
+    app.search("hydra.sweeper.n_trials=2", "hydra.sweeper.seed=9", "hydra.sweeper.resume=rerun", "hydra.sweep.dir=out")
+    assert sum(bool(one["current"]) for one in app.launches()) == 2
+    assert app.record()["state"] == "FINISHED"
+
+
+def test_another_choice_of_models_is_another_search(app: App):
+    app.search("hydra.sweeper.n_trials=2")
+    said = app.search("kind=light,heavy", "hydra.sweeper.resume=true", "hydra.sweep.dir=out", code=1)
+    assert "was begun over search, and now is to search kind=heavy, kind=light" in said
+
+
+def test_a_longer_search_is_found_by_what_it_searches(app: App):
+    process = app.start("hydra.sweeper.n_trials=3", "held=true")
+    until(lambda: len(app.ran()) == 2, "two jobs to run")
+    process.send_signal(signal.SIGKILL)
+    process.communicate()
+    (app.folder / "go").touch()
+    app.search("hydra.sweeper.n_trials=5", "held=true", "hydra.sweeper.resume=true")
+    assert len({line.split()[1] for line in app.ran()}) == 5
+
+
+def test_a_value_of_which_a_part_cannot_be_kept_still_counts(app: App):
+    (app.folder / "app.py").write_text(APP.replace('"size": cfg.x', '"size": object()'))
+    app.search("hydra.sweeper.n_trials=3")
+    assert [one.state.name for one in app.study().trials] == ["COMPLETE"] * 3
 
 
 def test_the_home_settings_name_a_space_its_constraints_and_the_repeats():

@@ -49,7 +49,7 @@ LAYERS = {
         ["_overview", "_reports"],
         ["_alarm"],
         ["_book", "_conditions", "_errand", "_findings"],
-        ["_joblib", "_ssh", "_slurm", "_platforms", "_live", "_source", "_proposals"],
+        ["_joblib", "_ssh", "_slurm", "_platforms", "_live", "_source", "_proposals", "_share"],
         ["_scheduler", "_backend"],
         ["_stragglers"],
         ["_attempts", "_outlook", "_placement"],

@@ -13,9 +13,10 @@ from hydra_plugins.sweeproute._durations import Durations
 from hydra_plugins.sweeproute._errors import SweepError
 from hydra_plugins.sweeproute._objective import Objective
 from hydra_plugins.sweeproute._policy import JobClass
-from hydra_plugins.sweeproute._proposals import Known, Proposals, Share
+from hydra_plugins.sweeproute._proposals import Known, Proposals
 from hydra_plugins.sweeproute._pruners import pruner
 from hydra_plugins.sweeproute._samplers import sampler
+from hydra_plugins.sweeproute._share import Share
 from hydra_plugins.sweeproute._space import Space
 from hydra_plugins.sweeproute._study import Study
 from hydra_plugins.sweeproute._study_log import open_storage

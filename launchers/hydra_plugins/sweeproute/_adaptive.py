@@ -3,6 +3,7 @@
 import math
 import os
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Any
 
 from hydra._internal.core_plugins.basic_launcher import BasicLauncher
@@ -14,11 +15,11 @@ from ._compose import Composer
 from ._errors import SettingsError
 from ._kept import kept
 from ._objective import Objective
-from ._point import starting_point
-from ._proposals import Known, Overrides, Proposals, Share, times
+from ._proposals import Known, Overrides, Proposals
 from ._pruners import pruner
 from ._records import SweepFolder
 from ._samplers import sampler
+from ._share import Share, times
 from ._space import Space
 from ._starting_points import starting_points
 from ._walk import launch
@@ -37,6 +38,8 @@ class Adaptive:
         settings: The sweeper's.
         launcher: Runs the jobs; RoutedLauncher.stream is used where it has one.
         composer: Composes the jobs' configs.
+        folder: The sweep's; None where it has none yet.
+        resumed: Whether the folder holds an earlier start of this sweep.
 
     Raises:
         SettingsError: A setting that cannot be served; before anything is written.
@@ -49,8 +52,12 @@ class Adaptive:
         settings: SearchSweeperConf,
         launcher: Any,
         composer: Composer,
+        folder: Path | None = None,
+        *,
+        resumed: bool = False,
     ) -> None:
         _check(settings, spaces)
+        self._resumed = resumed
         self._spaces = list(spaces)
         self._objective = objective
         self._settings = settings
@@ -60,10 +67,7 @@ class Adaptive:
         options = _mapping("sampler_options", settings.sampler_options)
         self._samplers = [sampler(settings.sampler, options, one, count) for one in self._spaces]
         self._pruner = pruner(settings.pruner, _mapping("pruner_options", settings.pruner_options), count)
-        self._starts = [
-            [starting_point(one, values) for values in starting_points(settings.enqueue, one, objective, composer)]
-            for one in self._spaces
-        ]
+        self._starts = starting_points(settings.enqueue, self._spaces, objective, composer, folder)
         self._budgets = shares(settings.n_trials, [one.size() for one in self._spaces])
 
     def total(self) -> int | None:
@@ -98,6 +102,8 @@ class Adaptive:
         streams = hasattr(self._launcher, "stream")
         known = self._known(sweep) if streams else {}
         first = max(sweep.launches, default=-1) + 1
+        if str(settings.resume).lower() == "rerun":
+            sweep.set_aside()
         parts = self._open(sweep)
         for remark in self._remarks(parts):
             print(remark, flush=True)
@@ -112,6 +118,13 @@ class Adaptive:
                 for number, one in zip(batch, launch(self._launcher, batch, sweep), strict=True):
                     points.told(number, one)
         points.prepare()
+        for share in parts:
+            if share.exhausted and share.budget is not None and share.study.distinct() < share.budget:
+                name = share.space.name or "The search"
+                print(
+                    f"{name} ended with {share.study.distinct()} of {share.budget} points: no other was found.",
+                    flush=True,
+                )
         if sweep.record["total"] != len(points.overrides):
             sweep.record["total"] = len(points.overrides)
             sweep.save()
@@ -125,16 +138,33 @@ class Adaptive:
 
         settings = self._settings
         storage = open_storage(settings.storage or sweep.ours / STUDY_LOG)
+        # Of a database, which other sweeps may share, this sweep's alone.
+        mark = f"{sweep.record['id']} " if settings.storage else ""
+        names = [f"{mark}{space.name or 'search'}" for space in self._spaces]
+        before = [name for name in storage.names() if name.startswith(mark)]
+        if not self._resumed or str(settings.resume).lower() == "rerun":
+            for name in before:
+                storage.forget(name)
+        elif before and set(before) != set(names):
+            was, now = (", ".join(sorted(one.removeprefix(mark) for one in each)) for each in (before, names))
+            raise SettingsError(
+                f"The sweep in {sweep.folder} was begun over {was}, and now is to search {now}. "
+                "Set it back, or begin a new sweep."
+            )
         parts = []
         for place, (space, of_space, budget) in enumerate(
             zip(self._spaces, self._samplers, self._budgets, strict=True)
         ):
-            name = space.name or "search"
-            if settings.storage:  # which other sweeps may share
-                name = f"{sweep.record['id']} {name}"
-            if str(settings.resume).lower() == "rerun":
-                storage.forget(name)
-            study = Study.open(storage, name, space, of_space, self._pruner, self._objective.directions, settings.seed)
+            study = Study.open(
+                storage,
+                names[place],
+                space,
+                of_space,
+                self._pruner,
+                self._objective.directions,
+                settings.seed,
+                self._objective.metrics,
+            )
             study.retry()
             for point in self._starts[place]:
                 study.enqueue(point)

@@ -3,6 +3,7 @@
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from numbers import Real
 from typing import Any
 
 from hydra.core.utils import JobReturn, JobStatus
@@ -48,7 +49,7 @@ class Objective:
         """Whether a job ended early, since the rest of it was not needed."""
         if returned.status != JobStatus.COMPLETED:
             return False
-        value = returned.return_value
+        value = _value(returned)
         return isinstance(value, Mapping) and value.get("status") == "pruned"
 
     def on_the_way(self, metrics: Mapping[str, float]) -> float | None:
@@ -70,16 +71,16 @@ class Objective:
         """
         if returned.status != JobStatus.COMPLETED or self.pruned(returned):
             return None
-        value = returned.return_value
+        value = _value(returned)
         if self.metrics and isinstance(value, Mapping):
             missing = [name for name in self.metrics if name not in value]
             if missing:
                 raise SweepError(
                     f"hydra.sweeper.metric is {missing[0]!r}, and the task returned none. It returned, nearest match "
-                    f"first: {nearest_first(missing[0], value)}. With one of these resume=true goes on."
+                    f"first: {nearest_first(missing[0], value)}. Start again with one of these."
                 )
         found = self._picked(value)
-        if len(found) != len(self.directions) or not all(map(_is_number, found)):
+        if len(found) != len(self.directions) or None in map(_number, found):
             wanted = f"{len(self.directions)} numbers" if self.several else "a number"
             way = "hydra.sweeper.metric names one in a mapping." if isinstance(value, Mapping) else ""
             raise SweepError(f"A search is steered by {wanted}; the task returned {_short(value)}. {way}".rstrip())
@@ -87,10 +88,10 @@ class Objective:
 
     def numbers(self, value: Any) -> tuple[float, ...] | None:
         """The numbers in what a task has returned; None where they are not all there, or not finite."""
-        found = self._picked(value)
-        if len(found) != len(self.directions) or not all(map(_is_number, found)):
+        found = [_number(one) for one in self._picked(value)]
+        numbers = tuple(one for one in found if one is not None)
+        if len(numbers) != len(self.directions) or len(found) != len(numbers):
             return None
-        numbers = tuple(map(float, found))
         return numbers if all(map(math.isfinite, numbers)) else None
 
     def _picked(self, value: Any) -> list[Any]:
@@ -142,8 +143,17 @@ def _listed(setting: Any) -> list[str]:
     return [str(one) for one in setting] if isinstance(setting, (list, tuple, ListConfig)) else [str(setting)]
 
 
-def _is_number(value: Any) -> bool:
-    return isinstance(value, (int, float)) and not isinstance(value, bool)
+def _value(returned: JobReturn) -> Any:
+    """What a task returned; of a value that did not fit into JSON the part that did."""
+    launch = getattr(returned, "launch", {})
+    return launch["value"] if launch.get("unfit") else returned.return_value
+
+
+def _number(value: Any) -> float | None:
+    """A number, or an array or tensor that holds one alone; None for anything else."""
+    if isinstance(value, Real) and not isinstance(value, bool):
+        return float(value)
+    return float(value.item()) if getattr(value, "ndim", None) == 0 and hasattr(value, "item") else None
 
 
 def _short(value: Any) -> str:

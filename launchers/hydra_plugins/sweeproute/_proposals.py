@@ -1,29 +1,24 @@
 """Holds the points that studies propose: the next one is ready before a slot asks for it."""
 
-import math
 import time
-from collections import deque
-from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
-from itertools import product
+from collections.abc import Callable, Hashable, Mapping, Sequence
+from dataclasses import dataclass
 from statistics import fmean
 from typing import TYPE_CHECKING
 
-from hydra.core.utils import JobReturn
+from hydra.core.utils import JobReturn, JobStatus
+from hydra.errors import HydraException
 
 from ._admission import JobClass
 from ._assignment import Job
-from ._dimension import Value
 from ._durations import Durations
 from ._objective import Objective
-from ._space import Space
+from ._share import Share
 
 if TYPE_CHECKING:
-    from ._study import Proposal, Study
+    from ._study import Proposal
 
 Overrides = tuple[str, ...]
-# Stands for a number of points that nothing limits: it outweighs any number of slots.
-_MANY = 10_000
 
 
 @dataclass(frozen=True)
@@ -40,59 +35,11 @@ class Known:
 
 
 @dataclass
-class Share:
-    """One study's part in a sweep.
-
-    Attributes:
-        study: Proposes.
-        space: What is searched.
-        budget: Distinct points that it may have run in all; None for no limit.
-        prunes: Whether it is to hear of trials while they run.
-        exhausted: Whether the study has nothing more to propose.
-        ready: Numbers of the jobs that can be taken.
-    """
-
-    study: "Study"
-    space: Space
-    budget: int | None
-    prunes: bool = False
-    exhausted: bool = False
-    ready: deque[int] = field(default_factory=deque)
-
-    @property
-    def bounded(self) -> bool:
-        """Whether it is known how many points it may propose."""
-        return self.exhausted or self.budget is not None or self.space.size() is not None
-
-    def left(self) -> int:
-        """How many more points it may propose; many where nothing limits them."""
-        if self.exhausted:
-            return 0
-        bounds = [bound for bound in (self.budget, self.space.size()) if bound is not None]
-        return max(0, min(bounds) - self.study.distinct()) if bounds else _MANY
-
-    def repeats(self) -> Iterator[dict[str, Value]]:
-        """Each combination of the values under which a point is run."""
-        keys = [one.key for one in self.space.repeats]
-        for values in product(*(one.values() or () for one in self.space.repeats)):
-            yield dict(zip(keys, values, strict=True))
-
-    def times(self) -> int:
-        """How often each point is run."""
-        return times(self.space)
-
-
-def times(space: Space) -> int:
-    """How often each point of a space is run."""
-    return math.prod(one.count() or 1 for one in space.repeats)
-
-
-@dataclass
 class _Trial:
     """A point that was proposed, and whose result is not told yet."""
 
     share: Share
-    proposal: "Proposal"
+    proposal: "Proposal | None"  # None where the study knows the result of the point's other repeats
     jobs: list[int]
     missing: set[int]
 
@@ -100,9 +47,9 @@ class _Trial:
 class Proposals:
     """A source of jobs that asks studies for points.
 
-    Each study has one point ready. A result is told to its study after the slot that it freed has been filled, so that
-    no slot waits for a sampler. A point that is run under several repeats is told once, as the mean of those that
-    finished.
+    Each study has one point ready, and a result is told to its study after the slot that it freed has been filled: a
+    slot that frees by itself waits for no sampler. A point that is run under several repeats is told once, as the mean
+    of those that finished.
 
     Args:
         shares: The studies.
@@ -155,6 +102,7 @@ class Proposals:
         for share in self._shares:
             for proposal in share.study.running():
                 self._offer(share, proposal)
+            self._offer_repeats(share)
         self.prepare()
 
     def open(
@@ -164,12 +112,13 @@ class Proposals:
         stratum: Callable[[Overrides], Hashable],
         job_class: Callable[[int, Overrides], JobClass],
     ) -> None:
-        """See Points; a point that is asked for later is queued later."""
+        """See JobSource; a point that is asked for later is queued later."""
         self._durations, self._stratum, self._class_of = durations, stratum, job_class
         self._queued_at = dict.fromkeys(self._queued_at, queued_at)
         for share in self._shares:
-            for number in share.ready:
-                self._class(number)
+            for number in [number for number in share.ready if not self._runs(number)]:
+                share.ready.remove(number)
+                self._ended.append(number)
 
     def prepare(self) -> bool:
         """Tell studies what has come back, and have a point of each ready; called when no slot waits for one.
@@ -191,7 +140,7 @@ class Proposals:
                     share.ready.remove(number)
                     del self.overrides[number]
             return False
-        before = self._next
+        before = sum(len(share.ready) for share in self._shares)
         for share in self._shares:
             while not share.ready and share.left():
                 proposal = share.study.ask()
@@ -199,7 +148,7 @@ class Proposals:
                     share.exhausted = True
                     break
                 self._offer(share, proposal)
-        return self._next > before
+        return sum(len(share.ready) for share in self._shares) > before
 
     def batch(self, size: int) -> dict[int, Overrides]:
         """Take several jobs at once, for a launcher that runs them as a batch.
@@ -226,6 +175,27 @@ class Proposals:
         trial = self._trials[number]
         return any(job not in trial.share.ready and job in self.overrides for job in trial.jobs)
 
+    def _offer_repeats(self, share: Share) -> None:
+        """Run again what failed of points whose other repeats finished: a study that knows their mean asks no more."""
+        again = {one.key for one in share.space.repeats}
+
+        def point(overrides: Overrides) -> frozenset[str]:
+            return frozenset(word for word in overrides if word.partition("=")[0] not in again)
+
+        ours = set(share.space.name.split())
+        told = {point(overrides) for overrides, one in self._known.items() if one.returned is not None}
+        for overrides, one in self._known.items():
+            if (
+                one.returned is None
+                and one.number not in self._trials
+                and point(overrides) in told
+                and ours <= {*overrides}
+            ):
+                self._trials[one.number] = _Trial(share, None, [one.number], {one.number})
+                self.overrides[one.number] = overrides
+                self._queued_at[one.number] = time.time()
+                share.ready.append(one.number)
+
     def _offer(self, share: Share, proposal: "Proposal") -> None:
         """Number the jobs of a point; those that an earlier start has done are not run again."""
         trial = _Trial(share, proposal, [], set())
@@ -240,13 +210,24 @@ class Proposals:
             if there is not None:
                 self.returns[number] = there
                 continue
-            trial.missing.add(number)
             self._queued_at[number] = time.time()
-            if self._class_of is not None:
-                self._class(number)
+            if self._class_of is not None and not self._runs(number):
+                continue
+            trial.missing.add(number)
             share.ready.append(number)
         if not trial.missing:
             self._conclude(trial)
+
+    def _runs(self, number: int) -> bool:
+        """Whether a job can run at all; one that cannot, for what its own values come to together, has failed."""
+        try:
+            self._class(number)
+        except HydraException as error:
+            failed = JobReturn(overrides=self.overrides[number], status=JobStatus.FAILED)
+            failed.return_value = error
+            self.returns[number] = failed
+            return False
+        return True
 
     def _number(self) -> int:
         self._next += 1
@@ -262,14 +243,15 @@ class Proposals:
 
     def _conclude(self, trial: _Trial) -> None:
         """Tell a study the result of a point."""
+        if trial.proposal is None:
+            return
         study, number = trial.share.study, trial.proposal.trial
         returns = [self.returns[job] for job in trial.jobs]
-        pruned = self._objective.pruned(returns[0])
         found = [values for values in map(self._objective.values, returns) if values is not None]
-        if pruned:
-            study.tell(number, None, "pruned")
-        elif found:
+        if found:
             study.tell(number, [fmean(each) for each in zip(*found, strict=True)], "complete")
+        elif any(map(self._objective.pruned, returns)):
+            study.tell(number, None, "pruned")
         else:
             study.tell(number, None, "failed")
 
@@ -281,7 +263,7 @@ class Proposals:
         """
         found: dict[JobClass, int] = {}
         over = self._over()
-        for share in self._shares:
+        for share in sorted(self._shares, key=Share.served):
             for number in share.ready:
                 one = self._class(number)
                 found[one] = found.get(one, 0) + 1
@@ -290,7 +272,7 @@ class Proposals:
         return found
 
     def waiting_s(self, job_class: JobClass) -> float | None:
-        """See Points."""
+        """See JobSource."""
         each: list[float | None] = []
         model = dict(job_class.fields).get("model_type")
         for share in self._shares:
@@ -304,29 +286,30 @@ class Proposals:
         return sum(known) if len(known) == len(each) else None
 
     def behind(self) -> Mapping[JobClass, int]:
-        """See Points: a sampler's points wait for no other."""
+        """See JobSource: a sampler's points wait for no other."""
         return {}
 
     def ahead(self, slots: int) -> int | None:
-        """See Points."""
+        """See JobSource."""
         return slots if self._ask_ahead is None else self._ask_ahead
 
     def take(self, job_class: JobClass) -> Job:
-        """See Points."""
-        for share in self._shares:
+        """See JobSource."""
+        for share in sorted(self._shares, key=Share.served):
             for number in share.ready:
                 if self._class(number) == job_class:
                     share.ready.remove(number)
+                    share.taken += 1
                     return self._job(number)
         raise LookupError(f"no job of {job_class} is ready")
 
     def withdraw(self, number: int) -> Job:
-        """See Points."""
+        """See JobSource."""
         self._trials[number].share.ready.remove(number)
         return self._job(number)
 
     def give_back(self, job: Job) -> None:
-        """See Points."""
+        """See JobSource."""
         self._trials[job.num].share.ready.appendleft(job.num)
 
     def _job(self, number: int) -> Job:
@@ -341,7 +324,7 @@ class Proposals:
         return self._classes[stratum]
 
     def closed(self) -> bool:
-        """See Points."""
+        """See JobSource."""
         return self._over() or not any(share.left() for share in self._shares)
 
     def total(self) -> int | None:
@@ -355,12 +338,12 @@ class Proposals:
         """See JobSource."""
         trial = self._trials[number]
         value = self._objective.on_the_way(metrics)
-        if value is None or not trial.share.study.report(trial.proposal.trial, step, value):
+        if trial.proposal is None or value is None or not trial.share.study.report(trial.proposal.trial, step, value):
             return None
         return f"pruned at step {step}: {self._objective.metric or 'value'} was {value:.6g}"
 
     def told(self, number: int, returned: JobReturn) -> None:
-        """See Points; the study hears of it when the slot is filled."""
+        """See JobSource; the study hears of it when the slot is filled."""
         self.returns[number] = returned
         error = getattr(returned, "launch", {}).get("error") or {}
         if error.get("class") == "precheck":

@@ -213,6 +213,15 @@ class SweepFolder:
         write_json(folder / LAUNCH, launch)
         self._note_launch(launch, os.path.relpath(folder, self.folder))
 
+    def set_aside(self) -> None:
+        """Let no result of an earlier start count any more."""
+        for launch in self.launches.values():
+            if launch["current"]:
+                folder = self.folder / launch["folder"]
+                kept = {key: value for key, value in launch.items() if key != "folder"}
+                write_json(folder / LAUNCH, kept | {"current": False})
+        self.launches.clear()
+
     def next_attempt(self, job: int) -> int:
         """The number of the next attempt at a job."""
         return len(self._attempts.get(job, ())) + 1
@@ -314,6 +323,9 @@ def newest_unfinished(overrides: Sequence[str]) -> Path | None:
 
 
 def comparable(overrides: Sequence[str]) -> list[str]:
-    """The overrides that make two commands the same sweep: all but resume, reuse and where the folder is."""
-    aside = ("resume=", "hydra.sweeper.resume=", "reuse=", "hydra.sweeper.reuse=", "hydra.sweep.dir=")
+    """The overrides that make two commands the same sweep: all but where its folder is, and how far it is to go."""
+    aside = (
+        *("resume=", "hydra.sweeper.resume=", "reuse=", "hydra.sweeper.reuse=", "hydra.sweep.dir="),
+        *("hydra.sweeper.n_trials=", "hydra.sweeper.timeout_min="),
+    )
     return sorted(o for o in overrides if not o.lstrip("+").startswith(aside))

@@ -24,6 +24,17 @@ if TYPE_CHECKING:
     from ._walk import Walk
 
 SAMPLERS = ("grid", "random", "tpe", "cmaes", "qmc", "nsga", "gp")
+# What means something to a sampler alone.
+_SAMPLERS_ALONE = (
+    "n_trials",
+    "timeout_min",
+    "sampler_options",
+    "pruner",
+    "pruner_options",
+    "enqueue",
+    "storage",
+    "ask_ahead",
+)
 RESUME = ("false", "true", "keep", "rerun")
 
 
@@ -85,6 +96,11 @@ class Search:
             )
         if settings.max_batch_size is not None and settings.max_batch_size < 1:
             raise SettingsError(f"hydra.sweeper.max_batch_size is {settings.max_batch_size}. It takes 1 or more.")
+        if settings.pruner != "none" and not hasattr(launcher, "stream"):
+            raise SettingsError(
+                f"{type(launcher).__name__} tells nothing of jobs that run, so none can be pruned over it. "
+                "Leave hydra.sweeper.pruner out, or use hydra/launcher=routed."
+            )
         if settings.reuse and not hasattr(launcher, "stream"):
             raise SettingsError(
                 f"{type(launcher).__name__} runs whatever it is given, so no result can be reused over it. "
@@ -111,10 +127,9 @@ class Search:
         words(command)  # refused now rather than at the end
         try:
             batches = self._run(arguments, folder)
-        except SettingsError:
-            raise  # before any job, and before the person's eyes
         except Exception as error:
-            if self._sweep is not None:
+            # What is refused before any job is refused before the person's eyes.
+            if self._sweep is not None and (self._sweep.launches or not isinstance(error, SettingsError)):
                 notify(command, "failed", facts_of(self._sweep) | {"error": headline(str(error))})
             raise
         if self._sweep is not None:
@@ -162,11 +177,16 @@ class Search:
             tell_end(self._context.callbacks, self._config)
             raise SystemExit(130) from None
         except OSError as error:
+            tell_end(self._context.callbacks, self._config)
             # A full disk, a folder that is gone: what has finished is on record.
             raise SweepError(
                 f"The sweep stopped: {error.strerror or error} ({error.filename or folder}). "
                 "What has finished is kept; once this is mended, resume=true goes on."
             ) from error
+        except Exception:
+            if self._sweep is not None:
+                tell_end(self._context.callbacks, self._config)
+            raise
         failed = [r for batch in batches for r in batch if r.status != JobStatus.COMPLETED]
         if failed:
             tell_end(self._context.callbacks, self._config)
@@ -179,8 +199,8 @@ class Search:
         from ._walk import Walk
 
         settings = self._settings
-        for name in ("n_trials", "timeout_min", "sampler_options", "pruner_options", "pruner"):
-            if getattr(settings, name) not in (None, {}, "none"):
+        for name in _SAMPLERS_ALONE:
+            if getattr(settings, name) not in (None, {}, [], "none"):
                 raise SettingsError(
                     f"hydra.sweeper.{name} is set, and a grid runs each of its points. Leave it out, or choose another "
                     f"sampler: hydra.sweeper.sampler={nearest_first('tpe', SAMPLERS[1:])}."
@@ -211,7 +231,8 @@ class Search:
             settings.repeats,
             self._validate(),
         )
-        return Adaptive(found, goal, settings, self._launcher, self._composer)
+        folder = Path(self._config.hydra.sweep.dir).absolute()
+        return Adaptive(found, goal, settings, self._launcher, self._composer, folder, resumed=self._resumed)
 
     def _validate(self) -> Any:
         return hook("validate", self._launcher.settings.validate) if self._streams else None

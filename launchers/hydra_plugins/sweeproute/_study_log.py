@@ -31,6 +31,10 @@ class StudyStorage:
     optuna: BaseStorage
     step: Callable[[], AbstractContextManager[None]]
 
+    def names(self) -> list[str]:
+        """The names of the studies that it holds."""
+        return [one.study_name for one in self.optuna.get_all_studies()]
+
     def forget(self, name: str) -> None:
         """Delete a study, where there is one of this name."""
         with self.step(), suppress(KeyError):

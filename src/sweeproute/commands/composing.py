@@ -148,9 +148,9 @@ def _by_value(asked: Any, found: "Sequence[Space]", goal: "Objective", composer:
         plain = OmegaConf.to_container(asked) if OmegaConf.is_config(asked) else asked
         yield text(plain)
         return
-    for space in found:
+    for space, points in zip(found, starting_points([asked], found, goal, composer), strict=True):
         fixed = {bare(key): override.partition("=")[2] for key, override in space.fixed}
-        for values in starting_points([asked], space, goal, composer):
+        for values in points:
             # Chosen from a list they are as that was written, in Hydra's grammar.
             named = fixed | {bare(key): str(value) for key, value in values.items()}
             yield f"{{{','.join(f'{key}:{value}' for key, value in named.items())}}}"

@@ -1,0 +1,71 @@
+"""Holds one study's part in a sweep: what it may still propose, what of that can be taken."""
+
+import math
+from collections import deque
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from itertools import product
+from typing import TYPE_CHECKING
+
+from ._dimension import Value
+from ._space import Space
+
+if TYPE_CHECKING:
+    from ._study import Study
+
+# Stands for a number of points that nothing limits: it outweighs any number of slots.
+_MANY = 10_000
+
+
+@dataclass
+class Share:
+    """One study's part in a sweep.
+
+    Attributes:
+        study: Proposes.
+        space: What is searched.
+        budget: Distinct points that it may have run in all; None for no limit.
+        prunes: Whether it is to hear of trials while they run.
+        exhausted: Whether the study has nothing more to propose.
+        ready: Numbers of the jobs that can be taken.
+        taken: How many were taken.
+    """
+
+    study: "Study"
+    space: Space
+    budget: int | None
+    prunes: bool = False
+    exhausted: bool = False
+    ready: deque[int] = field(default_factory=deque)
+    taken: int = 0
+
+    @property
+    def bounded(self) -> bool:
+        """Whether it is known how many points it may propose."""
+        return self.exhausted or self.budget is not None or self.space.size() is not None
+
+    def served(self) -> float:
+        """How far it has come with its part, so that the one that is behind the others is next."""
+        return self.taken / (self.times() * (self.budget or 1))
+
+    def left(self) -> int:
+        """How many more points it may propose; many where nothing limits them."""
+        if self.exhausted:
+            return 0
+        bounds = [bound for bound in (self.budget, self.space.size()) if bound is not None]
+        return max(0, min(bounds) - self.study.distinct()) if bounds else _MANY
+
+    def repeats(self) -> Iterator[dict[str, Value]]:
+        """Each combination of the values under which a point is run."""
+        keys = [one.key for one in self.space.repeats]
+        for values in product(*(one.values() or () for one in self.space.repeats)):
+            yield dict(zip(keys, values, strict=True))
+
+    def times(self) -> int:
+        """How often each point is run."""
+        return times(self.space)
+
+
+def times(space: Space) -> int:
+    """How often each point of a space is run."""
+    return math.prod(one.count() or 1 for one in space.repeats)
