@@ -155,7 +155,8 @@ def _best(
     ours = {} if own is None else read_json(own / OURS / "sweep.json") or {}
     # An earlier start of this sweep has begun with what there was then.
     begun = bool(ours) and name in (_LAST, ours.get("id"), ours.get("name"))
-    others = [one for one in _pointers() if one["id"] != ours.get("id") and Path(one["folder"]).resolve() != own]
+    here = own and own.resolve()
+    others = [one for one in _pointers() if one["id"] != ours.get("id") and Path(one["folder"]).resolve() != here]
     one = next((one for one in others if name in (_LAST, one["id"], one.get("name"))), None)
     if one is None:
         if begun:
