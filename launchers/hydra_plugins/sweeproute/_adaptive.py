@@ -67,7 +67,7 @@ class Adaptive:
         options = _mapping("sampler_options", settings.sampler_options)
         self._samplers = [sampler(settings.sampler, options, one, count) for one in self._spaces]
         self._pruner = pruner(settings.pruner, _mapping("pruner_options", settings.pruner_options), count)
-        self._starts = starting_points(settings.enqueue, self._spaces, objective, composer, folder)
+        self._starts = starting_points(settings.enqueue, self._spaces, objective, composer, folder if resumed else None)
         self._budgets = shares(settings.n_trials, [one.size() for one in self._spaces])
 
     def total(self) -> int | None:
