@@ -82,6 +82,17 @@ def test_a_scale_is_taken_from_the_space_that_was_searched(sweep):
     assert [one.log for one in read(sweep.root).parameters] == [True, False]
 
 
+def test_without_a_space_the_scale_is_the_one_on_which_the_numbers_are_spread(sweep):
+    for job in range(40):
+        x = (job + 0.1) / 40
+        finished(sweep, job, f"even={x}", f"decades={10 ** (4 * x - 4)}", f"power={2 ** (job % 8)}", auc=0.6)
+    assert [(one.label, one.log) for one in read(sweep.root).parameters] == [
+        ("even", False),
+        ("decades", True),
+        ("power", True),
+    ]
+
+
 def test_a_step_that_was_done_twice_counts_as_it_was_last(sweep):
     folder = finished(sweep, 0, "x=1", auc=0.6)
     lines = [{"auc": 0.5, "step": 1}, {"auc": 0.4, "step": 1}, {"auc": "NaN", "step": 2}, {"value": 0.6, "step": 3}]

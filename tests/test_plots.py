@@ -64,6 +64,7 @@ def test_drawn_again_the_files_are_the_same_and_those_of_other_parameters_go(tmp
     plots.draw(sweep.root)
     before = {path.name: path.read_bytes() for path in (sweep.root / "plots").iterdir()}
     (sweep.root / "plots" / "slices_old.png").touch()
+    (sweep.root / "plots" / ".drawing-killed").mkdir()
     plots.draw(sweep.root)
     assert {path.name: path.read_bytes() for path in (sweep.root / "plots").iterdir()} == before
 

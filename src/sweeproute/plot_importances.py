@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from optuna.distributions import BaseDistribution
 
 # Fewer finished trials say more of chance than of the parameters. Its cost grows with the square of their number, and
-# of a random part of this size the shares came out within 0.06 of those of all 300.
+# of a random part of this size the shares came out within 0.07 of those of all 300.
 FEWEST, MOST = 10, 200
 _TREES, _SEED = 32, 0
 

@@ -1,5 +1,7 @@
 """Reads the trials of a sweep for its plots, from the sweep's own records alone."""
 
+import math
+import statistics
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -14,7 +16,7 @@ Value = float | str
 
 # A parameter of more texts than this tells trials apart rather than settings.
 _MOST_CHOICES = 20
-# A parameter whose largest value is this many times its smallest was searched on a log scale.
+# A parameter whose largest value is not this many times its smallest was not searched on a log scale.
 _DECADES = 100.0
 # States that a trial comes out of only in a later session.
 _UNENDED = ("RUNNING", "QUEUED", "KILLED")
@@ -141,7 +143,7 @@ def read(
         replace(trial, whole=len(_able(group, decides)) == most)
         for trial, group in zip(trials, groups.values(), strict=True)
     ]
-    return _named(Trials(decides.objectives, (), tuple(trials)), _searched_on_log(root))
+    return _named(Trials(decides.objectives, (), tuple(trials)), _scales(root))
 
 
 def _asked(record: Mapping[str, Any] | None, metric: str | Sequence[str], direction: str | None) -> Rule:
@@ -214,19 +216,19 @@ def _refuse(outcomes: Sequence[Outcome], decides: Rule) -> None:
     raise PlotError(f"No job has finished with a finite {' and '.join(decides.metrics)} yet.")
 
 
-def _searched_on_log(root: Path) -> set[str]:
-    """Keys that a study of the sweep searched on a log scale; none where there was no study, or another storage."""
-    found: set[str] = set()
+def _scales(root: Path) -> dict[str, bool]:
+    """Whether a study of the sweep searched a key on a log scale; nothing where there was none, or another storage."""
+    found: dict[str, bool] = {}
     for line in history.lines(own(root, "study.log")):
         attributes = line.get("user_attr")
         space = attributes.get("space") if isinstance(attributes, dict) else None
         for dimension in (space or {}).get("dimensions", ()):
-            if dimension.get("log"):
-                found.add(str(dimension.get("key", "")).lstrip("+"))
+            if dimension.get("choices") is None:
+                found[str(dimension.get("key", "")).lstrip("+")] = bool(dimension.get("log"))
     return found
 
 
-def _named(trials: Trials, logs: set[str]) -> Trials:
+def _named(trials: Trials, scales: Mapping[str, bool]) -> Trials:
     """Keep what varies, read as numbers where all are numbers, under the shortest names that tell them apart."""
     texts: dict[str, dict[str, None]] = {}
     for trial in trials.trials:
@@ -242,13 +244,12 @@ def _named(trials: Trials, logs: set[str]) -> Trials:
     parameters = []
     for key in varying:
         told = numbers[key]
-        low, high = (min(told.values()), max(told.values())) if told else (0.0, 0.0)
         parameters.append(
             Parameter(
                 key,
                 labels[key],
                 None if told is not None else _in_order(texts[key]),
-                log=low > 0 and (key in logs or high / low >= _DECADES),
+                log=told is not None and min(told.values()) > 0 and scales.get(key, _spreads_on_log(told.values())),
                 whole=told is not None and all(value.is_integer() for value in told.values()),
             )
         )
@@ -291,6 +292,16 @@ def _numbers(texts: Iterable[str]) -> dict[str, float] | None:
         if not finite(found[text]):
             return None
     return found
+
+
+def _spreads_on_log(values: Iterable[float]) -> bool:
+    """Whether positive numbers are spread over decades: their median then lies nearer the middle of a log scale."""
+    low, *_, high = ordered = sorted(values)
+    if low <= 0 or high < _DECADES * low:
+        return False
+    middle = statistics.median(ordered)
+    on_log = math.log(middle / low) / math.log(high / low)
+    return abs(on_log - 0.5) < abs((middle - low) / (high - low) - 0.5)
 
 
 def _in_order(texts: Iterable[str]) -> tuple[str, ...]:

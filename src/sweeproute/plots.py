@@ -6,6 +6,7 @@ becomes of it the sweep stands.
 
 import argparse
 import itertools
+import shutil
 import sys
 import tempfile
 import warnings
@@ -29,6 +30,8 @@ _FAMILIES = 6
 # Parameters of which each pair gets a contour.
 _PAIRED = 3
 _KINDS = ("pdf", "png")
+# How the folder begins in which they are made.
+_BESIDE = ".drawing-"
 
 
 def draw(
@@ -63,7 +66,10 @@ def draw(
 
     folder = to or root / FOLDER
     folder.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=folder) as beside, warnings.catch_warnings():
+    for left in folder.glob(f"{_BESIDE}*"):
+        # Of a drawing that was killed.
+        shutil.rmtree(left)
+    with tempfile.TemporaryDirectory(dir=folder, prefix=_BESIDE) as beside, warnings.catch_warnings():
         warnings.simplefilter("ignore")
         for name, picture in pictures.items():
             plot_style.save(picture(), Path(beside), name)
