@@ -106,7 +106,7 @@ class Walk:
         if not hasattr(self._launcher, "stream"):
             return self._launch(sweep)
         planned = self._planned
-        if planned and not self._resumed:
+        if planned and not self._resumed and planned.path.resolve().parent != sweep.folder:
             shutil.copyfile(planned.path, sweep.folder / planned.path.name)
         if self._resumed:
             Followers(sweep, self._composer).take_rest()
