@@ -31,19 +31,19 @@ class Tracking(Callback):
     Hydra pickles callbacks to every worker, so that only plain settings are kept, beside what lives here alone.
     """
 
-    def __init__(self, uri: str, experiment: str, models: str = "best", metric: str = "auc") -> None:
+    def __init__(self, uri: str, experiment: str, models: str = "best", metric: Any = "auc") -> None:
         """Store the settings.
 
         Args:
             uri: Tracking URI; a relative SQLite path is taken from the working directory.
             experiment: The experiment's name.
             models: Fitted models that become artifacts: best, all or none.
-            metric: The metric that chooses the best, where the sweep's record does not name one.
+            metric: The metric that chooses the best, where the sweep's record does not name one; the first of several.
         """
         self.uri = uri
         self.experiment = experiment
         self.models = models
-        self.metric = metric
+        self.metric = metric if isinstance(metric, str) else str(next(iter(metric), "auc"))
         self._process: TrackerProcess | None = None
         self._search: _Search | None = None
         self._settings: Settings | None = None
