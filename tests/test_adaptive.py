@@ -366,10 +366,12 @@ def test_a_longer_search_is_found_by_what_it_searches(app: App):
     assert len({line.split()[1] for line in app.ran()}) == 5
 
 
-def test_a_value_of_which_a_part_cannot_be_kept_still_counts(app: App):
+def test_a_value_that_cannot_be_kept_ends_it_with_a_sentence(app: App):
     (app.folder / "app.py").write_text(APP.replace('"size": cfg.x', '"size": object()'))
-    app.search("hydra.sweeper.n_trials=3")
-    assert [one.state.name for one in app.study().trials] == ["COMPLETE"] * 3
+    said = app.search("hydra.sweeper.n_trials=3", code=1)
+    assert "A search is steered by what the task returns." in said
+    assert "Return numbers, strings, lists or mappings" in said
+    assert "Traceback" not in said
 
 
 def test_the_home_settings_name_a_space_its_constraints_and_the_repeats():

@@ -30,9 +30,9 @@ def said(*overrides: str) -> str:
     [
         (
             "sed=1",
-            "There is no key sed. Keys of the config, nearest match first: seed, sweep, betting, checkpoint, code, "
-            "data, device, job, model, platform, registry, resume, search_space, threads, tracking, validation. To add "
-            "a key that is new: +sed=1.",
+            "There is no key sed. Keys of the config, nearest match first: seed, sweep, reuse, betting, checkpoint, "
+            "code, data, device, job, model, platform, plots, registry, resume, search_space, threads, tracking, "
+            "validation. To add a key that is new: +sed=1.",
         ),
         (
             "betting.min_egde=0.1",

@@ -144,9 +144,10 @@ def _listed(setting: Any) -> list[str]:
 
 
 def _value(returned: JobReturn) -> Any:
-    """What a task returned; of a value that did not fit into JSON the part that did."""
-    launch = getattr(returned, "launch", {})
-    return launch["value"] if launch.get("unfit") else returned.return_value
+    try:
+        return returned.return_value
+    except TypeError as error:  # it did not fit into JSON
+        raise SweepError(f"A search is steered by what the task returns. {error}") from error
 
 
 def _number(value: Any) -> float | None:
