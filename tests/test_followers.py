@@ -158,13 +158,14 @@ def test_wherever_it_was_cut_the_next_start_comes_to_the_same(composer, monkeypa
         assert {name: text for name, text in found.items() if name not in left} == expected, after
 
 
-def test_what_has_a_result_already_is_left_as_it_is(composer, monkeypatch, tmp_path):
+@pytest.mark.parametrize("state", ["FINISHED", "PRUNED"])
+def test_what_has_a_result_already_is_left_as_it_is(state, composer, monkeypatch, tmp_path):
     folder = tmp_path / "sweep"
     finished(folder, composer, monkeypatch, tmp_path)
     with sweep_of(folder) as sweep:
         there = sweep.open_job("0", 0, 1)
         (there / "mine").touch()
-        sweep.record_job(there, LAUNCH | {"job": 0, "overrides": ["length=10", "rest=1"], "value": 1.0})
+        sweep.record_job(there, LAUNCH | {"job": 0, "overrides": ["length=10", "rest=1"], "value": 1.0, "state": state})
     with sweep_of(folder) as sweep:
         Followers(sweep, composer).take_rest()
         assert sweep.launches[0]["value"] == 1.0

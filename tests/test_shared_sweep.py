@@ -9,8 +9,10 @@ from typing import Any
 import pytest
 import yaml
 
+from disturbed_sweep import counts
 from far_app import FarApp, wait_until
 from hydra_plugins.sweeproute._records import read_lines
+from workstation import Workstation
 
 # Of the standard library alone: all that a task has to know is what it finds in its folder.
 APP = '''
@@ -241,3 +243,14 @@ def test_a_sampler_shares_nothing(app: SharedApp) -> None:
     words = ["hydra.sweeper.sampler=random", "hydra.sweeper.n_trials=4", "hydra.sweeper.metric=last"]
     app.sweep(*words, "n=1,3", "x=1,2", "hydra.sweeper.direction=maximize")
     assert len(app.ran()) == 4
+
+
+def test_a_real_machine_answers_for_all(workstation: Workstation, tmp_path: Path) -> None:
+    with counts(workstation) as at:
+        app = SharedApp(
+            tmp_path, python=workstation.python, ssh_config=workstation.ssh_config, host=workstation.host, at=at
+        )
+        app.sweep("kind=heavy", *GRID)
+        app.assert_done(6)
+        assert sum("shared_fit" not in record for record in app.launches()) == 2
+        assert {record["platform"] for record in app.launches()} == {"box"}

@@ -1,6 +1,7 @@
 """Runs one trial: the only module that knows data, folds, models, scores and the journal together."""
 
 import difflib
+import functools
 import itertools
 import json
 import logging
@@ -351,11 +352,17 @@ def _journal_start(
         profile={"n_games": len(dataset.outcome), "n_features": dataset.features.shape[1], **dataset.set_aside},
     )
     config = journal.folder / "config.yaml"
-    OmegaConf.save(OmegaConf.create(settled), config)
+    config.write_text("".join(_yaml(key, json.dumps(value)) for key, value in settled.items()), encoding="utf-8")
     journal.artifact(config)
     features = journal.folder / "features.txt"
     features.write_text("\n".join(map(str, dataset.features.columns)) + "\n", encoding="utf-8")
     journal.artifact(features)
+
+
+@functools.lru_cache(maxsize=256)
+def _yaml(key: str, value: str) -> str:
+    """A block of a config in YAML, from its value in JSON; most are alike in all trials of a process."""
+    return OmegaConf.to_yaml(OmegaConf.create({key: json.loads(value)}))
 
 
 def _journal_end(journal: Journal, cfg: DictConfig, report: "Report") -> None:

@@ -12,7 +12,7 @@ from omegaconf import open_dict
 from . import _worker
 from ._compose import Composer, build, parse, without_hydra
 from ._files import ConfigFiles
-from ._records import LAUNCH, STALE, SweepFolder, read_json, write_json
+from ._records import DONE, LAUNCH, STALE, SweepFolder, read_json, write_json
 from ._shared_fit import FOLDER, VALUE, Answer, Follower, Group, answers, clear
 
 # Key of a launch record under which it is noted what a job may answer for, and has answered for.
@@ -121,7 +121,7 @@ class Followers:
 
     def _has_no_result(self, number: int, overrides: tuple[str, ...]) -> bool:
         launch = self._sweep.launches.get(number)
-        return launch is None or (launch["state"] != "FINISHED" and tuple(launch["overrides"]) == overrides)
+        return launch is None or (launch["state"] not in DONE and tuple(launch["overrides"]) == overrides)
 
     def _take(
         self, answer: Answer, launch: dict[str, Any], leader: Path, others: Sequence[int]
