@@ -34,7 +34,7 @@ def plan(tmp_path, monkeypatch, composer):
     monkeypatch.setenv("SWEEPROUTE_STATE", str(tmp_path / "state"))
     monkeypatch.setattr("sys.argv", [str(tmp_path / "app.py")])
     big = PLATFORMS | {"far": {**PLATFORMS["far"], "specs": {"memory_gb": 200}}}
-    made = _plan.make(settings(rules=RULES, platforms=big), MASTER, composer, POINTS)
+    made = _plan.make(settings(rules=RULES, platforms=big), MASTER, composer, Points(POINTS))
     return _plan_file.write(made, composer, None, tmp_path)
 
 
