@@ -40,7 +40,7 @@ def test_the_grid_of_324_is_planned_over_both_platforms_and_nothing_runs(tmp_pat
         SWEEPROUTE_STATE=str(tmp_path / "state"),
     )
     said = end(process)
-    assert said.startswith("Plan of 324 jobs; nothing runs.")
+    assert said.startswith("Plan of 324 jobs, of which 216 share the fit of another; nothing runs.")
     plan = plan_in(tmp_path)
     assert (plan["model_type"], plan["total_configs"], len(plan["jobs"])) == ("XGBoost", 324, 324)
     assert plan["distribution"]["local_m4"] > 0
