@@ -1,10 +1,7 @@
 """Searches of an app that knows nothing of sweeproute, in real processes: steered by results, killed, gone on with."""
 
 import json
-import os
 import signal
-import subprocess
-import sys
 from collections import Counter
 from pathlib import Path
 
@@ -12,6 +9,7 @@ import optuna
 import pytest
 import yaml
 
+from app_folder import AppFolder
 from processes import until
 
 APP = '''
@@ -63,35 +61,12 @@ fields: {kind: kind}
 EMPTY = "# @package _global_\nkind: {}\n"
 
 
-class App:
-    """The app in a folder of its own."""
+class App(AppFolder):
+    """The app of this file."""
 
     def __init__(self, folder: Path) -> None:
-        self.folder = folder
-        (folder / "conf" / "kind").mkdir(parents=True)
-        (folder / "app.py").write_text(APP)
-        (folder / "conf" / "config.yaml").write_text(CONF)
-        (folder / "conf" / "hydra" / "launcher").mkdir(parents=True)
-        (folder / "conf" / "hydra" / "launcher" / "ours.yaml").write_text(LAUNCHER)
-        for kind in ("light", "heavy"):
-            (folder / "conf" / "kind" / f"{kind}.yaml").write_text(EMPTY.format(kind))
-        self.environment = os.environ | {"SWEEPROUTE_STATE": str(folder / "state")}
-
-    def start(self, *words: str) -> "subprocess.Popen[str]":
-        return subprocess.Popen(
-            [sys.executable, "app.py", "-m", *words],
-            cwd=self.folder,
-            env=self.environment,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-        )
-
-    def search(self, *words: str, code: int = 0) -> str:
-        process = self.start(*words)
-        output, _ = process.communicate(timeout=120)
-        assert process.returncode == code, output
-        return output
+        kinds = {f"kind/{kind}.yaml": EMPTY.format(kind) for kind in ("light", "heavy")}
+        super().__init__(folder, APP, {"config.yaml": CONF, "hydra/launcher/ours.yaml": LAUNCHER, **kinds})
 
     def ran(self) -> list[str]:
         path = self.folder / "ran.txt"
@@ -107,9 +82,6 @@ class App:
         storage = optuna.storages.JournalStorage(optuna.storages.journal.JournalFileBackend(str(log)))
         return optuna.load_study(study_name=name, storage=storage)
 
-    def record(self) -> dict[str, object]:
-        return json.loads((self.folder / "out" / ".sweeproute" / "sweep.json").read_text())
-
 
 @pytest.fixture
 def app(tmp_path: Path) -> App:
@@ -118,7 +90,7 @@ def app(tmp_path: Path) -> App:
 
 @pytest.mark.parametrize("sampler", ["tpe", "random", "cmaes", "qmc", "nsga"])
 def test_a_search_runs_as_many_points_as_it_is_to(app: App, sampler: str):
-    app.search(f"hydra.sweeper.sampler={sampler}", "hydra.sweeper.seed=3")
+    app.sweep(f"hydra.sweeper.sampler={sampler}", "hydra.sweeper.seed=3")
     assert len(app.ran()) == len(set(app.ran())) == 8
     assert [one["state"] for one in app.launches()] == ["FINISHED"] * 8
     assert app.record()["total"] == 8
@@ -131,14 +103,14 @@ def test_a_search_runs_as_many_points_as_it_is_to(app: App, sampler: str):
 def test_the_same_seed_proposes_the_same_points_and_another_one_others(app: App):
     words = ("hydra.sweeper.sampler=random", "hydra.sweeper.n_trials=4")
     for folder, seed in (("one", 5), ("two", 5), ("three", 6)):
-        app.search(*words, f"hydra.sweeper.seed={seed}", f"hydra.sweep.dir={folder}")
+        app.sweep(*words, f"hydra.sweeper.seed={seed}", f"hydra.sweep.dir={folder}")
     points = {name: {one["overrides"][0] for one in app.launches(name)} for name in ("one", "two", "three")}
     assert points["one"] == points["two"]
     assert not points["one"] & points["three"]
 
 
 def test_a_study_for_each_choice_of_groups_in_one_sweep(app: App):
-    app.search("kind=light,heavy", "hydra.sweeper.n_trials=6")
+    app.sweep("kind=light,heavy", "hydra.sweeper.n_trials=6")
     assert Counter(line.split()[0] for line in app.ran()) == {"light": 3, "heavy": 3}
     for kind in ("light", "heavy"):
         assert len(app.study(f"kind={kind}").trials) == 3
@@ -151,14 +123,14 @@ def test_a_killed_search_goes_on_towards_the_same_number_and_tells_nothing_twice
     process.communicate()
     first = app.ran()
     (app.folder / "go").touch()
-    app.search("hydra.sweeper.n_trials=6", "held=true", "hydra.sweeper.resume=true")
+    app.sweep("hydra.sweeper.n_trials=6", "held=true", "hydra.sweeper.resume=true")
     # What ran when it was killed is run again, under its own number; nothing else is.
     assert Counter(Counter(app.ran()).values()) == {2: 2, 1: 4}
     assert set(first) == {line for line, times in Counter(app.ran()).items() if times == 2}
     current = [one for one in app.launches() if one["current"]]
     assert [one["job"] for one in current] == list(range(6))
     assert [one.state.name for one in app.study().trials] == ["COMPLETE"] * 6
-    said = app.search("hydra.sweeper.n_trials=6", "held=true", "hydra.sweep.dir=out", "hydra.sweeper.resume=true")
+    said = app.sweep("hydra.sweeper.n_trials=6", "held=true", "hydra.sweep.dir=out", "hydra.sweeper.resume=true")
     assert len(app.ran()) == 8, said
 
 
@@ -173,27 +145,27 @@ def test_two_platforms_that_are_one_machine_have_their_slots_beside_each_other(a
 
 
 def test_a_longer_search_goes_on_where_a_shorter_one_ended(app: App):
-    app.search("hydra.sweeper.n_trials=3")
-    app.search("hydra.sweeper.n_trials=5", "hydra.sweeper.resume=true", "hydra.sweep.dir=out")
+    app.sweep("hydra.sweeper.n_trials=3")
+    app.sweep("hydra.sweeper.n_trials=5", "hydra.sweeper.resume=true", "hydra.sweep.dir=out")
     assert len(app.ran()) == 5
     assert len(app.study().trials) == 5
     assert app.record()["total"] == 5
 
 
 def test_a_wider_space_is_said_and_a_narrower_one_refused(app: App):
-    app.search("x=interval(0.2,0.8)", "hydra.sweeper.n_trials=3")
+    app.sweep("x=interval(0.2,0.8)", "hydra.sweeper.n_trials=3")
     resumed = ("hydra.sweeper.n_trials=4", "hydra.sweeper.resume=true", "hydra.sweep.dir=out")
-    said = app.search("x=interval(0.3,0.8)", *resumed, code=1)
+    said = app.sweep("x=interval(0.3,0.8)", *resumed, code=1)
     assert "Traceback" not in said
     assert "x was {low: 0.2, high: 0.8}, is {low: 0.3, high: 0.8}" in said
     assert len(app.ran()) == 3
-    said = app.search("x=interval(0.1,0.8)", *resumed)
+    said = app.sweep("x=interval(0.1,0.8)", *resumed)
     assert "x was {low: 0.2, high: 0.8}, is {low: 0.1, high: 0.8}" in said
     assert len(app.study().trials) == 4
 
 
 def test_each_point_is_run_under_each_seed_and_the_study_hears_their_mean(app: App):
-    app.search("seed=0,1,2", "hydra.sweeper.n_trials=2")
+    app.sweep("seed=0,1,2", "hydra.sweeper.n_trials=2")
     assert Counter(line.split()[3] for line in app.ran()) == {"0": 2, "1": 2, "2": 2}
     for trial in app.study().trials:
         assert trial.value == pytest.approx((trial.params["x"] - 0.5) ** 2 + 0.01)
@@ -201,20 +173,20 @@ def test_each_point_is_run_under_each_seed_and_the_study_hears_their_mean(app: A
 
 
 def test_several_objectives(app: App):
-    app.search("hydra.sweeper.metric=[loss,size]", "hydra.sweeper.direction=[minimize,maximize]")
+    app.sweep("hydra.sweeper.metric=[loss,size]", "hydra.sweeper.direction=[minimize,maximize]")
     assert app.record()["direction"] == ["minimize", "maximize"]
     assert all(len(one.values) == 2 for one in app.study().trials)
 
 
 def test_a_number_alone_steers_it_too(app: App):
-    app.search(
+    app.sweep(
         "named=false", "hydra.sweeper.metric=null", "hydra.sweeper.direction=minimize", "hydra.sweeper.n_trials=3"
     )
     assert sorted(one.value for one in app.study().trials) == sorted(one["value"] for one in app.launches())
 
 
 def test_what_fails_is_no_result_and_the_search_goes_on(app: App):
-    said = app.search("y=good,bad", "x=0.1,0.2,0.3", "hydra.sweeper.n_trials=6", code=1)
+    said = app.sweep("y=good,bad", "x=0.1,0.2,0.3", "hydra.sweeper.n_trials=6", code=1)
     assert "3 of 6 jobs failed:" in said
     assert "y is bad" in said
     ran = [one.state.name for one in app.study().trials if "copy_of" not in one.user_attrs]
@@ -223,46 +195,46 @@ def test_what_fails_is_no_result_and_the_search_goes_on(app: App):
 
 def test_what_failed_is_tried_again_on_resume_under_its_own_number(app: App):
     words = ("y=good,bad", "x=0.1,0.2", "hydra.sweeper.n_trials=4")
-    app.search(*words, code=1)
+    app.sweep(*words, code=1)
     failed = {one["job"] for one in app.launches() if one["state"] == "FAILED"}
     assert len(failed) == 2
     (app.folder / "app.py").write_text(APP.replace('cfg.y == "bad"', "False"))
-    app.search(*words, "hydra.sweeper.resume=keep")
+    app.sweep(*words, "hydra.sweeper.resume=keep")
     assert len(app.ran()) == 6
     assert {one["job"] for one in app.launches() if one["attempt"] == 2} == failed
     assert app.record()["total"] == 4
-    app.search(*words, "hydra.sweeper.resume=keep", "hydra.sweep.dir=out")
+    app.sweep(*words, "hydra.sweeper.resume=keep", "hydra.sweep.dir=out")
     assert len(app.ran()) == 6
 
 
 def test_a_space_that_is_smaller_than_the_budget_ends_the_search_and_it_says_so(app: App):
-    said = app.search("x=0.1,0.2", "hydra.sweeper.n_trials=50")
+    said = app.sweep("x=0.1,0.2", "hydra.sweeper.n_trials=50")
     assert "There are 2 points to search, fewer than n_trials=50: the search ends with them." in said
     assert sorted(line.split()[1] for line in app.ran()) == ["0.1", "0.2"]
 
 
 def test_it_begins_with_the_points_that_it_is_given(app: App):
-    app.search(
+    app.sweep(
         "hydra.sweeper.n_trials=3",
         "hydra.sweeper.enqueue=[{x:0.25},defaults]",
         "hydra.launcher.platforms.here.max_concurrent_jobs=1",
     )
     assert [line.split()[1] for line in app.ran()][:2] == ["0.25", "0.0"]
     (app.folder / "ran.txt").unlink()
-    app.search("hydra.sweeper.n_trials=1", "hydra.sweeper.enqueue=[best:last]", "hydra.sweep.dir=next")
+    app.sweep("hydra.sweeper.n_trials=1", "hydra.sweeper.enqueue=[best:last]", "hydra.sweep.dir=next")
     best = min(app.launches(), key=lambda one: one["value"]["loss"])
     assert app.ran()[0].split()[1] == best["overrides"][0].partition("=")[2]
 
 
 @pytest.mark.parametrize("launcher", ["basic", "joblib"])
 def test_a_launcher_that_takes_batches_serves_a_search(app: App, launcher: str):
-    app.search(f"hydra/launcher={launcher}")
+    app.sweep(f"hydra/launcher={launcher}")
     assert len(set(app.ran())) == 8
     assert [one.state.name for one in app.study().trials] == ["COMPLETE"] * 8
 
 
 def test_the_time_for_new_points_can_be_limited(app: App):
-    app.search("hydra.sweeper.n_trials=null", "hydra.sweeper.timeout_min=0.05")
+    app.sweep("hydra.sweeper.n_trials=null", "hydra.sweeper.timeout_min=0.05")
     assert app.ran()
     assert app.record()["total"] == len(app.ran())
     assert app.record()["state"] == "FINISHED"
@@ -307,7 +279,7 @@ def test_the_time_for_new_points_can_be_limited(app: App):
     ],
 )
 def test_a_mistake_is_said_in_a_sentence_before_anything_runs(app: App, words: list[str], says: str):
-    said = app.search(*words, code=1)
+    said = app.sweep(*words, code=1)
     assert says in said
     assert "Traceback" not in said
     assert app.ran() == []
@@ -315,44 +287,44 @@ def test_a_mistake_is_said_in_a_sentence_before_anything_runs(app: App, words: l
 
 
 def test_a_metric_that_the_task_does_not_return_ends_it_with_the_nearest(app: App):
-    said = app.search("hydra.sweeper.metric=los", "hydra.sweeper.direction=minimize", code=1)
+    said = app.sweep("hydra.sweeper.metric=los", "hydra.sweeper.direction=minimize", code=1)
     assert "hydra.sweeper.metric is 'los', and the task returned none. It returned, nearest match first: loss" in said
     assert "Traceback" not in said
 
 
 def test_another_start_in_the_same_folder_begins_anew(app: App):
     for _ in range(2):
-        app.search("hydra.sweeper.n_trials=3")
+        app.sweep("hydra.sweeper.n_trials=3")
     assert len(app.ran()) == 6
     assert len(app.study().trials) == 3
 
 
 def test_a_repeat_that_failed_is_run_again_though_the_study_has_a_mean(app: App):
     (app.folder / "app.py").write_text(APP.replace('cfg.y == "bad"', "cfg.seed == 1"))
-    app.search("seed=0,1", "hydra.sweeper.n_trials=2", code=1)
+    app.sweep("seed=0,1", "hydra.sweeper.n_trials=2", code=1)
     (app.folder / "app.py").write_text(APP)
-    app.search("seed=0,1", "hydra.sweeper.n_trials=2", "hydra.sweeper.resume=keep")
+    app.sweep("seed=0,1", "hydra.sweeper.n_trials=2", "hydra.sweeper.resume=keep")
     assert Counter(line.split()[3] for line in app.ran()) == {"0": 2, "1": 4}
     assert (app.record()["state"], app.record()["total"]) == ("FINISHED", 4)
 
 
 def test_models_take_turns_where_time_is_what_ends_it(app: App):
     words = ("kind=light,heavy", "hydra.sweeper.n_trials=8", "hydra.launcher.platforms.here.max_concurrent_jobs=1")
-    app.search(*words)
+    app.sweep(*words)
     kinds = [line.split()[0] for line in app.ran()]
     assert all(abs(kinds[:end].count("light") - kinds[:end].count("heavy")) <= 1 for end in range(1, 9))
 
 
 def test_a_rerun_leaves_no_earlier_result_that_counts(app: App):
-    app.search("hydra.sweeper.n_trials=3")
-    app.search("hydra.sweeper.n_trials=2", "hydra.sweeper.seed=9", "hydra.sweeper.resume=rerun", "hydra.sweep.dir=out")
+    app.sweep("hydra.sweeper.n_trials=3")
+    app.sweep("hydra.sweeper.n_trials=2", "hydra.sweeper.seed=9", "hydra.sweeper.resume=rerun", "hydra.sweep.dir=out")
     assert sum(bool(one["current"]) for one in app.launches()) == 2
     assert app.record()["state"] == "FINISHED"
 
 
 def test_another_choice_of_models_is_another_search(app: App):
-    app.search("hydra.sweeper.n_trials=2")
-    said = app.search("kind=light,heavy", "hydra.sweeper.resume=true", "hydra.sweep.dir=out", code=1)
+    app.sweep("hydra.sweeper.n_trials=2")
+    said = app.sweep("kind=light,heavy", "hydra.sweeper.resume=true", "hydra.sweep.dir=out", code=1)
     assert "was begun over search, and now is to search kind=heavy, kind=light" in said
 
 
@@ -362,13 +334,13 @@ def test_a_longer_search_is_found_by_what_it_searches(app: App):
     process.send_signal(signal.SIGKILL)
     process.communicate()
     (app.folder / "go").touch()
-    app.search("hydra.sweeper.n_trials=5", "held=true", "hydra.sweeper.resume=true")
+    app.sweep("hydra.sweeper.n_trials=5", "held=true", "hydra.sweeper.resume=true")
     assert len({line.split()[1] for line in app.ran()}) == 5
 
 
 def test_a_value_that_cannot_be_kept_ends_it_with_a_sentence(app: App):
     (app.folder / "app.py").write_text(APP.replace('"size": cfg.x', '"size": object()'))
-    said = app.search("hydra.sweeper.n_trials=3", code=1)
+    said = app.sweep("hydra.sweeper.n_trials=3", code=1)
     assert "A search is steered by what the task returns." in said
     assert "Return numbers, strings, lists or mappings" in said
     assert "Traceback" not in said

@@ -31,8 +31,8 @@ def app(tmp_path: Path) -> App:
 
 
 def test_a_grid_runs_only_what_no_earlier_sweep_has(app: App):
-    app.search(*GRID, "x=0.1,0.2", "hydra.sweep.dir=first")
-    said = app.search(*GRID, *REUSE, "x=0.1,0.2,0.3")
+    app.sweep(*GRID, "x=0.1,0.2", "hydra.sweep.dir=first")
+    said = app.sweep(*GRID, *REUSE, "x=0.1,0.2,0.3")
     assert "2 of 3 jobs need not run: earlier sweeps have their results." in said
     assert [line.split()[1] for line in app.ran()[2:]] == ["0.3"]
     first, second, third = app.launches()
@@ -48,16 +48,16 @@ def test_a_grid_runs_only_what_no_earlier_sweep_has(app: App):
 
 
 def test_another_code_is_another_result(app: App):
-    app.search(*GRID, "x=0.1,0.2", "hydra.sweep.dir=first")
+    app.sweep(*GRID, "x=0.1,0.2", "hydra.sweep.dir=first")
     (app.folder / "version").write_text("2")
-    app.search(*GRID, *REUSE, "x=0.1,0.2")
+    app.sweep(*GRID, *REUSE, "x=0.1,0.2")
     assert len(app.ran()) == 4
 
 
 def test_a_search_is_told_what_an_earlier_one_has(app: App):
     words = ("hydra.sweeper.sampler=qmc", "hydra.launcher.identity=marks.identity")
-    app.search(*words, "hydra.sweeper.n_trials=3", "hydra.sweep.dir=first")
-    app.search(*words, *REUSE, "hydra.sweeper.n_trials=5")
+    app.sweep(*words, "hydra.sweeper.n_trials=3", "hydra.sweep.dir=first")
+    app.sweep(*words, *REUSE, "hydra.sweeper.n_trials=5")
     assert len(app.ran()) == 5
     assert len(app.study().trials) == 5
     states = [one.get("decision") for one in app.launches()]
@@ -67,12 +67,12 @@ def test_a_search_is_told_what_an_earlier_one_has(app: App):
 
 
 def test_a_failed_job_is_no_result(app: App):
-    app.search(*GRID, "x=0.1", "y=good,bad", "hydra.sweep.dir=first", code=1)
-    app.search(*GRID, *REUSE, "x=0.1", "y=good,bad", code=1)
+    app.sweep(*GRID, "x=0.1", "y=good,bad", "hydra.sweep.dir=first", code=1)
+    app.sweep(*GRID, *REUSE, "x=0.1", "y=good,bad", code=1)
     assert len(app.ran()) == 3
 
 
 def test_without_an_identity_nothing_can_be_told_to_be_the_same(app: App):
-    said = app.search("hydra.sweeper.reuse=true", code=1)
+    said = app.sweep("hydra.sweeper.reuse=true", code=1)
     assert "hydra.sweeper.reuse=true needs to know when two jobs are the same." in said
     assert "Traceback" not in said

@@ -163,13 +163,6 @@ def test_a_point_that_runs_already_is_taken_from_behind_the_other(prefix):
     assert points.waiting() == {}
 
 
-def test_a_job_that_is_given_back_still_answers(prefix):
-    points = opened(prefix, *LINES[:3])
-    job = points.take(CLASS)
-    points.give_back(job)
-    assert taken(points) == {2: [0, 1]}
-
-
 def test_without_a_declaration_every_point_is_handed_out(prefix):
     points = opened(None, *LINES)
     assert taken(points) == {number: [] for number in range(6)}

@@ -10,7 +10,7 @@ from hydra.core.utils import JobReturn, JobStatus
 from hydra_plugins.sweeproute._adaptive import shares
 from hydra_plugins.sweeproute._dimension import Dimension
 from hydra_plugins.sweeproute._durations import Durations
-from hydra_plugins.sweeproute._errors import SweepError
+from hydra_plugins.sweeproute._errors import SettingsError, SweepError
 from hydra_plugins.sweeproute._objective import Objective
 from hydra_plugins.sweeproute._policy import JobClass
 from hydra_plugins.sweeproute._proposals import Known, Proposals
@@ -260,6 +260,26 @@ def test_what_no_platform_can_run_ends_the_search_and_is_asked_for_again_at_the_
     points.prepare()
     assert points.closed()
     assert overrides in searched.start(space(X)).overrides.values()
+
+
+def test_a_point_that_can_run_nowhere_has_failed_and_the_search_goes_on(searched: Searched) -> None:
+    points = searched.start(space(X), budget=6)
+
+    def picky(number: int, overrides: tuple[str, ...]) -> JobClass:
+        if score(overrides) > 0.5:
+            raise SettingsError("it fits nowhere")
+        return class_of(number, overrides)
+
+    points.open(50.0, Durations(), lambda overrides: overrides, picky)
+    points.prepare()
+    work_through(points)
+    failed = [number for number, one in points.returns.items() if one.status == JobStatus.FAILED]
+    assert failed
+    assert all(score(points.overrides[number]) > 0.5 for number in failed)
+    assert sorted(points.returns) == list(range(6))
+    states = [one.state.name for one in searched.shares[0].study._study.trials]
+    assert states.count("FAIL") == len(failed)
+    assert states.count("COMPLETE") == 6 - len(failed)
 
 
 def test_a_job_without_prospects_is_stopped_with_a_reason_and_told_as_pruned(searched: Searched) -> None:

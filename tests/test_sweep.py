@@ -2,10 +2,8 @@
 
 import itertools
 import json
-import os
 import signal
 import subprocess
-import sys
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
@@ -13,6 +11,8 @@ from pathlib import Path
 
 import psutil
 import pytest
+
+from app_folder import AppFolder
 
 APP = '''
 import os
@@ -81,31 +81,11 @@ hydra:
 pytestmark = pytest.mark.spawn
 
 
-class App:
-    """The app in a folder of its own."""
+class App(AppFolder):
+    """The app of this file."""
 
     def __init__(self, folder: Path) -> None:
-        self.folder = folder
-        (folder / "conf").mkdir()
-        (folder / "app.py").write_text(APP)
-        (folder / "conf" / "config.yaml").write_text(CONF)
-        self.environment = os.environ | {"SWEEPROUTE_STATE": str(folder / "state")}
-
-    def start(self, *words: str) -> "subprocess.Popen[str]":
-        return subprocess.Popen(
-            [sys.executable, "app.py", "-m", *words],
-            cwd=self.folder,
-            env=self.environment,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-        )
-
-    def sweep(self, *words: str, code: int = 0) -> str:
-        process = self.start(*words)
-        output, _ = process.communicate(timeout=120)
-        assert process.returncode == code, output
-        return output
+        super().__init__(folder, APP, {"config.yaml": CONF})
 
     def launches(self, job: int) -> list[dict]:
         """The launch records of a job, by attempt."""
@@ -115,9 +95,6 @@ class App:
     def launch(self, job: int) -> dict:
         (record,) = self.launches(job)
         return record
-
-    def record(self) -> dict:
-        return json.loads((self.folder / "out" / ".sweeproute" / "sweep.json").read_text())
 
     def ran(self) -> Counter:
         path = self.folder / "ran.txt"

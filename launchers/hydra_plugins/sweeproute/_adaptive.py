@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from hydra._internal.core_plugins.basic_launcher import BasicLauncher
-from hydra.core.utils import JobReturn
+from hydra.core.utils import JobReturn, JobStatus
 from omegaconf import DictConfig
 
 from ._clock import AwakeClock
@@ -19,7 +19,7 @@ from ._proposals import Known, Overrides, Proposals
 from ._pruners import pruner
 from ._records import SweepFolder
 from ._samplers import sampler
-from ._share import Share, times
+from ._share import Share
 from ._space import Space
 from ._starting_points import starting_points
 from ._walk import launch
@@ -77,7 +77,7 @@ class Adaptive:
             bounds = [bound for bound in (budget, space.size()) if bound is not None]
             if not bounds:
                 return None
-            total += min(bounds) * times(space)
+            total += min(bounds) * space.times()
         return total
 
     def _remarks(self, parts: Sequence[Share]) -> list[str]:
@@ -128,6 +128,8 @@ class Adaptive:
         if sweep.record["total"] != len(points.overrides):
             sweep.record["total"] = len(points.overrides)
             sweep.save()
+        # One that could not even be sent has no record that says so.
+        sweep.failed = sweep.failed or any(one.status != JobStatus.COMPLETED for one in points.returns.values())
         return [[points.returns[number] for number in sorted(points.returns)]]
 
     def _open(self, sweep: SweepFolder) -> list[Share]:

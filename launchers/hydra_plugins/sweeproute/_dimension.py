@@ -94,11 +94,13 @@ class Dimension:
             `key=value`; a number is read back as the very same.
         """
         if self.choices is None:
-            assert isinstance(value, (int, float))
-            value = self._nearest(value)
+            value = self.nearest(value)
         return f"{self.key}={value}"
 
-    def _nearest(self, value: float) -> float | int:
+    def nearest(self, value: Any) -> Value:
+        """A value as it is written: the choice as text, or the nearest number of the range, counted in decimals."""
+        if self.choices is not None:
+            return str(value)
         assert self.low is not None
         if self.whole:
             step = self.step or 1

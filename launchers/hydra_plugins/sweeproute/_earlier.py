@@ -10,7 +10,7 @@ from . import _worker
 from ._compose import Composer, build, without_hydra
 from ._errors import SettingsError
 from ._files import ConfigFiles
-from ._records import CHECKPOINT, LAUNCH, OURS, SweepFolder, read_json, read_lines, state_dir
+from ._records import CHECKPOINT, LAUNCH, OURS, SweepFolder, pointers, read_json, read_lines
 from ._returns import RoutedReturn
 from ._route import returned
 
@@ -91,8 +91,7 @@ class EarlierResults:
 
     def _finished(self) -> Iterator[tuple[Path, dict[str, Any]]]:
         """The finished jobs of other sweeps, each with its folder; oldest sweep first."""
-        pointers = [one for one in map(read_json, (state_dir() / "sweeps").glob("*.json")) if one]
-        for pointer in sorted(pointers, key=lambda one: one.get("started") or 0):
+        for pointer in reversed(pointers()):
             root = Path(pointer["folder"])
             record = read_json(root / OURS / "sweep.json")
             if root == self._sweep.folder or record is None or record.get("id") != pointer["id"]:

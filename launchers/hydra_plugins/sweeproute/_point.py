@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
-from ._dimension import Dimension, Value, ahead, text
+from ._dimension import Dimension, Value, text
 from ._errors import SettingsError, nearest_first
 from ._space import Space
 
@@ -13,19 +13,6 @@ Point = tuple[tuple[str, Value], ...]
 def point_of(values: Mapping[str, Value]) -> Point:
     """What is the same for the same values, in whatever order they come."""
     return tuple(sorted(values.items()))
-
-
-def snapped(dimension: Dimension, value: Any) -> Value:
-    """A sampler's value as the space writes it: Optuna counts steps in binary, people in decimals."""
-    if dimension.choices is not None:
-        return str(value)
-    assert dimension.low is not None
-    if dimension.whole:
-        step = int(dimension.step or 1)
-        return int(dimension.low) + round((value - dimension.low) / step) * step
-    if dimension.step is None:
-        return float(value)
-    return ahead(dimension.low, dimension.step, round((value - dimension.low) / dimension.step))
 
 
 def may_run(space: Space, values: Mapping[str, Value]) -> bool:
@@ -76,7 +63,7 @@ def _read(dimension: Dimension, value: Any) -> Value:
         assert dimension.low is not None
         assert dimension.high is not None
         number = isinstance(value, (int, float)) and not isinstance(value, bool)
-        if number and dimension.low <= value <= dimension.high and snapped(dimension, value) == value:
-            return snapped(dimension, value)
+        if number and dimension.low <= value <= dimension.high and dimension.nearest(value) == value:
+            return dimension.nearest(value)
         allowed = dimension.shown()
     raise SettingsError(f"hydra.sweeper.enqueue has {dimension.key}={value}. Allowed: {allowed}.")

@@ -308,10 +308,6 @@ class Proposals:
         self._trials[number].share.ready.remove(number)
         return self._job(number)
 
-    def give_back(self, job: Job) -> None:
-        """See JobSource."""
-        self._trials[job.num].share.ready.appendleft(job.num)
-
     def _job(self, number: int) -> Job:
         return Job(number, self.overrides[number], self._class(number), self._queued_at[number])
 

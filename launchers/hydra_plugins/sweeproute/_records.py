@@ -191,11 +191,11 @@ class SweepFolder:
         self._owners[folder] = job
 
     def _point(self) -> Path:
-        pointers = state_dir() / "sweeps"
-        pointers.mkdir(parents=True, exist_ok=True)
+        folder = state_dir() / "sweeps"
+        folder.mkdir(parents=True, exist_ok=True)
         kept = ("id", "name", "argv", "cwd", "python", "started", "overrides")
         pointer = {k: self.record.get(k) for k in kept} | {"folder": str(self.folder)}
-        path = pointers / f"{self.record['id']}.json"
+        path = folder / f"{self.record['id']}.json"
         write_json(path, pointer)
         return path
 
@@ -297,6 +297,12 @@ class SweepFolder:
             self._lock.release()
 
 
+def pointers() -> list[dict[str, Any]]:
+    """Where sweeps are (id, name, argv, cwd, python, started, overrides, folder), the newest first."""
+    found = [one for one in map(read_json, (state_dir() / "sweeps").glob("*.json")) if one]
+    return sorted(found, key=lambda one: one.get("started") or 0, reverse=True)
+
+
 def newest_unfinished(overrides: Sequence[str]) -> Path | None:
     """Find the newest unfinished sweep of the same overrides.
 
@@ -307,13 +313,8 @@ def newest_unfinished(overrides: Sequence[str]) -> Path | None:
         Its folder; None where there is none.
     """
     wanted = comparable(overrides)
-    pointers = sorted(
-        (p for p in map(read_json, (state_dir() / "sweeps").glob("*.json")) if p),
-        key=lambda p: p.get("started") or 0,
-        reverse=True,
-    )
     here = str(Path.cwd())
-    for pointer in pointers:
+    for pointer in pointers():
         if pointer.get("cwd") != here or comparable(pointer.get("overrides") or []) != wanted:
             continue
         record = read_json(Path(pointer["folder"]) / OURS / "sweep.json")

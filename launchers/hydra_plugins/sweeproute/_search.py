@@ -17,13 +17,14 @@ from ._notify import facts_of, notify, words
 from ._objective import Objective, objective
 from ._records import OURS, SweepFolder, newest_unfinished
 from ._route import sweep_record
+from ._samplers import SAMPLERS as samplers
 from .config import SearchSweeperConf
 
 if TYPE_CHECKING:
     from ._adaptive import Adaptive
     from ._walk import Walk
 
-SAMPLERS = ("grid", "random", "tpe", "cmaes", "qmc", "nsga", "gp")
+SAMPLERS = ("grid", *samplers)
 # What means something to a sampler alone.
 _SAMPLERS_ALONE = (
     "n_trials",

@@ -1,6 +1,5 @@
 """Holds one study's part in a sweep: what it may still propose, what of that can be taken."""
 
-import math
 from collections import deque
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -63,9 +62,4 @@ class Share:
 
     def times(self) -> int:
         """How often each point is run."""
-        return times(self.space)
-
-
-def times(space: Space) -> int:
-    """How often each point of a space is run."""
-    return math.prod(one.count() or 1 for one in space.repeats)
+        return self.space.times()

@@ -72,10 +72,6 @@ class JobSource(Source, Protocol):
         """
         ...
 
-    def give_back(self, job: Job) -> None:
-        """Let a job that was taken out wait again."""
-        ...
-
     def total(self) -> int | None:
         """How many jobs the sweep has, those included that have ended before; None where that is not known yet."""
         ...
@@ -193,10 +189,6 @@ class Points:
             followers = tuple(one for one in group.followers if one.number in self._behind)
             group = replace(group, followers=followers) if followers else None
         return Job(number, self.overrides[number], self._classes[number], self._queued_at, group)
-
-    def give_back(self, job: Job) -> None:
-        """See JobSource."""
-        self._queues[job.job_class].add(job.num)
 
     def prepare(self) -> bool:
         """See JobSource."""

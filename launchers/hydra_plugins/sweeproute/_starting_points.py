@@ -13,7 +13,7 @@ from ._dimension import Dimension, Value, text
 from ._errors import SettingsError, nearest_first
 from ._objective import Objective
 from ._point import starting_point
-from ._records import LAUNCH, OURS, read_json, read_lines, state_dir
+from ._records import LAUNCH, OURS, pointers, read_json, read_lines
 from ._space import Space, bare
 
 _DEFAULTS = "defaults"
@@ -156,7 +156,7 @@ def _best(
     # An earlier start of this sweep has begun with what there was then.
     begun = bool(ours) and name in (_LAST, ours.get("id"), ours.get("name"))
     here = own and own.resolve()
-    others = [one for one in _pointers() if one["id"] != ours.get("id") and Path(one["folder"]).resolve() != here]
+    others = [one for one in pointers() if one["id"] != ours.get("id") and Path(one["folder"]).resolve() != here]
     one = next((one for one in others if name in (_LAST, one["id"], one.get("name"))), None)
     if one is None:
         if begun:
@@ -180,12 +180,6 @@ def _best(
         for space, best in zip(spaces, found, strict=True)
     )
     return [[point for point in points if point] for points in fitting]
-
-
-def _pointers() -> list[dict[str, Any]]:
-    """Where sweeps are, the newest first."""
-    pointers = [one for one in map(read_json, (state_dir() / "sweeps").glob("*.json")) if one]
-    return sorted(pointers, key=lambda one: one.get("started") or 0, reverse=True)
 
 
 def _finished(folder: Path) -> Iterator[dict[str, Any]]:

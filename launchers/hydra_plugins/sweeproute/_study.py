@@ -13,7 +13,7 @@ from optuna.trial import FrozenTrial, Trial, TrialState, create_trial
 
 from ._dimension import Value
 from ._errors import SettingsError, headline, nearest_first
-from ._point import Point, may_run, point_of, snapped, starting_point
+from ._point import Point, may_run, point_of, starting_point
 from ._pruners import Pruner
 from ._samplers import Sampler, distributions, suggest
 from ._space import Space
@@ -274,7 +274,7 @@ class Study:
             for dimension in self._space.dimensions:
                 if dimension.exists(values):
                     drawn = suggest(trial, dimension.key, self._distributions[dimension.key])
-                    values[dimension.key] = snapped(dimension, drawn)
+                    values[dimension.key] = dimension.nearest(drawn)
         except Exception as error:
             self._study.tell(trial.number, state=TrialState.FAIL)
             raise SettingsError(
@@ -362,7 +362,7 @@ class Study:
 
     def _values(self, trial: FrozenTrial) -> dict[str, Value]:
         there = self._space.active(trial.params)
-        return {one.key: snapped(one, trial.params[one.key]) for one in there}
+        return {one.key: one.nearest(trial.params[one.key]) for one in there}
 
     def _frozen(self, number: int) -> FrozenTrial:
         storage = self._storage.optuna

@@ -8,7 +8,7 @@ from optuna.samplers import RandomSampler
 from optuna.trial import TrialState, create_trial
 
 from ._dimension import Value
-from ._point import Point, may_run, point_of, snapped
+from ._point import Point, may_run, point_of
 from ._samplers import distributions
 from ._space import Space, combinations
 
@@ -53,7 +53,7 @@ class Untried:
             for one in self._space.dimensions:
                 if one.exists(values):
                     drawn = sampler.sample_independent(study, blank, one.key, self._distributions[one.key])
-                    values[one.key] = snapped(one, drawn)
+                    values[one.key] = one.nearest(drawn)
             if point_of(values) not in tried and may_run(self._space, values):
                 return values
         if size is None:

@@ -142,7 +142,7 @@ class SearchSweeperConf:
     pruner_options: Any = None
     # Distinct points that a sampler has run in all, shared equally by the spaces of a sweep; null for no limit.
     n_trials: int | None = None
-    # Minutes after which no further point is begun; null for no limit.
+    # Minutes after which no further point is begun, counted anew by each start; null for no limit.
     timeout_min: float | None = None
     # Seed of the sampler.
     seed: int = 0
