@@ -383,6 +383,22 @@ def test_a_condition_that_cannot_be_is_refused_with_what_is_allowed(composer, pa
         found(composer, params=params)
 
 
+def test_a_default_is_the_option_of_a_group_that_nothing_else_chooses(composer):
+    wide = ["search_space=${model}_wide"]
+
+    def searched(*words):
+        return spaces(words, {}, composer, "search_space.axes", None, (), None, wide)
+
+    line, tree = searched("model=line,tree")
+    assert (line.dimensions[0].low, dict(line.fixed)["search_space"]) == (0.001, "search_space=line_wide")
+    assert tree.dimensions == (Dimension("model.depth", low=1, high=20, whole=True),)
+    assert (line.name, tree.name) == ("model=line", "model=tree")
+    # What the person chooses stands, and an option that is not there is not missed.
+    assert searched("model=line", "search_space=line")[0].dimensions[0].low == 0.01
+    (plain,) = spaces(["model=line"], {}, composer, "search_space.axes", None, (), None, ["search_space=${model}_big"])
+    assert plain.dimensions[0].low == 0.01
+
+
 @pytest.mark.parametrize("model", ["glm", "lightgbm", "random_forest", "xgboost"])
 def test_the_ranges_of_each_model_of_this_project_pass_its_own_check(model):
     words = [f"model={model}", f"search_space={model}_ranges"]

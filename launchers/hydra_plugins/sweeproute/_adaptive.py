@@ -21,6 +21,7 @@ from ._records import SweepFolder
 from ._samplers import sampler
 from ._share import Share
 from ._space import Space
+from ._spaces import Check, spaces
 from ._starting_points import starting_points
 from ._walk import launch
 from .config import SearchSweeperConf
@@ -204,6 +205,22 @@ class Adaptive:
         clock = AwakeClock()
         ends = clock() + 60.0 * self._settings.timeout_min
         return lambda: clock() >= ends
+
+
+def searched(
+    arguments: Sequence[str], settings: SearchSweeperConf, composer: Composer, validate: Check | None
+) -> list[Space]:
+    """Read what a sampler searches; see `spaces`."""
+    return spaces(
+        arguments,
+        settings.params or {},
+        composer,
+        settings.space,
+        settings.constraints,
+        settings.repeats,
+        validate,
+        settings.sampler_defaults,
+    )
 
 
 def shares(n_trials: int | None, sizes: Sequence[int | None]) -> list[int | None]:

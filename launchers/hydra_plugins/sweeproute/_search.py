@@ -213,8 +213,7 @@ class Search:
 
     def _adaptive(self, arguments: Sequence[str], goal: Objective) -> "Adaptive":
         # lazy import: a grid needs none of it
-        from ._adaptive import Adaptive
-        from ._spaces import spaces
+        from ._adaptive import Adaptive, searched
 
         settings = self._settings
         for name in ("dry_run", "plan"):
@@ -223,15 +222,7 @@ class Search:
                     f"hydra.launcher.{name} takes a sweep of which each point is known before it begins, and "
                     f"{settings.sampler} chooses them on the way. Leave it out, or say hydra.sweeper.sampler=grid."
                 )
-        found = spaces(
-            arguments,
-            settings.params or {},
-            self._composer,
-            settings.space,
-            settings.constraints,
-            settings.repeats,
-            self._validate(),
-        )
+        found = searched(arguments, settings, self._composer, self._validate())
         folder = Path(self._config.hydra.sweep.dir).absolute()
         return Adaptive(found, goal, settings, self._launcher, self._composer, folder, resumed=self._resumed)
 

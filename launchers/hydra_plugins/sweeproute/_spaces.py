@@ -30,6 +30,7 @@ def spaces(
     constraints_key: str | None = None,
     repeats: Sequence[str] = (),
     validate: Check | None = None,
+    defaults: Sequence[str] = (),
 ) -> list[Space]:
     """Read what may be searched, one space per choice of groups, and check it.
 
@@ -44,6 +45,7 @@ def spaces(
         constraints_key: Key of the app's config under which a list of constraints lies; None for none.
         repeats: Keys over whose values every point is run, rather than searched.
         validate: The app's own check of a config without its hydra node; raises where it cannot run. None for none.
+        defaults: Options of groups of which the command line chooses none; one that is not there is left out.
 
     Returns:
         The spaces, in the order of the choices of groups.
@@ -67,9 +69,12 @@ def spaces(
     for chosen in itertools.product(*groups.values()):
         config = composer.base(chosen).config()
         _check_followed(chosen, config, composer)
+        of_groups = dict(zip(groups, chosen, strict=True))
+        if besides := _defaults(defaults, of_groups, config, composer):
+            of_groups |= besides
+            config = composer.base(tuple(of_groups.values())).config()
         own = _axes(config, space_key, composer) if space_key is not None else {}
         swept = swept or any(isinstance(axis, Dimension) for axis in own.values())
-        of_groups = dict(zip(groups, chosen, strict=True))
         merged = axes | of_groups
         merged = _with_conditions(merged, own) | _besides(merged, own)
         listed = _listed(config, constraints_key) if constraints_key is not None else []
@@ -95,12 +100,30 @@ def _check_option(group: str, option: str, options: Sequence[str]) -> None:
 
 def _check_followed(chosen: Sequence[str], config: DictConfig, composer: Composer) -> None:
     """Refuse what an option such as `${model}_ranges` comes to where its group has no such option."""
-    choices = config.hydra.runtime.choices
     for word in chosen:
         group, option = parse(word).key_or_group, parse(word).value()
         if isinstance(option, str) and "${" in option:
-            followed = re.sub(r"\$\{([^${}]+)\}", lambda key: str(choices.get(key.group(1), key.group(0))), option)
-            _check_option(group, followed, composer.options(group))
+            _check_option(group, _followed(option, config), composer.options(group))
+
+
+def _followed(option: str, config: DictConfig) -> str:
+    """An option that follows another group's, as it comes out under a choice of groups."""
+    choices = config.hydra.runtime.choices
+    return re.sub(r"\$\{([^${}]+)\}", lambda key: str(choices.get(key.group(1), key.group(0))), option)
+
+
+def _defaults(
+    words: Sequence[str], chosen: Mapping[str, str], config: DictConfig, composer: Composer
+) -> dict[str, str]:
+    """The options of groups that are there of those that nothing else chooses."""
+    taken = {bare(key) for key in chosen}
+    found = {}
+    for word in words:
+        group, _, option = word.partition("=")
+        option = _followed(option, config)
+        if group not in taken and option in composer.options(group):
+            found[group] = f"{group}={option}"
+    return found
 
 
 def _options(axis: Axis, composer: Composer) -> list[str]:

@@ -103,14 +103,13 @@ def sweep(app: Path, overrides: Sequence[str]) -> Sweep:
 
 def _read_space(loader: Any, composed: "DictConfig", launcher: "RoutedLauncherConf") -> str | None:
     """Have the search sweeper read what it would search, as far as it is the one; see `Sweep.begins`."""
-    from hydra_plugins.sweeproute._adaptive import Adaptive
+    from hydra_plugins.sweeproute._adaptive import Adaptive, searched
     from hydra_plugins.sweeproute._classes import hook
     from hydra_plugins.sweeproute._compose import Composer, as_written
     from hydra_plugins.sweeproute._errors import SettingsError, nearest_first
     from hydra_plugins.sweeproute._grid import points
     from hydra_plugins.sweeproute._objective import objective
     from hydra_plugins.sweeproute._search import SAMPLERS
-    from hydra_plugins.sweeproute._spaces import spaces
     from hydra_plugins.sweeproute.config import SearchSweeperConf
 
     sweeper = composed.hydra.sweeper
@@ -127,8 +126,7 @@ def _read_space(loader: Any, composed: "DictConfig", launcher: "RoutedLauncherCo
     if settings.sampler == "grid":
         points(words, settings.params or {}, composer, settings.space, validate, settings.constraints)
         return None
-    keys = (settings.space, settings.constraints, settings.repeats)
-    found = spaces(words, settings.params or {}, composer, *keys, validate)
+    found = searched(words, settings, composer, validate)
     Adaptive(found, goal, settings, None, composer)
     if not any(str(one).startswith("best:") for one in settings.enqueue):
         return None
