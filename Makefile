@@ -25,7 +25,7 @@ sweep: $(VENV)/.runtime ## sweep XGBoost's search space on the embedded data
 	$(BIN)/python train.py -m model=xgboost
 
 test: $(VENV)/.dev ## run the test suite
-	$(BIN)/python -m pytest -n 2 --dist loadfile
+	$(BIN)/python -m pytest -n 3 --dist loadfile
 
 lint: $(VENV)/.dev ## check style, format and types
 	$(BIN)/ruff check

@@ -51,11 +51,11 @@ def composed(folder: Path, *overrides: str) -> Iterator[DictConfig]:
 
 
 def start(folder: Path, *words: str, uri: str | None = None, **environment: str) -> "subprocess.Popen[str]":
-    """Start `python train.py WORDS` in a folder; without a store it is not tracked."""
+    """Start `python train.py WORDS` in a folder, without plots; without a store it is not tracked."""
     untracked = [] if uri else ["~hydra.callbacks.tracking"]
     store = {"MLFLOW_TRACKING_URI": uri} if uri else {}
     return subprocess.Popen(
-        [sys.executable, str(ROOT / "train.py"), *words, *untracked],
+        [sys.executable, str(ROOT / "train.py"), *words, "plots=false", *untracked],
         cwd=folder,
         env={**os.environ, **store, **environment},
         stdout=subprocess.PIPE,
