@@ -17,7 +17,11 @@ from pathlib import Path
 from random import Random
 from typing import Any
 
+import optuna
 import psutil
+from optuna.storages import JournalStorage
+from optuna.storages.journal import JournalFileBackend
+from optuna.trial import TrialState
 
 from far_app import FarApp, wait_until
 from workstation import Workstation
@@ -78,10 +82,19 @@ class DisturbedSweep:
         jobs: How many.
         takes_s: Seconds that each takes at least.
         rng: Chooses the moment at which something happens.
+        search: Whether a study proposes the jobs, one after the other in their order, rather than a grid all at once.
     """
 
     def __init__(
-        self, box: Workstation, folder: Path, at: Path, jobs: int, takes_s: float = 0.1, rng: Random | None = None
+        self,
+        box: Workstation,
+        folder: Path,
+        at: Path,
+        jobs: int,
+        takes_s: float = 0.1,
+        rng: Random | None = None,
+        *,
+        search: bool = False,
     ) -> None:
         self.box = box
         self.jobs = jobs
@@ -90,6 +103,14 @@ class DisturbedSweep:
         self.folder = folder
         self.coordinator: subprocess.Popen[str] | None = None
         self._words = ["kind=heavy", f"x=range({jobs})", f"takes={takes_s}"]
+        self._search = search
+        if search:
+            points = ",".join(f"{{x:{number}}}" for number in range(jobs))
+            self._words += [
+                *("hydra.sweeper.sampler=random", f"hydra.sweeper.n_trials={jobs}"),
+                *("hydra.sweeper.metric=double", "hydra.sweeper.direction=maximize"),
+                f"hydra.sweeper.enqueue=[{points}]",
+            ]
         self._more: tuple[str, ...] = ()
         self._ended: set[int] = set()
         self.output = ""
@@ -255,7 +276,7 @@ class DisturbedSweep:
             All that can be said of it.
         """
         records = list(self._records())
-        problems = [*self._wrong_records(records), *self._left_behind()]
+        problems = [*self._wrong_records(records), *self._wrong_trials(), *self._left_behind()]
         table = self.table()
         wrong = [
             overrides for overrides in expected.keys() | table.keys() if expected.get(overrides) != table.get(overrides)
@@ -323,6 +344,19 @@ class DisturbedSweep:
         sweep = json.loads((self.app.folder / "out/.sweeproute/sweep.json").read_text())
         if sweep["state"] != "FINISHED":
             yield f"the sweep is {sweep['state']}"
+
+    def _wrong_trials(self) -> Iterator[str]:
+        """What its study holds that is not one result of each job."""
+        if not self._search:
+            return
+        log = JournalFileBackend(str(self.app.folder / "out/.sweeproute/study.log"))
+        trials = optuna.load_study(study_name="search", storage=JournalStorage(log)).trials
+        told = sorted((int(one.params["x"]), one.value) for one in trials if one.state == TrialState.COMPLETE)
+        if told != [(number, 2.0 * number) for number in range(self.jobs)]:
+            yield f"the study was told {told[:5]} and so on, {len(told)} results of {self.jobs} jobs"
+        others = Counter(one.state.name for one in trials if one.state != TrialState.COMPLETE)
+        if others:
+            yield f"the study holds trials that never ended well: {dict(others)}"
 
     def _left_behind(self) -> Iterator[str]:
         """What is there although nobody needs it, once it has had time to go."""

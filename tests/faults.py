@@ -1,6 +1,6 @@
 """Breaks a sweep over a far machine in every way that is known, one after the other.
 
-    python tests/faults.py [--times 20] [--first 0] [--jobs 200] [--only NAME ...]
+    python tests/faults.py [--times 20] [--first 0] [--jobs 200] [--search] [--only NAME ...]
 
 The far machine is the tests' workstation, which needs Linux and root.
 """
@@ -269,7 +269,15 @@ def undisturbed(jobs: int) -> Table:
 
 
 def run(
-    fault: Fault, box: Workstation, expected: Table, jobs: int, seconds: float, folder: Path, rng: Random | None = None
+    fault: Fault,
+    box: Workstation,
+    expected: Table,
+    jobs: int,
+    seconds: float,
+    folder: Path,
+    rng: Random | None = None,
+    *,
+    search: bool = False,
 ) -> Outcome:
     """Have a fault happen to a sweep.
 
@@ -281,9 +289,10 @@ def run(
         seconds: How long the fault lasts.
         folder: Where the sweep's files are.
         rng: Chooses the moment.
+        search: Whether a study proposes the jobs.
     """
     with counts(box) as at:
-        sweep = DisturbedSweep(box, folder, at, jobs, rng=rng)
+        sweep = DisturbedSweep(box, folder, at, jobs, rng=rng, search=search)
         try:
             fault.inflict(sweep, seconds)
             if sweep.runs():
@@ -304,6 +313,7 @@ def main() -> None:
     parser.add_argument("--times", type=int, default=20)
     parser.add_argument("--first", type=int, default=0, help="where to begin counting them: a long count can be split")
     parser.add_argument("--jobs", type=int, default=200)
+    parser.add_argument("--search", action="store_true", help="let a study propose the jobs")
     parser.add_argument("--only", nargs="+", metavar="NAME", help="faults whose names hold one of these words")
     parser.add_argument("--short", action="store_true", help="let each last as long as in the test suite")
     parser.add_argument("--keep", type=Path, help="keep the folders of sweeps that did not end right in here")
@@ -332,7 +342,7 @@ def _once(fault: Fault, expected: Table, asked: argparse.Namespace, rng: Random)
     folder = Path(tempfile.mkdtemp(prefix="fault-"))
     with Workstation.start() as box:
         seconds = fault.short_s if asked.short else fault.seconds
-        outcome = run(fault, box, expected, asked.jobs, seconds, folder, rng)
+        outcome = run(fault, box, expected, asked.jobs, seconds, folder, rng, search=asked.search)
     if outcome.problems and asked.keep:
         asked.keep.mkdir(parents=True, exist_ok=True)
         (folder / "output").write_text("\n".join([*outcome.problems, outcome.output]))

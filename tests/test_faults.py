@@ -23,3 +23,12 @@ def test_a_sweep_ends_as_if_nothing_had_happened(
 ) -> None:
     outcome = run(fault, workstation, expected, JOBS, fault.short_s, tmp_path)
     assert outcome.problems == [], outcome.output
+
+
+@pytest.mark.parametrize("name", ["power off and on", "coordinator killed", "one after another"])
+def test_a_search_goes_on_as_if_nothing_had_happened(
+    name: str, workstation: Workstation, expected: Table, tmp_path: Path
+) -> None:
+    fault = next(fault for fault in FAULTS if fault.name == name)
+    outcome = run(fault, workstation, expected, JOBS, fault.short_s, tmp_path, search=True)
+    assert outcome.problems == [], outcome.output

@@ -218,6 +218,14 @@ def test_whatever_a_kill_leaves_is_gone_on_with_to_the_same_budget(searched: Sea
     assert sorted(one.values[0] for one in told) == sorted(map(score, ended))
 
 
+def test_a_job_is_known_whatever_the_order_of_its_words(searched: Searched) -> None:
+    searched.start(space(X, name="model=a"))
+    (proposal,) = searched.shares[0].study.running()
+    earlier = (f"x={proposal.values['x']!r}", "model=a")
+    again = searched.start(space(X, name="model=a"), known={earlier: Known(7, None)})
+    assert again.overrides == {7: earlier}
+
+
 def test_nothing_new_is_begun_when_the_time_is_up_and_repeats_are_brought_to_their_end(searched: Searched) -> None:
     late = False
     points = searched.start(space(X, repeats=(SEEDS,)), budget=None, over=lambda: late)

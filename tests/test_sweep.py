@@ -267,7 +267,7 @@ def test_kill_9_of_the_coordinator_loses_nothing_that_was_finished(app: App) -> 
 
 def test_resume_keeps_numbers_when_the_command_has_more_points(app: App) -> None:
     app.sweep("x=1,2,3", "raises=[2]", code=1)
-    app.sweep("x=1,2,3", "raises=[2]", "hydra.sweeper.resume=true", code=1)
+    app.sweep("raises=[2]", "x=1,2,3", "hydra.sweeper.resume=true", code=1)  # its words in another order
     assert app.ran() == Counter({"1": 1, "2": 2, "3": 1})
     assert [record["current"] for record in app.launches(1)] == [False, True]
 

@@ -80,6 +80,8 @@ class Proposals:
         self._shares = list(shares)
         self._objective = objective
         self._known = dict(known)
+        # The words of a command make the same job in any order.
+        self._written = {frozenset(overrides): overrides for overrides in known}
         self._next = first
         self._over = over
         self._ask_ahead = ask_ahead
@@ -201,6 +203,7 @@ class Proposals:
         trial = _Trial(share, proposal, [], set())
         for repeat in share.repeats():
             overrides = share.space.overrides(proposal.values, repeat)
+            overrides = self._written.get(frozenset(overrides), overrides)
             known = self._known.get(overrides)
             number = self._number() if known is None else known.number
             trial.jobs.append(number)

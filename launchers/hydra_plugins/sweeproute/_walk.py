@@ -136,11 +136,13 @@ class Walk:
         # Those for which a job may answer that runs far away have no record of their own yet.
         of = {one.number: one.overrides for launch in sweep.launches.values() for one in followers_of(launch)}
         of |= {number: tuple(launch["overrides"]) for number, launch in sweep.launches.items()}
-        known: dict[tuple[str, ...], list[int]] = {}
+        # The words of a command make the same job in any order.
+        known: dict[frozenset[str], list[int]] = {}
         for number, overrides in sorted(of.items()):
-            known.setdefault(overrides, []).append(number)
+            known.setdefault(frozenset(overrides), []).append(number)
         fresh = (number for number in itertools.count() if number not in of)
-        return {known[point].pop(0) if known.get(point) else next(fresh): point for point in self._listed}
+        numbers = [known[words].pop(0) if known.get(words := frozenset(point)) else next(fresh) for point in self._listed]
+        return {number: of.get(number, point) for number, point in zip(numbers, self._listed, strict=True)}
 
     def _prefix(self) -> Prefix | None:
         return None if self._settings.prefix is None else Prefix(self._settings.prefix, self._composer)
