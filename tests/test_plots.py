@@ -76,6 +76,16 @@ def test_two_objectives_have_a_front_and_each_its_pictures_of_the_parameters(tmp
     assert "slices" not in drawn
 
 
+def test_numbers_that_a_task_returns_without_names_are_drawn(tmp_path):
+    for direction, values in (("minimize", [3.0, 1.0, 2.0]), (["minimize", "maximize"], [[3, 1], [1, 2], [2, 0]])):
+        sweep = HandmadeSweep(tmp_path / str(len(direction)), metric=None, direction=direction)
+        for job, value in enumerate(values):
+            folder = finished(sweep, job, f"x={job}", started=job)
+            sweep.change(folder, value=value)
+        assert "history" in plots.draw(sweep.root)[0]
+    assert "history" in plots.draw(tmp_path / "8", "value", to=tmp_path / "again")[0]
+
+
 def test_models_with_other_parameters_have_pictures_of_their_own(tmp_path):
     sweep = plotted(tmp_path / "sweep")
     for job in range(20, 24):

@@ -226,6 +226,12 @@ def test_a_job_is_known_whatever_the_order_of_its_words(searched: Searched) -> N
     assert again.overrides == {7: earlier}
 
 
+def test_the_same_seed_twice_is_one_repeat(searched: Searched) -> None:
+    points = searched.start(space(X, repeats=(Dimension("seed", choices=("1", "1")),)), budget=2)
+    assert points.total() == 2
+    assert len(work_through(points)) == 2
+
+
 def test_nothing_new_is_begun_when_the_time_is_up_and_repeats_are_brought_to_their_end(searched: Searched) -> None:
     late = False
     points = searched.start(space(X, repeats=(SEEDS,)), budget=None, over=lambda: late)

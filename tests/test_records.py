@@ -200,6 +200,15 @@ def test_a_resumed_sweep_keeps_its_name_and_counts_from_its_first_start(tmp_path
         assert (kept["state"], kept["ended"]) == ("RUNNING", None)
 
 
+def test_a_search_that_is_to_go_further_keeps_its_command_but_for_that(tmp_path):
+    begun = ["app.py", "-m", "hydra.sweeper.n_trials=3", "x=1", "hydra.sweep.dir=out"]
+    with SweepFolder.open(tmp_path / "out", RECORD | {"argv": begun}):
+        pass
+    further = ["app.py", "-m", "x=1", "resume=true", "++hydra.sweeper.n_trials=9"]
+    with SweepFolder.open(tmp_path / "out", RECORD | {"argv": further}, keep=True) as sweep:
+        assert sweep.record["argv"] == ["app.py", "-m", "x=1", "hydra.sweep.dir=out", "++hydra.sweeper.n_trials=9"]
+
+
 def test_what_ran_when_the_coordinator_died_is_killed_on_resume(tmp_path):
     sweep = SweepFolder.open(tmp_path / "out", RECORD)
     run(sweep, 0)
@@ -332,6 +341,23 @@ class TestNewestUnfinished:
         with SweepFolder.open(tmp_path / "b", RECORD | {"id": "b", "overrides": ["x=1"]}) as sweep:
             run(sweep, 0)
         assert newest_unfinished(["x=1"]) == older
+
+    def test_is_one_that_finished_where_the_search_is_to_go_further(self, sweeps, tmp_path):
+        def finish(identifier, *overrides):
+            with SweepFolder.open(
+                tmp_path / identifier, RECORD | {"id": identifier, "overrides": list(overrides)}
+            ) as one:
+                run(one, 0)
+
+        finish("a", "x=1", "hydra.sweeper.n_trials=3")
+        assert newest_unfinished(["x=1", "hydra.sweeper.n_trials=3"]) is None
+        assert newest_unfinished(["x=1", "++hydra.sweeper.n_trials=3"]) is None
+        assert newest_unfinished(["x=1", "hydra.sweeper.n_trials=5"]) == (tmp_path / "a").resolve()
+        killed = sweeps("b", "x=1", "hydra.sweeper.n_trials=5")
+        finish("c", "x=1", "hydra.sweeper.n_trials=3")
+        assert newest_unfinished(["x=1", "hydra.sweeper.n_trials=7"]) == killed
+        finish("d", "x=2", "hydra.sweeper.timeout_min=9")  # minutes are counted anew
+        assert newest_unfinished(["x=2", "hydra.sweeper.timeout_min=9"]) == (tmp_path / "d").resolve()
 
     def test_is_of_this_working_directory(self, sweeps, tmp_path, monkeypatch):
         sweeps("a", "x=1")

@@ -343,6 +343,14 @@ def test_a_sampler_searches_over_there(there: OverThere, sweeproute: Command, ap
     best = sweeproute("best", "--sweep", "sweep_1", "--metric", "double", "--json")
     assert best.code == 0, best.err
     assert json.loads(best.out)["metrics"]["double"] == 2 * max(app.executions())
+    # Further than it was to go; the word is kept for whoever resumes next.
+    assert "or how far to go: hydra.sweeper.n_trials=N." in sweeproute("resume", "sweep_1").out
+    further = sweeproute("resume", "sweep_1", "hydra.sweeper.n_trials=6")
+    assert further.code == 0, further.err
+    there.ended()
+    assert "6 jobs: 6 done\n" in sweeproute("status", "sweep_1").out
+    assert "All of sweep_1 is done (6 jobs)" in sweeproute("resume", "sweep_1").out
+    assert sum(app.executions().values()) == 6
 
 
 def test_the_best_of_a_sweep_of_here_begins_a_search_over_there(there: OverThere, sweeproute: Command, app: FarApp):

@@ -104,6 +104,17 @@ def test_trials_that_ran_when_a_sweep_stopped_are_known_to_the_next(tmp_path):
     assert again.running() == [third]
 
 
+def test_a_key_under_a_condition_on_a_decimal_is_known_to_the_next_start(tmp_path):
+    steps = continuous("a", 0.1, 0.9, step=0.1)
+    space = space_of(steps, whole("b", 1, 3, when=(("a", ("0.3", "0.7")),)))
+    for value in (0.3, 0.7):
+        study = opened(tmp_path / str(value), space=space)
+        study.enqueue({"a": value, "b": 2})
+        asked = study.ask()
+        again = opened(tmp_path / str(value), space=space)
+        assert [dict(one.values) for one in again.running()] == [dict(asked.values)] == [{"a": value, "b": 2}]
+
+
 # Distinct points.
 
 
@@ -313,6 +324,22 @@ def test_a_part_of_a_starting_point_is_filled_by_the_sampler(tmp_path):
     values = study.ask().values
     assert (values["booster"], values["rate"]) == ("dart", 0.5)
     assert len(values) == 5
+
+
+@pytest.mark.parametrize("depths", [8, 6000])  # listed, and too many for that
+def test_a_part_of_a_starting_point_is_filled_within_the_constraints(depths, tmp_path):
+    space = space_of(
+        whole("depth", 1, depths), whole("leaves", 2, 256), constraints=[f"leaves <= 256 * depth / {depths}"]
+    )
+    for seed in range(10):
+        study = opened(tmp_path / str(seed), "tpe", space, seed=seed)
+        study.enqueue({"leaves": 200})
+        values = study.ask().values
+        assert values["leaves"] == 200
+        assert values["depth"] >= 200 * depths / 256
+        study = opened(tmp_path / str(seed), "tpe", space, seed=seed)
+        study.enqueue({"leaves": 200})
+        assert study.ask().values["leaves"] != 200  # it was tried
 
 
 def test_more_starting_points_than_misses_are_all_tried(tmp_path):

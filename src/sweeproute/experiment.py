@@ -304,7 +304,8 @@ def _evaluate(
 
     def on_fold(season: int, metrics: dict[str, float], so_far: dict[str, float]) -> None:
         journal.metrics(metrics, step=season)
-        reason = pruning.report(next(steps), so_far, journal.folder)
+        alone = {f"{pruning.OF_STEP}{name}": value for name, value in metrics.items()}
+        reason = pruning.report(next(steps), so_far | alone, journal.folder)
         if reason is not None and season != folds[-1].season:  # else it is done, though told late
             raise _PrunedError(reason, season, so_far)
 

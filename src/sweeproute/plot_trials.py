@@ -9,7 +9,7 @@ from typing import Any
 
 from sweeproute import history
 from sweeproute.configuration import estimate, split
-from sweeproute.selection import Objective, Rule, finite, objectives, rule
+from sweeproute.selection import Objective, Rule, deciding, finite, objectives, rule
 from sweeproute.sweep_folder import Outcome, SweepFolder, own, sweep_record
 
 Value = float | str
@@ -149,7 +149,8 @@ def read(
 def _asked(record: Mapping[str, Any] | None, metric: str | Sequence[str], direction: str | None) -> Rule:
     told = dict(record or {})
     names = [metric] if isinstance(metric, str) else list(metric)
-    known = [told["metric"]] if isinstance(told.get("metric"), str) else list(told.get("metric") or ())
+    decides = deciding(told)
+    known = [decides] if isinstance(decides, str) else decides
     sides = [told["direction"]] if isinstance(told.get("direction"), str) else list(told.get("direction") or ())
     side_of = dict(zip(known, sides, strict=False))
     found = objectives(names, [direction or side_of.get(name) for name in names])

@@ -5,6 +5,9 @@ Two files in the job's folder, so that a task which imports nothing of this proj
     progress.jsonl      one JSON object a line: step, and value or metrics by their names; appended to by the task
     stop                why the rest of the task is not needed; put there by whoever has decided that
 
+A number may stand there twice, of all steps so far, and of this step alone under the name with `step/` before it: a
+pruner that compares trials step by step takes the second.
+
 A task that finds `stop` has a second to return a mapping whose `status` is `pruned`; after that its process is ended.
 It counts as pruned either way, with what it reported last.
 """
@@ -19,6 +22,8 @@ from typing import Any, SupportsFloat
 FILE = "progress.jsonl"
 STOP = "stop"
 PRUNED = "pruned"
+# How the name of a number begins that is of the step alone.
+OF_STEP = "step/"
 # What a number alone is called, as a number that a task returns.
 _VALUE = "value"
 

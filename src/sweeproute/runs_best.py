@@ -12,7 +12,7 @@ from sweeproute.configuration import TAG, Estimate, estimates, split, told_rule
 from sweeproute.runs_query import Answer, FoundRun, Question, Runs, Trial, others
 from sweeproute.runs_where import RegistryError, identify, locate, nearest, open_runs
 from sweeproute.score_text import lacking
-from sweeproute.selection import Rule, finite, objectives
+from sweeproute.selection import Rule, deciding, finite, objectives
 from sweeproute.store import masked
 
 
@@ -165,7 +165,7 @@ def chosen(
 
 def _rule(told: Mapping[str, Any], metric: str | None, direction: str | None) -> Rule:
     """What decides: what is asked for, before what the sweep says."""
-    named, sides = told.get("metric") or "auc", told.get("direction")
+    named, sides = deciding(told), told.get("direction")
     if metric is not None:
         names = [named] if isinstance(named, str) else list(named)
         own = [sides] * len(names) if isinstance(sides, str) or sides is None else sides

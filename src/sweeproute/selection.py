@@ -79,6 +79,29 @@ class Rule:
         return tuple(objective.metric for objective in self.objectives)
 
 
+def deciding(told: Mapping[str, Any], default: str = "auc") -> str | list[str]:
+    """The name, or the names, of what a sweep chooses by.
+
+    Args:
+        told: Its record.
+        default: The metric where the record says nothing of what decides.
+
+    Returns:
+        What the record names; where it has a direction alone, what numbers are called that a task
+        returns without names.
+
+    Example:
+        >>> deciding({"direction": "minimize"}), deciding({"direction": ["minimize", "maximize"]}), deciding({})
+        ('value', ['value.0', 'value.1'], 'auc')
+    """
+    if told.get("metric"):
+        return told["metric"] if isinstance(told["metric"], str) else list(told["metric"])
+    sides = told.get("direction")
+    if not sides:
+        return default
+    return "value" if isinstance(sides, str) else [f"value.{place}" for place in range(len(sides))]
+
+
 def rule(record: Mapping[str, Any] | None, metric: str = "auc") -> Rule:
     """Read from a sweep's record what it chooses by.
 
@@ -93,9 +116,7 @@ def rule(record: Mapping[str, Any] | None, metric: str = "auc") -> Rule:
         DirectionError: It is not known whether more of a metric is better.
     """
     told = record or {}
-    named = told.get("metric")
-    direction = told.get("direction")
-    return Rule(objectives(named or metric, direction or None), tuple(told.get("repeats") or ()))
+    return Rule(objectives(deciding(told, metric), told.get("direction") or None), tuple(told.get("repeats") or ()))
 
 
 def maximize(metric: str, direction: str | None = None) -> bool:

@@ -154,9 +154,10 @@ def overrides_of(folder: Path, record: Mapping[str, Any] | None) -> tuple[str, .
 
 
 def returned_metrics(record: Mapping[str, Any] | None) -> dict[str, float]:
-    """The numbers among what the task returned; a number alone is called `value`."""
+    """The numbers among what the task returned; one alone is called `value`, those of a list `value.0` and so on."""
     value = (record or {}).get("value")
-    named: dict[str, Any] = value if isinstance(value, dict) else {"value": value}
+    listed = {f"value.{place}": one for place, one in enumerate(value)} if isinstance(value, list) else {"value": value}
+    named: dict[str, Any] = value if isinstance(value, dict) else listed
     return {str(name): float(number) for name, number in named.items() if _is_number(number)}
 
 

@@ -88,6 +88,8 @@ class Adaptive:
         points = sum(size or 0 for size in sizes)
         if asked is not None and None not in sizes and points < asked:
             said.append(f"There are {points} points to search, fewer than n_trials={asked}: the search ends with them.")
+        if left_out := [space.name for space, budget in zip(self._spaces, self._budgets, strict=True) if budget == 0]:
+            said.append(f"n_trials={asked} leaves no point to {', '.join(left_out)}: each model needs one at least.")
         return list(dict.fromkeys(said))
 
     def run(self, sweep: SweepFolder) -> list[Sequence[JobReturn]]:
@@ -138,6 +140,7 @@ class Adaptive:
         # lazy import: Optuna, of which a grid needs nothing
         from ._study import Study
         from ._study_log import open_storage
+        from ._widening import WIDER
 
         settings = self._settings
         storage = open_storage(settings.storage or sweep.ours / STUDY_LOG)
@@ -148,7 +151,7 @@ class Adaptive:
         if not self._resumed or str(settings.resume).lower() == "rerun":
             for name in before:
                 storage.forget(name)
-        elif before and set(before) != set(names):
+        elif before and {one.removesuffix(WIDER) for one in before} != set(names):
             was, now = (", ".join(sorted(one.removeprefix(mark) for one in each)) for each in (before, names))
             raise SettingsError(
                 f"The sweep in {sweep.folder} was begun over {was}, and now is to search {now}. "
@@ -171,7 +174,7 @@ class Adaptive:
             study.retry()
             for point in self._starts[place]:
                 study.enqueue(point)
-            parts.append(Share(study, space, budget, prunes=settings.pruner != "none"))
+            parts.append(Share(study, space, budget, prunes=settings.pruner != "none", pairs=self._pruner.pairs))
         return parts
 
     def _known(self, sweep: SweepFolder) -> dict[Overrides, Known]:

@@ -10,6 +10,7 @@ from hydra.core.utils import JobReturn, JobStatus
 from omegaconf import ListConfig
 
 from ._errors import SettingsError, SweepError, nearest_first
+from ._pruning import OF_STEP
 
 DIRECTIONS = ("maximize", "minimize")
 # Of the metrics whose better side is plain; for any other a person says it, or it stays open.
@@ -52,9 +53,20 @@ class Objective:
         value = _value(returned)
         return isinstance(value, Mapping) and value.get("status") == "pruned"
 
-    def on_the_way(self, metrics: Mapping[str, float]) -> float | None:
-        """What a running job says of the only objective, out of what it reports; None where it says nothing of it."""
-        value = metrics.get(self.metrics[0] if self.metrics else "value", metrics.get("value"))
+    def on_the_way(self, metrics: Mapping[str, float], *, alone: bool = False) -> float | None:
+        """What a running job says of the only objective.
+
+        Args:
+            metrics: What it has reported after a step.
+            alone: Whether that step by itself is asked for, where it reports that too, rather than all steps so far.
+
+        Returns:
+            The number; None where it says nothing of it, or it is not finite.
+        """
+        name = self.metrics[0] if self.metrics else "value"
+        value = metrics.get(name, metrics.get("value"))
+        if alone:
+            value = metrics.get(f"{OF_STEP}{name}", value)
         return float(value) if value is not None and math.isfinite(value) else None
 
     def values(self, returned: JobReturn) -> tuple[float, ...] | None:

@@ -336,7 +336,7 @@ class Proposals:
     def reported(self, number: int, step: int, metrics: Mapping[str, float]) -> str | None:
         """See JobSource."""
         trial = self._trials[number]
-        value = self._objective.on_the_way(metrics)
+        value = self._objective.on_the_way(metrics, alone=trial.share.pairs)
         if trial.proposal is None or value is None or not trial.share.study.report(trial.proposal.trial, step, value):
             return None
         return f"pruned at step {step}: {self._objective.metric or 'value'} was {value:.6g}"
@@ -347,6 +347,6 @@ class Proposals:
         error = getattr(returned, "launch", {}).get("error") or {}
         if error.get("class") == "precheck":
             # No platform can run it, nor any other of its kind; the study goes on with it at the next start.
-            self._trials[number].share.exhausted = True
+            self._trials[number].share.stranded = True
         else:
             self._ended.append(number)

@@ -38,6 +38,11 @@ class Pruner:
     made: "type[BasePruner]"
 
     @property
+    def pairs(self) -> bool:
+        """Whether it compares two trials step by step, so that no step may hold what an earlier one gave already."""
+        return self.name == "wilcoxon"
+
+    @property
     def learns(self) -> bool:
         """Whether it needs to be told how many steps a trial has."""
         key = _AUTOMATIC.get(self.name)

@@ -11,6 +11,8 @@ from typing import Any
 PROGRESS = "progress.jsonl"
 # Why it need not go on, put there for the task to find.
 STOP = "stop"
+# How the name of a number begins that is of the reported step alone, where the same without it is of all steps so far.
+OF_STEP = "step/"
 # Seconds from the word to the end by force, of a task that does not listen.
 GRACE_S = 1.0
 # What a task that has ended early calls its own status.

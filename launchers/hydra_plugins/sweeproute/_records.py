@@ -23,6 +23,8 @@ LAUNCH = "launch.json"
 CHECKPOINT = "checkpoint"
 # States of a job that need not run again.
 DONE = ("FINISHED", "PRUNED")
+# How far a search is to go: under another word it is the same search still.
+_ENDS = ("hydra.sweeper.n_trials=", "hydra.sweeper.timeout_min=")
 # What an earlier sweep in the same folder may have left in a job's folder.
 STALE = (LAUNCH, "journal.jsonl", "progress.jsonl", "stop")
 
@@ -149,7 +151,8 @@ class SweepFolder:
         }
         earlier = read_json(self.ours / "sweep.json") if keep else None
         if earlier:
-            self.record |= {k: earlier[k] for k in ("id", "name", "note", "started", "argv", "owner") if k in earlier}
+            self.record |= {k: earlier[k] for k in ("id", "name", "note", "started", "owner") if k in earlier}
+            self.record["argv"] = _as_far_as(earlier.get("argv") or (), record.get("argv") or ())
         self.save()
         self._pointer = self._point()
 
@@ -304,29 +307,48 @@ def pointers() -> list[dict[str, Any]]:
 
 
 def newest_unfinished(overrides: Sequence[str]) -> Path | None:
-    """Find the newest unfinished sweep of the same overrides.
+    """Find the newest sweep of the same overrides that can be gone on with.
 
     Args:
         overrides: Those of this command; `resume` and the folder are set aside.
 
     Returns:
-        Its folder; None where there is none.
+        The folder of one that is unfinished, else of one that has finished and now is to go further; None where there
+        is none.
     """
-    wanted = comparable(overrides)
+    wanted, ends = comparable(overrides), _ends(overrides)
     here = str(Path.cwd())
+    further = None
     for pointer in pointers():
-        if pointer.get("cwd") != here or comparable(pointer.get("overrides") or []) != wanted:
+        before = pointer.get("overrides") or []
+        if pointer.get("cwd") != here or comparable(before) != wanted:
             continue
         record = read_json(Path(pointer["folder"]) / OURS / "sweep.json")
-        if record and record["id"] == pointer["id"] and record["state"] != "FINISHED":
+        if record is None or record["id"] != pointer["id"]:
+            continue
+        if record["state"] != "FINISHED":
             return Path(pointer["folder"])
-    return None
+        # Minutes are counted anew by each start.
+        if further is None and (ends != _ends(before) or any("timeout_min=" in word for word in ends)):
+            further = Path(pointer["folder"])
+    return further
 
 
 def comparable(overrides: Sequence[str]) -> list[str]:
     """The overrides that make two commands the same sweep: all but where its folder is, and how far it is to go."""
     aside = (
         *("resume=", "hydra.sweeper.resume=", "reuse=", "hydra.sweeper.reuse=", "hydra.sweep.dir="),
-        *("hydra.sweeper.n_trials=", "hydra.sweeper.timeout_min="),
+        *_ENDS,
     )
     return sorted(o for o in overrides if not o.lstrip("+").startswith(aside))
+
+
+def _ends(words: Sequence[str]) -> list[str]:
+    """Those of a command's words that say how far a search is to go."""
+    return sorted(word.lstrip("+") for word in words if word.lstrip("+").startswith(_ENDS))
+
+
+def _as_far_as(earlier: Sequence[str], now: Sequence[str]) -> list[str]:
+    """The command of an earlier start, to go as far as that of now."""
+    kept = [word for word in earlier if not word.lstrip("+").startswith(_ENDS)]
+    return kept + [word for word in now if word.lstrip("+").startswith(_ENDS)]

@@ -25,7 +25,9 @@ class Share:
         space: What is searched.
         budget: Distinct points that it may have run in all; None for no limit.
         prunes: Whether it is to hear of trials while they run.
+        pairs: Whether it compares trials step by step, rather than as far as they have come.
         exhausted: Whether the study has nothing more to propose.
+        stranded: Whether no platform can run what it proposes.
         ready: Numbers of the jobs that can be taken.
         taken: How many were taken.
     """
@@ -34,14 +36,16 @@ class Share:
     space: Space
     budget: int | None
     prunes: bool = False
+    pairs: bool = False
     exhausted: bool = False
+    stranded: bool = False
     ready: deque[int] = field(default_factory=deque)
     taken: int = 0
 
     @property
     def bounded(self) -> bool:
         """Whether it is known how many points it may propose."""
-        return self.exhausted or self.budget is not None or self.space.size() is not None
+        return self.exhausted or self.stranded or self.budget is not None or self.space.size() is not None
 
     def served(self) -> float:
         """How far it has come with its part, so that the one that is behind the others is next."""
@@ -49,7 +53,7 @@ class Share:
 
     def left(self) -> int:
         """How many more points it may propose; many where nothing limits them."""
-        if self.exhausted:
+        if self.exhausted or self.stranded:
             return 0
         bounds = [bound for bound in (self.budget, self.space.size()) if bound is not None]
         return max(0, min(bounds) - self.study.distinct()) if bounds else _MANY
@@ -57,7 +61,7 @@ class Share:
     def repeats(self) -> Iterator[dict[str, Value]]:
         """Each combination of the values under which a point is run."""
         keys = [one.key for one in self.space.repeats]
-        for values in product(*(one.values() or () for one in self.space.repeats)):
+        for values in product(*(dict.fromkeys(one.values() or ()) for one in self.space.repeats)):
             yield dict(zip(keys, values, strict=True))
 
     def times(self) -> int:

@@ -139,7 +139,7 @@ class Space:
 
     def times(self) -> int:
         """How many times each point is run: the combinations of the repeats' values."""
-        return math.prod(one.count() or 0 for one in self.repeats)
+        return math.prod(map(_distinct, self.repeats))
 
     @functools.cached_property
     def _size(self) -> int | None:

@@ -2,9 +2,7 @@
 
 import hashlib
 import math
-import warnings
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -17,7 +15,7 @@ from ._point import Point, may_run, point_of, starting_point
 from ._pruners import Pruner
 from ._samplers import Sampler, distributions, suggest
 from ._space import Space
-from ._study_log import StudyStorage
+from ._study_log import StudyStorage, quiet
 from ._untried import DRAWS, Untried
 from ._widening import finish, widen
 
@@ -107,9 +105,9 @@ class Study:
             SettingsError: The study there has other objectives, or a space that this one is not a wider form of.
         """
         optuna.logging.set_verbosity(optuna.logging.ERROR)
-        with storage.step(), _quiet():
+        with storage.step(), quiet():
             finish(storage.optuna, name)
-            study = _created(storage, name, directions)
+            study = storage.study(name, directions)
             _check_metrics(study, metrics)
             before = [one.name.lower() for one in study.directions]
             if before != list(directions):
@@ -126,7 +124,7 @@ class Study:
                     )
                 if change.kind == "widened":
                     widen(storage.optuna, study, distributions(space))
-                    study = _created(storage, name, directions)
+                    study = storage.study(name, directions)
                     widened = change.text
             study.set_user_attr(_SPACE, space.to_json())
             study.set_user_attr(_METRICS, list(metrics))
@@ -153,7 +151,7 @@ class Study:
         if size is not None and len(self._points) >= size:
             return None
         forbidden: list[int] = []
-        with self._storage.step(), _quiet():
+        with self._storage.step(), quiet():
             try:
                 return self._proposed(forbidden) or self._at_random(forbidden)
             finally:
@@ -170,7 +168,7 @@ class Study:
         """
         if state not in _STATES:
             raise ValueError(f"a trial is told {state!r}; allowed: {nearest_first(state, _STATES)}")
-        with self._storage.step(), _quiet():
+        with self._storage.step(), quiet():
             if self._frozen(trial).state.is_finished():
                 return
             if state == "complete" and values is not None and all(map(math.isfinite, values)):
@@ -193,7 +191,7 @@ class Study:
         Returns:
             Whether the pruner would stop it.
         """
-        with self._storage.step(), _quiet():
+        with self._storage.step(), quiet():
             frozen = self._frozen(trial)
             if frozen.state.is_finished():
                 return False
@@ -226,12 +224,12 @@ class Study:
             SettingsError: It is not in the space.
         """
         chosen = starting_point(self._space, values)
-        with self._storage.step(), _quiet():
+        with self._storage.step(), quiet():
             self._queue(chosen, skip_if_exists=True)
 
     def retry(self) -> None:
         """Have each point that failed tried again; it counts as one, whatever becomes of it."""
-        with self._storage.step(), _quiet():
+        with self._storage.step(), quiet():
             trials = self._study.get_trials(deepcopy=False)
             queued = [trials[number].system_attrs.get("fixed_params") for number in self._waiting]
             for point, number in list(self._points.items()):
@@ -259,6 +257,8 @@ class Study:
             if not may_run(self._space, values):
                 trial.set_user_attr(_FORBIDDEN, True)
                 forbidden.append(trial.number)
+                if queued:
+                    self._complete(trial)
             elif (known := self._points.get(point_of(values))) is not None:
                 self._take_copy(known, trial)
             else:
@@ -267,6 +267,13 @@ class Study:
                 return Proposal(trial.number, values)
             misses += not queued
         return None
+
+    def _complete(self, queued: Trial) -> None:
+        """Queue anew what was queued in part, and for which the sampler found values that constraints forbid."""
+        given = self._frozen(queued.number).system_attrs["fixed_params"]
+        whole = self._untried.draw(self._points, self._hashed("rest", queued.number), self._study, given)
+        if whole is not None:
+            self._queue(whole, skip_if_exists=False)
 
     def _suggested(self, trial: Trial) -> dict[str, Value]:
         values: dict[str, Value] = {}
@@ -357,12 +364,17 @@ class Study:
             self._take_copy(one.user_attrs[_COPY], self._handle(one.number))
         self._prune_from_now_on()
 
+    def _told(self, trial: FrozenTrial) -> dict[str, Value]:
+        dimensions = (one for one in self._space.dimensions if one.key in trial.params)
+        return {one.key: one.nearest(trial.params[one.key]) for one in dimensions}
+
     def _is_whole(self, trial: FrozenTrial) -> bool:
-        return all(one.key in trial.params for one in self._space.active(trial.params))
+        told = self._told(trial)
+        return all(one.key in told for one in self._space.active(told))
 
     def _values(self, trial: FrozenTrial) -> dict[str, Value]:
-        there = self._space.active(trial.params)
-        return {one.key: one.nearest(trial.params[one.key]) for one in there}
+        told = self._told(trial)
+        return {one.key: told[one.key] for one in self._space.active(told)}
 
     def _frozen(self, number: int) -> FrozenTrial:
         storage = self._storage.optuna
@@ -376,10 +388,6 @@ class Study:
         return self._handles[number]
 
 
-def _created(storage: StudyStorage, name: str, directions: Sequence[Any]) -> optuna.Study:
-    return optuna.create_study(storage=storage.optuna, study_name=name, directions=directions, load_if_exists=True)
-
-
 def _check_metrics(study: optuna.Study, metrics: Sequence[str]) -> None:
     """Refuse another metric than that of the values which a study holds; before it holds any, there is no other."""
     before = study.user_attrs.get(_METRICS, list(metrics))
@@ -390,11 +398,3 @@ def _check_metrics(study: optuna.Study, metrics: Sequence[str]) -> None:
             f"The search was begun with metric {was}, and now is to follow {now}. "
             "Set hydra.sweeper.metric back, or begin a new sweep."
         )
-
-
-@contextmanager
-def _quiet() -> Iterator[None]:
-    """Keep Optuna's warnings from the terminal: of experimental parts, and of what is checked here."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        yield

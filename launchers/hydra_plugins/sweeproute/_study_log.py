@@ -3,12 +3,14 @@
 import json
 import os
 import re
-from collections.abc import Callable, Generator, Iterator
+import warnings
+from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from optuna import Study, create_study
 from optuna.storages import BaseStorage, JournalStorage, RDBStorage
 from optuna.storages.journal import BaseJournalBackend, JournalFileBackend, JournalFileSymlinkLock
 
@@ -35,10 +37,22 @@ class StudyStorage:
         """The names of the studies that it holds."""
         return [one.study_name for one in self.optuna.get_all_studies()]
 
+    def study(self, name: str, directions: Sequence[Any]) -> Study:
+        """A study of this name, made where there is none."""
+        return create_study(storage=self.optuna, study_name=name, directions=directions, load_if_exists=True)
+
     def forget(self, name: str) -> None:
         """Delete a study, where there is one of this name."""
         with self.step(), suppress(KeyError):
             self.optuna.delete_study(self.optuna.get_study_id_from_name(name))
+
+
+@contextmanager
+def quiet() -> Iterator[None]:
+    """Keep Optuna's warnings from the terminal: of experimental parts, and of what is checked here."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        yield
 
 
 def open_storage(place: Path | str) -> StudyStorage:

@@ -1,7 +1,7 @@
 """Draws points of a search space that were not tried yet, whatever a sampler knows."""
 
 import random
-from collections.abc import Container, Iterator
+from collections.abc import Container, Iterator, Mapping
 
 from optuna import Study
 from optuna.samplers import RandomSampler
@@ -30,35 +30,42 @@ class Untried:
         self._distributions = distributions(space)
         self._every: list[dict[str, Value]] | None = None
 
-    def draw(self, tried: Container[Point], seed: int, study: Study) -> dict[str, Value] | None:
+    def draw(
+        self, tried: Container[Point], seed: int, study: Study, given: Mapping[str, Value] | None = None
+    ) -> dict[str, Value] | None:
         """A point at random.
 
         Args:
             tried: What was tried.
             seed: Decides which one, 32 bits.
             study: What Optuna hands to its samplers.
+            given: Values that it has to have, by key; None for none.
 
         Returns:
             Its values by key; None where nothing is left, or next to nothing in a continuous space.
         """
-        size = self._space.size()
+        size, held = self._space.size(), given or {}
         if size is not None and size <= _LISTED:
             if self._every is None:
                 self._every = list(self._combinations())
-            left = [values for values in self._every if point_of(values) not in tried]
+            fitting = (values for values in self._every if held.items() <= values.items())
+            left = [values for values in fitting if point_of(values) not in tried]
             return random.Random(seed).choice(left) if left else None
         sampler, blank = RandomSampler(seed=seed), create_trial(state=TrialState.RUNNING)
         for _ in range(DRAWS):
             values: dict[str, Value] = {}
             for one in self._space.dimensions:
-                if one.exists(values):
+                if one.exists(values) and one.key in held:
+                    values[one.key] = held[one.key]
+                elif one.exists(values):
                     drawn = sampler.sample_independent(study, blank, one.key, self._distributions[one.key])
                     values[one.key] = one.nearest(drawn)
             if point_of(values) not in tried and may_run(self._space, values):
                 return values
         if size is None:
             return None
-        return next((values for values in self._combinations() if point_of(values) not in tried), None)
+        every = (values for values in self._combinations() if held.items() <= values.items())
+        return next((values for values in every if point_of(values) not in tried), None)
 
     def _combinations(self) -> Iterator[dict[str, Value]]:
         """Every point that the constraints allow."""

@@ -141,7 +141,7 @@ class Walk:
         for number, overrides in sorted(of.items()):
             known.setdefault(frozenset(overrides), []).append(number)
         fresh = (number for number in itertools.count() if number not in of)
-        numbers = [known[words].pop(0) if known.get(words := frozenset(point)) else next(fresh) for point in self._listed]
+        numbers = (known[words].pop(0) if known.get(words) else next(fresh) for words in map(frozenset, self._listed))
         return {number: of.get(number, point) for number, point in zip(numbers, self._listed, strict=True)}
 
     def _prefix(self) -> Prefix | None:

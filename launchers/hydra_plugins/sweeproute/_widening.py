@@ -10,6 +10,8 @@ from optuna.trial import FrozenTrial
 # What cmaes keeps in trials speaks of the ranges as they were: it begins anew, from all that was told.
 _OF_CMAES = ("cma:", "sepcma:", "cmawm:", "x_for_tell")
 _WHOLE = "whole"
+# How the name of the copy ends that is made on the way.
+WIDER = " (wider)"
 
 
 def widen(storage: BaseStorage, study: optuna.Study, now: Mapping[str, BaseDistribution]) -> None:
@@ -47,7 +49,7 @@ def finish(storage: BaseStorage, name: str) -> None:
 
 
 def _aside(name: str) -> str:
-    return f"{name} (wider)"
+    return f"{name}{WIDER}"
 
 
 def _copy(storage: BaseStorage, study: optuna.Study, name: str, now: Mapping[str, BaseDistribution]) -> optuna.Study:

@@ -146,8 +146,11 @@ def _by_value(asked: Any, found: "Sequence[Space]", goal: "Objective", composer:
         plain = OmegaConf.to_container(asked) if OmegaConf.is_config(asked) else asked
         yield text(plain)
         return
+    # What tells the spaces apart; all else is theirs over there, be it called otherwise there.
+    each = [{override for _, override in space.fixed} for space in found]
+    telling = {override for one in each for override in one if not all(override in other for other in each)}
     for space, points in zip(found, starting_points([asked], found, goal, composer), strict=True):
-        fixed = {bare(key): override.partition("=")[2] for key, override in space.fixed}
+        fixed = {bare(key): override.partition("=")[2] for key, override in space.fixed if override in telling}
         for values in points:
             # Chosen from a list they are as that was written, in Hydra's grammar.
             named = fixed | {bare(key): str(value) for key, value in values.items()}
