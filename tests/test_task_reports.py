@@ -84,7 +84,7 @@ def test_the_end_of_a_task_that_did_not_listen_is_an_answer_with_its_last_report
     assert is_answer(answer)
     assert (answer["value"], answer["run_s"]) == ({"status": "pruned", "reason": "enough"}, 1.5)
     report(1, {"auc": 0.5}, tmp_path)
-    report(2, {"auc": 0.6}, tmp_path)
+    report(2, {"auc": 0.6, "step/auc": 0.9}, tmp_path)
     with (tmp_path / "progress.jsonl").open("a") as stream:
         stream.write("torn")
     assert pruned_answer(tmp_path, "enough", 1.5)["value"] == {"status": "pruned", "reason": "enough", "auc": 0.6}

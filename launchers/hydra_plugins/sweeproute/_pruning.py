@@ -81,7 +81,8 @@ def pruned_answer(folder: Path, reason: str, run_s: float) -> dict[str, Any]:
     while (read := read_reports(folder, offset))[1] > offset:
         reports, offset = read
         last = reports[-1].metrics if reports else last
-    value = {**last, "status": _PRUNED, "reason": reason}
+    so_far = {name: number for name, number in last.items() if not name.startswith(OF_STEP)}
+    value = {**so_far, "status": _PRUNED, "reason": reason}
     return {"status": "COMPLETED", "value": value, "unfit": None, "run_s": run_s}
 
 
