@@ -81,9 +81,13 @@ def test_it_reports_after_each_fold_what_it_would_return_were_that_the_last(
 ) -> None:
     folder, metrics, _ = glm
     first, last = reported(folder)
-    assert last == {**metrics, "step": 2}
-    shorter, _ = run(tmp_path, *SMALL[:3], "validation.selection_seasons=[2018,2018]", "seed=7", "model.params.C=0.02")
-    assert first == {**shorter, "step": 1}
+    each = {}
+    for season in (2018, 2019):
+        (tmp_path / str(season)).mkdir()
+        one = f"validation.selection_seasons=[{season},{season}]"
+        each[season], _ = run(tmp_path / str(season), *SMALL[:3], one, "seed=7", "model.params.C=0.02")
+    assert first == {"step": 1, **each[2018], **{f"step/{name}": value for name, value in each[2018].items()}}
+    assert last == {"step": 2, **metrics, **{f"step/{name}": value for name, value in each[2019].items()}}
 
 
 def test_what_it_reports_is_of_selection_seasons_alone(tmp_path: Path) -> None:
@@ -98,7 +102,7 @@ def test_a_trial_that_is_told_to_stop_ends_after_its_fold_with_what_it_has(
     (tmp_path / "stop").write_text("worse than the median of 4 trials")
     returned, written = run(tmp_path, *SMALL, "seed=7", "model.params.C=0.02")
     (only,) = reported(tmp_path)
-    metrics = {name: value for name, value in only.items() if name != "step"}
+    metrics = {name: value for name, value in only.items() if not name.startswith("step")}
     assert only == reported(glm[0])[0]
     assert returned == {**metrics, "status": "pruned", "reason": "worse than the median of 4 trials"}
     assert written.status == "PRUNED"

@@ -71,7 +71,8 @@ class Searched:
                 objective.directions,
                 seed=7,
             )
-            self.shares.append(Share(study, one, budget, prunes=prunes != "none"))
+            pairs = pruner(prunes, {}).pairs
+            self.shares.append(Share(study, one, budget, prunes=prunes != "none", pairs=pairs))
         first = max((job.number for job in (known or {}).values()), default=-1) + 1
         points = Proposals(self.shares, objective, known or {}, first, over, ask_ahead)
         points.restore()
@@ -311,6 +312,13 @@ def test_a_job_without_prospects_is_stopped_with_a_reason_and_told_as_pruned(sea
     assert reasons[-1] == "pruned at step 2: score was 0.3"
     states = [one.state.name for one in searched.shares[0].study._study.trials]
     assert states[:8] == ["COMPLETE"] * 5 + ["PRUNED"] * 3
+
+
+@pytest.mark.parametrize(("name", "compared"), [("median", 0.6), ("wilcoxon", 0.9)])
+def test_a_pruner_that_pairs_steps_is_given_each_by_itself(searched: Searched, name: str, compared: float) -> None:
+    points = searched.start(space(X), prunes=name)
+    points.reported(take(points), 1, {"score": 0.6, "step/score": 0.9})
+    assert searched.shares[0].study._study.trials[0].intermediate_values == {1: compared}
 
 
 @pytest.mark.parametrize(("ask_ahead", "expected"), [(None, 4), (0, 0), (7, 7)])
