@@ -6,11 +6,13 @@ import sys
 import pytest
 from hydra.errors import HydraException
 
+from hydra_plugins.sweeproute._adaptive import searched
 from hydra_plugins.sweeproute._axis import asked, written
 from hydra_plugins.sweeproute._compose import Composer
 from hydra_plugins.sweeproute._dimension import Dimension
 from hydra_plugins.sweeproute._errors import SettingsError
 from hydra_plugins.sweeproute._spaces import spaces
+from hydra_plugins.sweeproute.config import SearchSweeperConf
 from small_app import singletons_kept, start_sweep
 from small_trial import ROOT
 from sweeproute.experiment import validate
@@ -384,27 +386,28 @@ def test_a_condition_that_cannot_be_is_refused_with_what_is_allowed(composer, pa
 
 
 def test_a_default_is_the_option_of_a_group_that_nothing_else_chooses(composer):
-    wide = ["search_space=${model}_wide"]
+    wide = ["search_space={search_space}_wide"]
 
-    def searched(*words):
-        return spaces(words, {}, composer, "search_space.axes", None, (), None, wide)
+    def under(*words, defaults=wide):
+        return spaces(words, {}, composer, "search_space.axes", None, (), None, defaults)
 
-    line, tree = searched("model=line,tree")
+    line, tree = under("model=line,tree")
     assert (line.dimensions[0].low, dict(line.fixed)["search_space"]) == (0.001, "search_space=line_wide")
     assert tree.dimensions == (Dimension("model.depth", low=1, high=20, whole=True),)
     assert (line.name, tree.name) == ("model=line", "model=tree")
     # What the person chooses stands, and an option that is not there is not missed.
-    assert searched("model=line", "search_space=line")[0].dimensions[0].low == 0.01
-    (plain,) = spaces(["model=line"], {}, composer, "search_space.axes", None, (), None, ["search_space=${model}_big"])
+    assert under("model=line", "search_space=line")[0].dimensions[0].low == 0.01
+    (plain,) = under("model=line", defaults=["search_space={search_space}_big"])
     assert plain.dimensions[0].low == 0.01
 
 
 @pytest.mark.parametrize("model", ["glm", "lightgbm", "random_forest", "xgboost"])
 def test_the_ranges_of_each_model_of_this_project_pass_its_own_check(model):
-    words = [f"model={model}", f"search_space={model}_ranges"]
+    words = [f"model={model}"]
     with singletons_kept():
-        composer = Composer(*start_sweep(ROOT, {}, words))
-        (space,) = spaces(words, {}, composer, "search_space.axes", "search_space.constraints", [], validate)
+        loader, master = start_sweep(ROOT, {}, words)
+        settings = SearchSweeperConf(**{str(key): master.hydra.sweeper[key] for key in master.hydra.sweeper})
+        (space,) = searched(words, settings, Composer(loader, master), validate)
     assert space.size() is None
     assert any(one.log for one in space.dimensions)
     conditional = {one.key: one.when for one in space.dimensions if one.when}

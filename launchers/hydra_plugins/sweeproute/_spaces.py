@@ -103,13 +103,13 @@ def _check_followed(chosen: Sequence[str], config: DictConfig, composer: Compose
     for word in chosen:
         group, option = parse(word).key_or_group, parse(word).value()
         if isinstance(option, str) and "${" in option:
-            _check_option(group, _followed(option, config), composer.options(group))
+            _check_option(group, _followed(r"\$\{([^${}]+)\}", option, config), composer.options(group))
 
 
-def _followed(option: str, config: DictConfig) -> str:
-    """An option that follows another group's, as it comes out under a choice of groups."""
+def _followed(naming: str, option: str, config: DictConfig) -> str:
+    """An option that follows groups, which it names in this form, as it comes out under a choice of groups."""
     choices = config.hydra.runtime.choices
-    return re.sub(r"\$\{([^${}]+)\}", lambda key: str(choices.get(key.group(1), key.group(0))), option)
+    return re.sub(naming, lambda key: str(choices.get(key.group(1), key.group(0))), option)
 
 
 def _defaults(
@@ -120,7 +120,7 @@ def _defaults(
     found = {}
     for word in words:
         group, _, option = word.partition("=")
-        option = _followed(option, config)
+        option = _followed(r"\{([^{}]+)\}", option, config)
         if group not in taken and option in composer.options(group):
             found[group] = f"{group}={option}"
     return found

@@ -137,7 +137,7 @@ class SearchSweeperConf:
     # The sampler's own options, by the names of Optuna's constructor, as in {n_startup_trials: 20}.
     sampler_options: Any = None
     # Options of groups that a sampler searches under, where the command line chooses none of that group, as in
-    # search_space=${search_space}_ranges: that of the option that the config has; one that is not there is left out.
+    # search_space={search_space}_ranges: that of the option that the config has; one that is not there is left out.
     sampler_defaults: list[str] = field(default_factory=list)
     # What ends a trial without prospects early: none, median, halving, hyperband or wilcoxon.
     pruner: str = "none"
