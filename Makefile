@@ -36,8 +36,9 @@ format: $(VENV)/.dev ## rewrite the code in the project's format
 	$(BIN)/ruff check --fix
 	$(BIN)/ruff format
 
-faults: $(VENV)/.dev ## run every fault of a far machine 20 times, and print a table (Linux, root; it takes hours)
+faults: $(VENV)/.dev ## run every fault of a far machine 20 times under a grid and under a search, and print tables (Linux, root; it takes hours)
 	$(BIN)/python tests/faults.py
+	$(BIN)/python tests/faults.py --search
 
 bench: $(VENV)/.dev ## measure the figures that the README states (the closed lid takes 10 min)
 	@set -e; for script in benchmarks/[!_]*.py; do echo "$$script"; $(BIN)/python "$$script"; done
