@@ -132,6 +132,7 @@ def test_a_killed_search_goes_on_towards_the_same_number_and_tells_nothing_twice
     assert [one.state.name for one in app.study().trials] == ["COMPLETE"] * 6
     said = app.sweep("hydra.sweeper.n_trials=6", "held=true", "hydra.sweep.dir=out", "hydra.sweeper.resume=true")
     assert len(app.ran()) == 8, said
+    assert "Nothing is left to run: 6 points are done, n_trials is 6." in said
 
 
 def test_two_platforms_that_are_one_machine_have_their_slots_beside_each_other(app: App):

@@ -57,7 +57,8 @@ def test_another_code_is_another_result(app: App):
 def test_a_search_is_told_what_an_earlier_one_has(app: App):
     words = ("hydra.sweeper.sampler=qmc", "hydra.launcher.identity=marks.identity")
     app.sweep(*words, "hydra.sweeper.n_trials=3", "hydra.sweep.dir=first")
-    app.sweep(*words, *REUSE, "hydra.sweeper.n_trials=5")
+    said = app.sweep(*words, *REUSE, "hydra.sweeper.n_trials=5")
+    assert "3 jobs did not run: earlier sweeps had their results." in said
     assert len(app.ran()) == 5
     assert len(app.study().trials) == 5
     states = [one.get("decision") for one in app.launches()]

@@ -59,6 +59,7 @@ class Adaptive:
     ) -> None:
         _check(settings, spaces)
         self._resumed = resumed
+        self._reused: list[int] = []
         self._spaces = list(spaces)
         self._objective = objective
         self._settings = settings
@@ -114,6 +115,9 @@ class Adaptive:
             parts, self._objective, known, first, self._timer(), settings.ask_ahead, self._earlier(sweep)
         )
         points.restore()
+        if self._resumed and not any(share.ready or share.left() for share in parts):
+            done = sum(share.study.distinct() for share in parts)
+            print(f"Nothing is left to run: {done} points are done, n_trials is {settings.n_trials}.", flush=True)
         if streams:
             self._launcher.stream(points, sweep, self._composer)
         else:
@@ -121,6 +125,8 @@ class Adaptive:
                 for number, one in zip(batch, launch(self._launcher, batch, sweep), strict=True):
                     points.told(number, one)
         points.prepare()
+        if settings.reuse:
+            print(f"{len(self._reused)} jobs did not run: earlier sweeps had their results.", flush=True)
         for share in parts:
             if share.exhausted and share.budget is not None and share.study.distinct() < share.budget:
                 name = share.space.name or "The search"
@@ -190,7 +196,15 @@ class Adaptive:
         # lazy import: most searches reuse nothing
         from ._earlier import EarlierResults
 
-        return EarlierResults(sweep, self._composer, self._launcher.settings.identity).take
+        earlier = EarlierResults(sweep, self._composer, self._launcher.settings.identity)
+
+        def take(number: int, overrides: Overrides) -> JobReturn | None:
+            found = earlier.take(number, overrides)
+            if found is not None:
+                self._reused.append(number)
+            return found
+
+        return take
 
     def _batch_size(self) -> int:
         """Jobs that a launcher which does not stream gets at once."""

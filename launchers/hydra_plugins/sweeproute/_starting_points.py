@@ -172,8 +172,9 @@ def _best(
         where = f" of {' or '.join(space.name for space in spaces)}" if spaces[0].name else ""
         names = f" with {', '.join(objective.metrics)}" if objective.metrics else ""
         raise SettingsError(
-            f"hydra.sweeper.enqueue has best:{name}, and no finished job{where}{names} is in that sweep. "
-            "Leave it out, or name another sweep: `sweeproute status` lists them."
+            f"hydra.sweeper.enqueue has best:{name}, and no finished job{where}{names} is in that sweep, or "
+            "none under this model and the other choices of groups. Leave it out, or name another sweep: `sweeproute "
+            "status` lists them."
         )
     fitting = (
         [_fitting(_read(overrides, space), space) for overrides in best]
