@@ -72,7 +72,7 @@ class Searched:
                 seed=7,
             )
             pairs = pruner(prunes, {}).pairs
-            self.shares.append(Share(study, one, budget, prunes=prunes != "none", pairs=pairs))
+            self.shares.append(Share(study, one, budget, pruner=prunes, pairs=pairs))
         first = max((job.number for job in (known or {}).values()), default=-1) + 1
         points = Proposals(self.shares, objective, known or {}, first, over, ask_ahead)
         points.restore()
@@ -309,7 +309,7 @@ def test_a_job_without_prospects_is_stopped_with_a_reason_and_told_as_pruned(sea
             points.told(number, Ended({"score": 1.0 - rank / 10}))
         points.prepare()
     assert reasons[:15] == [None] * 15  # of the first five trials
-    assert reasons[-1] == "pruned at step 2: score was 0.3"
+    assert reasons[-1] == "pruned by median at step 2: score was 0.3"
     states = [one.state.name for one in searched.shares[0].study._study.trials]
     assert states[:8] == ["COMPLETE"] * 5 + ["PRUNED"] * 3
 

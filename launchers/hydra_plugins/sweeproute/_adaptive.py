@@ -180,7 +180,7 @@ class Adaptive:
             study.retry()
             for point in self._starts[place]:
                 study.enqueue(point)
-            parts.append(Share(study, space, budget, prunes=settings.pruner != "none", pairs=self._pruner.pairs))
+            parts.append(Share(study, space, budget, pruner=self._pruner.name, pairs=self._pruner.pairs))
         return parts
 
     def _known(self, sweep: SweepFolder) -> dict[Overrides, Known]:

@@ -140,9 +140,11 @@ def objective(metric: Any, direction: Any, *, searched: bool) -> Objective:
             "each metric has one direction, in the same order."
         )
     if searched and not directions:
-        named = f" {', '.join(metrics)}" if metrics else ""
+        unknown = [name for name in metrics if name not in _DIRECTIONS]
+        named = f" {', '.join(unknown)}" if unknown else ""
+        near = f" It is of {nearest_first(unknown[0], _DIRECTIONS)}." if unknown else ""
         raise SettingsError(
-            f"Whether more or less{named} is better is not known. "
+            f"Whether more or less{named} is better is not known.{near} "
             f"Say hydra.sweeper.direction={'[' * (len(metrics) > 1)}maximize or minimize"
             f"{', one for each metric]' if len(metrics) > 1 else ''}."
         )

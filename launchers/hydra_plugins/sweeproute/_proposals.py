@@ -339,7 +339,7 @@ class Proposals:
         value = self._objective.on_the_way(metrics, alone=trial.share.pairs)
         if trial.proposal is None or value is None or not trial.share.study.report(trial.proposal.trial, step, value):
             return None
-        return f"pruned at step {step}: {self._objective.metric or 'value'} was {value:.6g}"
+        return f"pruned by {trial.share.pruner} at step {step}: {self._objective.metric or 'value'} was {value:.6g}"
 
     def told(self, number: int, returned: JobReturn) -> None:
         """See JobSource; the study hears of it when the slot is filled."""

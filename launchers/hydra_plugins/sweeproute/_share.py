@@ -24,7 +24,7 @@ class Share:
         study: Proposes.
         space: What is searched.
         budget: Distinct points that it may have run in all; None for no limit.
-        prunes: Whether it is to hear of trials while they run.
+        pruner: The name of what compares trials while they run; "none" where nothing does.
         pairs: Whether it compares trials step by step, rather than as far as they have come.
         exhausted: Whether the study has nothing more to propose.
         stranded: Whether no platform can run what it proposes.
@@ -35,12 +35,17 @@ class Share:
     study: "Study"
     space: Space
     budget: int | None
-    prunes: bool = False
+    pruner: str = "none"
     pairs: bool = False
     exhausted: bool = False
     stranded: bool = False
     ready: deque[int] = field(default_factory=deque)
     taken: int = 0
+
+    @property
+    def prunes(self) -> bool:
+        """Whether it is to hear of trials while they run."""
+        return self.pruner != "none"
 
     @property
     def bounded(self) -> bool:
