@@ -4,6 +4,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -76,6 +77,15 @@ def said(*overrides: str) -> str:
 )
 def test_a_mistake_in_an_override_is_one_sentence_with_what_is_allowed(override: str, sentence: str) -> None:
     assert said(override) == sentence
+
+
+def test_a_misspelt_key_in_a_file_is_answered_with_the_file_and_its_keys(tmp_path: Path) -> None:
+    (tmp_path / "search_space").mkdir()
+    (tmp_path / "search_space" / "mine.yaml").write_text("axes: {seed: [1, 2]}\nconstraint: []\n")
+    assert said("search_space=mine", f"hydra.searchpath=[file://{tmp_path}]") == (
+        "There is no key search_space.constraint, which search_space/mine.yaml has. Keys of search_space, nearest match "
+        "first: constraints, axes."
+    )
 
 
 def test_an_unknown_key_of_the_registry_is_answered_with_those_of_a_platform() -> None:

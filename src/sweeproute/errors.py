@@ -20,6 +20,7 @@ from omegaconf.errors import (
 _NO_SUCH_KEY = re.compile(r"Could not override '([^']+)'")
 _APPEND = re.compile(r"To append to your config use \+(.+)")
 _FAILED = re.compile(r"Error merging override (.+)")
+_IN_FILE = re.compile(r"In '([^']+)': ConfigKeyError.*?full_key: (\S+)\s+reference_type=(\w+)", re.DOTALL)
 _THERE = re.compile(r"An item is already at '([^']+)'")
 _CHOSEN = re.compile(r"Multiple values for (\S+)\.")
 # What OmegaConf's messages say of a value that does not fit, and what would.
@@ -124,6 +125,8 @@ def _composition(error: HydraException) -> str:
     if isinstance(cause, OmegaConfBaseException):
         failed = _FAILED.search(text)
         return f"{failed[1]} does not fit: {_value(cause)}" if failed else f"{' '.join(text.split())} {_value(cause)}"
+    if found := _IN_FILE.search(text):
+        return _key_of_file(*found.groups()) or text
     if found := _THERE.search(text):
         return f"The key {found[1]} is there already; leave out the + to set it."
     if found := _CHOSEN.search(text):
@@ -149,6 +152,20 @@ def _missing_key(key: str, cause: BaseException | None, override: str | None) ->
     return (
         f"There is no key {key}. Keys of {parent or 'the config'}, nearest match first: {nearest_first(leaf, keys)}."
         + (f" To add a key that is new: +{override}." if override else "")
+    )
+
+
+def _key_of_file(file: str, key: str, schema: str) -> str | None:
+    """A key in a file of the config that its schema does not have; None where it is another schema than ours."""
+    from sweeproute import config
+
+    fields = getattr(getattr(config, schema, None), "__dataclass_fields__", None)
+    if fields is None:
+        return None
+    parent, _, leaf = key.rpartition(".")
+    keys = nearest_first(leaf, fields)
+    return (
+        f"There is no key {key}, which {file}.yaml has. Keys of {parent or 'the config'}, nearest match first: {keys}."
     )
 
 
