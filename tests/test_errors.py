@@ -83,8 +83,8 @@ def test_a_misspelt_key_in_a_file_is_answered_with_the_file_and_its_keys(tmp_pat
     (tmp_path / "search_space").mkdir()
     (tmp_path / "search_space" / "mine.yaml").write_text("axes: {seed: [1, 2]}\nconstraint: []\n")
     assert said("search_space=mine", f"hydra.searchpath=[file://{tmp_path}]") == (
-        "There is no key search_space.constraint, which search_space/mine.yaml has. Keys of search_space, nearest match "
-        "first: constraints, axes."
+        "There is no key search_space.constraint, which search_space/mine.yaml has. Keys of search_space, nearest "
+        "match first: constraints, axes."
     )
 
 
