@@ -72,7 +72,7 @@ def test_the_best_is_finished_finite_and_the_earlier_of_equals(sweep):
     outcomes = SweepFolder(sweep.root).outcomes()
     choice = choose(outcomes, rule(None, "auc"))
     assert ([one.attempt.job for one in choice.winner.repeats], choice.not_finite) == ([1], 2)
-    assert choose(outcomes, rule({"direction": "minimize"})).winner.repeats[0].attempt.job == 0
+    assert choose(outcomes, rule({"metric": "auc", "direction": "minimize"})).winner.repeats[0].attempt.job == 0
     none = choose(outcomes, rule(None, "roi"))
     assert (none.winner, none.not_finite) == (None, 0)
 
@@ -99,7 +99,8 @@ def test_numbers_are_told_from_what_else_a_task_returns():
     assert found.pop("roi") != 0
     assert found == {"auc": 0.7, "n": 3.0}
     assert returned_metrics({"value": 1.5}) == {"value": 1.5}
-    assert returned_metrics(None) == returned_metrics({"value": [1, 2]}) == {}
+    assert returned_metrics({"value": [1, "a", 2]}) == {"value.0": 1.0, "value.2": 2.0}
+    assert returned_metrics(None) == returned_metrics({"value": "pruned"}) == {}
 
 
 def test_an_error_is_told_in_one_line():
