@@ -117,7 +117,8 @@ class Adaptive:
         points.restore()
         if self._resumed and not any(share.ready or share.left() for share in parts):
             done = sum(share.study.distinct() for share in parts)
-            print(f"Nothing is left to run: {done} points are done, n_trials is {settings.n_trials}.", flush=True)
+            of = "" if settings.n_trials is None else f", n_trials is {settings.n_trials}"
+            print(f"Nothing is left to run: {done} points are done{of}.", flush=True)
         if streams:
             self._launcher.stream(points, sweep, self._composer)
         else:

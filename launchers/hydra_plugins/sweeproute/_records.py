@@ -24,7 +24,7 @@ CHECKPOINT = "checkpoint"
 # States of a job that need not run again.
 DONE = ("FINISHED", "PRUNED")
 # How far a search is to go: under another word it is the same search still.
-_ENDS = ("hydra.sweeper.n_trials=", "hydra.sweeper.timeout_min=")
+ENDS = ("hydra.sweeper.n_trials=", "hydra.sweeper.timeout_min=")
 # What an earlier sweep in the same folder may have left in a job's folder.
 STALE = (LAUNCH, "journal.jsonl", "progress.jsonl", "stop")
 
@@ -152,7 +152,7 @@ class SweepFolder:
         earlier = read_json(self.ours / "sweep.json") if keep else None
         if earlier:
             self.record |= {k: earlier[k] for k in ("id", "name", "note", "started", "owner") if k in earlier}
-            self.record["argv"] = _as_far_as(earlier.get("argv") or (), record.get("argv") or ())
+            self.record["argv"] = as_far_as(earlier.get("argv") or (), record.get("argv") or ())
         self.save()
         self._pointer = self._point()
 
@@ -338,17 +338,21 @@ def comparable(overrides: Sequence[str]) -> list[str]:
     """The overrides that make two commands the same sweep: all but where its folder is, and how far it is to go."""
     aside = (
         *("resume=", "hydra.sweeper.resume=", "reuse=", "hydra.sweeper.reuse=", "hydra.sweep.dir="),
-        *_ENDS,
+        *ENDS,
     )
     return sorted(o for o in overrides if not o.lstrip("+").startswith(aside))
 
 
+def says_how_far(word: str) -> bool:
+    """Whether a word of a command says how far a search is to go."""
+    return word.lstrip("+").startswith(ENDS)
+
+
 def _ends(words: Sequence[str]) -> list[str]:
     """Those of a command's words that say how far a search is to go."""
-    return sorted(word.lstrip("+") for word in words if word.lstrip("+").startswith(_ENDS))
+    return sorted(word.lstrip("+") for word in words if says_how_far(word))
 
 
-def _as_far_as(earlier: Sequence[str], now: Sequence[str]) -> list[str]:
+def as_far_as(earlier: Sequence[str], now: Sequence[str]) -> list[str]:
     """The command of an earlier start, to go as far as that of now."""
-    kept = [word for word in earlier if not word.lstrip("+").startswith(_ENDS)]
-    return kept + [word for word in now if word.lstrip("+").startswith(_ENDS)]
+    return [word for word in earlier if not says_how_far(word)] + [word for word in now if says_how_far(word)]

@@ -12,9 +12,6 @@ if TYPE_CHECKING:
     from sweeproute.pointers import Pointer
     from sweeproute.progress import Progress
 
-# What may be another than at the start of a search.
-_ENDS = ("hydra.sweeper.n_trials=", "hydra.sweeper.timeout_min=")
-
 
 def add(commands: Commands) -> None:
     """Add the command's words."""
@@ -37,16 +34,17 @@ def run(asked: argparse.Namespace) -> None:
     """Run the sweep's own command again, told to go on."""
     from hydra.core.override_parser.types import Quote, QuotedString
 
+    from hydra_plugins.sweeproute._records import ENDS, says_how_far
     from sweeproute import pointers
     from sweeproute.progress import progress
     from sweeproute.tracking_status import saved_settings
 
     pointer = pointers.find(asked.sweep)
     for ends in asked.overrides:
-        if not ends.startswith(_ENDS):
+        if not says_how_far(ends):
             raise ResumeError(
                 f"resume goes on with a sweep as it was begun, and {ends} would change it. It takes "
-                f"{' and '.join(one + 'N' for one in _ENDS)}, for a search; with anything else begin a new sweep."
+                f"{' and '.join(one + 'N' for one in ENDS)}, for a search; with anything else begin a new sweep."
             )
     word = "keep" if asked.keep else "rerun" if asked.rerun else "true"
     if pointer.on is not None:
@@ -74,16 +72,19 @@ def _done(found: "Progress") -> bool:
 
 
 def _all_done(pointer: "Pointer", found: "Progress", words: Sequence[str]) -> str:
+    from hydra_plugins.sweeproute._records import says_how_far
     from sweeproute.progress import counted
 
     said = f"All of {pointer.id} is done ({counted(found.total or 0)}). Say --rerun to run it again"
-    ends = [word for word in words if word.startswith(_ENDS)]
-    return f"{said}, or how far to go: {ends[-1].partition('=')[0]}=N." if ends else f"{said}."
+    ends = [word for word in words if says_how_far(word)]
+    return f"{said}, or how far to go: {ends[-1].lstrip('+').partition('=')[0]}=N." if ends else f"{said}."
 
 
 def _as_far_as(words: Sequence[str], ends: Sequence[str]) -> list[str]:
     """A command that is to go as far as it is told now; as far as before where it is told nothing."""
-    return [word for word in words if not (ends and word.startswith(_ENDS))] + list(ends)
+    from hydra_plugins.sweeproute._records import as_far_as
+
+    return as_far_as(words, ends) if ends else list(words)
 
 
 def _elsewhere(pointer: "Pointer", word: str, ends: Sequence[str]) -> None:
