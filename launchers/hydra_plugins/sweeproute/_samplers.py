@@ -141,6 +141,11 @@ def sampler(name: str, options: Mapping[str, Any], space: Space, objectives: int
         )
     if name != "random" and not (name == "tpe" and _infers(made, settled, objectives)):
         made = _over(made, joint)
+    if name == "tpe":
+        # lazy import: it imports Optuna
+        from ._quick_tpe import quicker
+
+        made = quicker(made)
     checked = Sampler(name, settled, made)
     checked.seeded(0, 0)
     return checked
