@@ -28,6 +28,12 @@ def record(box: Workstation) -> dict:
         return {}
 
 
+def has_ended(box: Workstation) -> bool:
+    """Whether the sweep is over there and its coordinator gone, whose last words come after that."""
+    coordinator = json.loads(box.path(f"{HOME}/coordinator.json").read_text())["pid"]
+    return record(box).get("state") == "FINISHED" and coordinator not in [pid for pid, _ in box.processes()]
+
+
 @pytest.fixture
 def project(tmp_path: Path, monkeypatch) -> Path:
     """The project's script and configuration, and nothing else: what they import is brought along."""
@@ -59,7 +65,7 @@ def test_a_search_goes_on_while_the_line_is_down_and_its_best_is_found_here(
     text = sweeproute("status", "night").out
     assert time.monotonic() - began < 20
     assert " has not answered in time" in text or "cannot be reached" in text
-    wait_until(lambda: record(workstation).get("state") == "FINISHED", "the sweep to end by itself", 120)
+    wait_until(lambda: has_ended(workstation), "the sweep to end by itself", 120)
     workstation.black_hole(False)
     text = sweeproute("status", "night").out
     assert text.startswith("sweep_1 (night): finished at ")
@@ -112,7 +118,7 @@ def test_after_a_power_cut_the_coordinator_is_dead_and_goes_on_with_resume(
     app.go()
     said = sweeproute("resume", "last")
     assert said.code == 0, said.err
-    wait_until(lambda: record(workstation).get("state") == "FINISHED", "the end", 120)
+    wait_until(lambda: has_ended(workstation), "the end", 120)
     assert "3 jobs: 3 done\n" in sweeproute("status", "last").out
     assert app.executions() == {1: 1, 2: 2, 3: 2}
     assert sweeproute("sync", "last").code == 0
