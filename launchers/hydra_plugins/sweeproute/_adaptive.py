@@ -111,21 +111,19 @@ class Adaptive:
         parts = self._open(sweep)
         for remark in self._remarks(parts):
             print(remark, flush=True)
-        points = Proposals(
-            parts, self._objective, known, first, self._timer(), settings.ask_ahead, self._earlier(sweep)
-        )
-        points.restore()
-        if self._resumed and not any(share.ready or share.left() for share in parts):
-            done = sum(share.study.distinct() for share in parts)
-            of = "" if settings.n_trials is None else f", n_trials is {settings.n_trials}"
-            print(f"Nothing is left to run: {done} points are done{of}.", flush=True)
-        if streams:
-            self._launcher.stream(points, sweep, self._composer)
-        else:
-            while batch := points.batch(self._batch_size()):
-                for number, one in zip(batch, launch(self._launcher, batch, sweep), strict=True):
-                    points.told(number, one)
-        points.prepare()
+        earlier = self._earlier(sweep)
+        with Proposals(parts, self._objective, known, first, self._timer(), settings.ask_ahead, earlier) as points:
+            points.restore()
+            if self._resumed and points.closed() and not any(share.ready for share in parts):
+                done = sum(share.study.distinct() for share in parts)
+                of = "" if settings.n_trials is None else f", n_trials is {settings.n_trials}"
+                print(f"Nothing is left to run: {done} points are done{of}.", flush=True)
+            if streams:
+                self._launcher.stream(points, sweep, self._composer)
+            else:
+                while batch := points.batch(self._batch_size()):
+                    for number, one in zip(batch, launch(self._launcher, batch, sweep), strict=True):
+                        points.told(number, one)
         if settings.reuse:
             print(f"{len(self._reused)} jobs did not run: earlier sweeps had their results.", flush=True)
         for share in parts:
@@ -181,7 +179,9 @@ class Adaptive:
             study.retry()
             for point in self._starts[place]:
                 study.enqueue(point)
-            parts.append(Share(study, space, budget, pruner=self._pruner.name, pairs=self._pruner.pairs))
+            parts.append(
+                Share(study, space, budget, pruner=self._pruner.name, pairs=self._pruner.pairs, slow=of_space.slow)
+            )
         return parts
 
     def _known(self, sweep: SweepFolder) -> dict[Overrides, Known]:

@@ -158,7 +158,9 @@ class Dispatcher:
         if self._scheduler.done():
             return
         wakeup = self._scheduler.next_wakeup(now)
-        timeout = 0.0 if more or len(sends) == _SENDS else min(_TICK_S, self._reports.wait_s(now))
+        timeout = (
+            0.0 if more or len(sends) == _SENDS else min(_TICK_S, self._reports.wait_s(now), self._points.wait_s())
+        )
         if wakeup is not None:
             timeout = min(timeout, max(0.0, wakeup - now))
         try:

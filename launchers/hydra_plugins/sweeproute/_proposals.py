@@ -2,9 +2,10 @@
 
 import time
 from collections.abc import Callable, Hashable, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass
 from statistics import fmean
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Self
 
 from hydra.core.utils import JobReturn, JobStatus
 from hydra.errors import HydraException
@@ -19,6 +20,8 @@ if TYPE_CHECKING:
     from ._study import Proposal
 
 Overrides = tuple[str, ...]
+# Seconds between looks at a sampler that is still at work.
+_LOOK_S = 0.02
 
 
 @dataclass(frozen=True)
@@ -48,8 +51,9 @@ class Proposals:
     """A source of jobs that asks studies for points.
 
     Each study has one point ready, and a result is told to its study after the slot that it freed has been filled: a
-    slot that frees by itself waits for no sampler. A point that is run under several repeats is told once, as the mean
-    of those that finished.
+    slot that frees by itself waits for no sampler. A sampler that is at work for seconds is asked beside whoever calls;
+    until it has answered, what comes back for any study waits here, since all of them lie in one log. A point that is
+    run under several repeats is told once, as the mean of those that finished.
 
     Args:
         shares: The studies.
@@ -92,6 +96,9 @@ class Proposals:
         self._classes: dict[Hashable, JobClass] = {}
         self._class_of: Callable[[int, Overrides], JobClass] | None = None
         self.prunes = any(share.prunes for share in shares)
+        self._asking: tuple[Share, Future[Proposal | None]] | None = None
+        self._beside = ThreadPoolExecutor(1, "sampler")
+        self._unheard: list[tuple[int, int, Mapping[str, float]]] = []
         self._stratum: Callable[[Overrides], Hashable] = hash
         self._durations = Durations()
 
@@ -131,6 +138,45 @@ class Proposals:
         Raises:
             SweepError: A task returned what no search can be steered by.
         """
+        if self.busy:
+            return False
+        before = sum(len(share.ready) for share in self._shares)
+        self._take_in()
+        if self._over():
+            return False
+        for share in self._shares:
+            while not share.ready and share.left() and self._asking is None:
+                if share.slow:
+                    self._asking = share, self._beside.submit(share.study.ask)
+                else:
+                    self._answer(share, share.study.ask())
+        return sum(len(share.ready) for share in self._shares) > before
+
+    @property
+    def busy(self) -> bool:
+        """See JobSource: whether a sampler is at work, in which time no study is to be touched."""
+        return self._asking is not None and not self._asking[1].done()
+
+    def wait_s(self) -> float:
+        """See JobSource."""
+        return float("inf") if self._asking is None else _LOOK_S
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        """Wait for a sampler that is at work: nobody else may write to the log before it has. No other is asked."""
+        self._beside.shutdown()
+        if kind is None:
+            self._take_in()
+
+    def _take_in(self) -> None:
+        if self._asking is not None:
+            (share, asked), self._asking = self._asking, None
+            self._answer(share, asked.result())
+        for report in self._unheard:
+            self.reported(*report)
+        self._unheard.clear()
         for number in self._ended:
             self._tell(number)
         self._ended.clear()
@@ -141,16 +187,12 @@ class Proposals:
                 for number in dropped:
                     share.ready.remove(number)
                     del self.overrides[number]
-            return False
-        before = sum(len(share.ready) for share in self._shares)
-        for share in self._shares:
-            while not share.ready and share.left():
-                proposal = share.study.ask()
-                if proposal is None:
-                    share.exhausted = True
-                    break
-                self._offer(share, proposal)
-        return sum(len(share.ready) for share in self._shares) > before
+
+    def _answer(self, share: Share, proposal: "Proposal | None") -> None:
+        if proposal is None:
+            share.exhausted = True
+        else:
+            self._offer(share, proposal)
 
     def batch(self, size: int) -> dict[int, Overrides]:
         """Take several jobs at once, for a launcher that runs them as a batch.
@@ -164,6 +206,9 @@ class Proposals:
         taken: dict[int, Overrides] = {}
         while len(taken) < size:
             self.prepare()
+            if self._asking is not None:
+                wait([self._asking[1]])
+                continue
             ready = min(
                 (share for share in self._shares if share.ready), key=lambda share: share.ready[0], default=None
             )
@@ -324,7 +369,7 @@ class Proposals:
 
     def closed(self) -> bool:
         """See JobSource."""
-        return self._over() or not any(share.left() for share in self._shares)
+        return self._over() or (self._asking is None and not any(share.left() for share in self._shares))
 
     def total(self) -> int | None:
         """Jobs of the whole sweep, as far as that is known."""
@@ -334,7 +379,10 @@ class Proposals:
         return len(self.overrides) + to_come
 
     def reported(self, number: int, step: int, metrics: Mapping[str, float]) -> str | None:
-        """See JobSource."""
+        """See JobSource; while a sampler is at work the answer is that the job goes on."""
+        if self.busy:
+            self._unheard.append((number, step, metrics))
+            return None
         trial = self._trials[number]
         value = self._objective.on_the_way(metrics, alone=trial.share.pairs)
         if trial.proposal is None or value is None or not trial.share.study.report(trial.proposal.trial, step, value):

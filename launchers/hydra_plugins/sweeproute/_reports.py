@@ -40,7 +40,7 @@ class Reports:
         Yields:
             Where an attempt need not go on, and why; each once.
         """
-        if not self._points.prunes or now < self._look_at:
+        if not self._points.prunes or self._points.busy or now < self._look_at:
             return
         self._look_at = now + _LOOK_S
         for key, attempt in attempts.items():

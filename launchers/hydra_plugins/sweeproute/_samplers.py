@@ -27,6 +27,7 @@ class _Kind:
     needs: tuple[str, ...] = ()
     objectives: bool = True
     choices: bool = True
+    slow: bool = False
     defaults: Mapping[str, Any] = field(default_factory=dict)
 
 
@@ -53,7 +54,8 @@ _KINDS = {
     # Without scrambling every search would begin at the lowest corner of its space, whatever its seed.
     "qmc": _Kind("QMCSampler", needs=("scipy",), defaults={"scramble": True}),
     "nsga": _Kind("NSGAIISampler"),
-    "gp": _Kind("GPSampler", needs=("scipy", "torch")),
+    # Its first ask imports torch, and each fits a model anew: with hundreds of trials that takes seconds.
+    "gp": _Kind("GPSampler", needs=("scipy", "torch"), slow=True),
 }
 SAMPLERS = tuple(_KINDS)
 
@@ -92,6 +94,11 @@ class Sampler:
         if self.name in ("cmaes", "qmc", "gp"):
             ours |= {"independent_sampler": RandomSampler(seed=seed), "warn_independent_sampling": False}
         return build(_SETTING, self.name, self.made, **{**self.options, **ours})
+
+    @property
+    def slow(self) -> bool:
+        """Whether a point of it may take seconds."""
+        return _KINDS[self.name].slow
 
     def remarks(self, space: Space) -> list[str]:
         """What a person should know of this sampler in this space, a sentence each."""

@@ -26,6 +26,7 @@ class Share:
         budget: Distinct points that it may have run in all; None for no limit.
         pruner: The name of what compares trials while they run; "none" where nothing does.
         pairs: Whether it compares trials step by step, rather than as far as they have come.
+        slow: Whether its sampler may be at work for seconds, so that nothing should wait for it.
         exhausted: Whether the study has nothing more to propose.
         stranded: Whether no platform can run what it proposes.
         ready: Numbers of the jobs that can be taken.
@@ -37,6 +38,7 @@ class Share:
     budget: int | None
     pruner: str = "none"
     pairs: bool = False
+    slow: bool = False
     exhausted: bool = False
     stranded: bool = False
     ready: deque[int] = field(default_factory=deque)

@@ -22,11 +22,15 @@ class JobSource(Source, Protocol):
         overrides: Each job's overrides, by job number; more may come.
         returns: The return of each job that has ended, by job number.
         prunes: Whether something is to be heard of jobs while they run, by `reported`.
+        busy: Whether that has to wait, since the next jobs are being looked for.
     """
 
     overrides: dict[int, tuple[str, ...]]
     returns: dict[int, JobReturn]
     prunes: bool
+
+    @property
+    def busy(self) -> bool: ...
 
     def open(
         self,
@@ -51,6 +55,10 @@ class JobSource(Source, Protocol):
         Returns:
             Whether there are new ones.
         """
+        ...
+
+    def wait_s(self) -> float:
+        """Seconds after which it is worth preparing again although nothing has happened; infinite for not before."""
         ...
 
     def waiting_s(self, job_class: JobClass) -> float | None:
@@ -122,7 +130,7 @@ class Points:
         self._groups: dict[int, Group] = {}  # by the number of the job that may answer, until that has ended
         self._behind: set[int] = set()
         self.returns: dict[int, JobReturn] = {}
-        self.prunes = False
+        self.prunes = self.busy = False
         self._queues: dict[JobClass, LongestFirst[int]] = {}
         self._classes: dict[int, JobClass] = {}
         self._queued_at = 0.0
@@ -193,6 +201,10 @@ class Points:
     def prepare(self) -> bool:
         """See JobSource."""
         return False
+
+    def wait_s(self) -> float:
+        """See JobSource."""
+        return float("inf")
 
     def closed(self) -> bool:
         """See Source."""
