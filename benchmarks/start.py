@@ -31,7 +31,7 @@ def stop_at_first_fit() -> None:
         print(f"first fit at {time.time()}", flush=True)
         os._exit(0)
 
-    estimators.fit = fit  # type: ignore[assignment]
+    estimators.fit_games = fit  # type: ignore[assignment]
     sys.argv[0] = str(ROOT / "train.py")
     runpy.run_path(sys.argv[0], run_name="__main__")
 

@@ -118,6 +118,10 @@ class CsvData(Data):
     # Columns of decimal odds of the home and the away side; null where there are none.
     odds_home: str | None = None
     odds_away: str | None = None
+    # Columns of the names of the home and the away team, for models that learn something of each; null where there are
+    # none.
+    home_team: str | None = None
+    away_team: str | None = None
     # Column names or glob patterns of the features; empty takes every numeric column that has no other role.
     features: list[str] = field(default_factory=list)
     # Column names or glob patterns that are never features.

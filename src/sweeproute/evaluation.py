@@ -127,7 +127,7 @@ def evaluate(
     """Fit a fresh model on each fold in turn, then score what it says about the fold's test season.
 
     Rows that no fold names are never read, so nothing about the holdout can reach the report. The calibration games of
-    a fold are kept out of training.
+    a fold are kept out of training; a model that asks for that watches them, to stop by.
 
     Args:
         build: Makes an unfitted classifier with `fit` and `predict_proba`; called once per fold.
@@ -150,6 +150,7 @@ def evaluate(
     if not folds:
         raise EvaluationError("There is no fold to evaluate; check validation.selection_seasons.")
     features = np.ascontiguousarray(dataset.features.to_numpy(dtype=np.float64))  # (n_games, n_features)
+    games = estimators.Games(features, dataset.teams, dataset.team_names)
     own, alone = _Course(), None
     shorter = {length: _Course() for length in (prefixes.lengths if prefixes else ())}
     models: dict[int, Any] = {}
@@ -160,13 +161,13 @@ def evaluate(
         done = None if checkpoint is None else checkpoint.finished.get(fold.season)
         if done is None or not shorter.keys() <= done.shorter.keys():
             model = build()
-            done = _finish(model, features, dataset.outcome, fold, checkpoint)
+            done = _finish(model, games, dataset, fold, checkpoint)
             if prefixes is not None and shorter:
                 try:
                     models = {n: estimators.shortened(model, prefixes.parameter, n) for n in shorter}
                 except estimators.PrefixError as error:
                     shorter, models, alone = {}, {}, str(error)
-            test = features[fold.test]
+            test = games.rows(fold.test)
             done.shorter.update({n: _timed_probability(one, test, fold.season) for n, one in models.items()})
             # The last fold's model is part of the report, so that fold is not one to pass over.
             if checkpoint is not None and fold is not folds[-1]:
@@ -187,44 +188,41 @@ def evaluate(
 
 
 def _finish(
-    model: Any,
-    features: NDArray[np.float64],
-    outcome: NDArray[np.int8],
-    fold: Fold,
-    checkpoint: Checkpoint | None,
+    model: Any, games: estimators.Games, dataset: "Dataset", fold: Fold, checkpoint: Checkpoint | None
 ) -> FinishedFold:
     """Fit a model on a fold's training games, then let it say what it makes of the tested ones."""
-    learned = outcome[fold.train]
+    learned = dataset.outcome[fold.train]
     if np.unique(learned).size < 2:
         raise EvaluationError(
             f"All {learned.size} training games of season {fold.season} ended the same way, so there is nothing to "
             "learn; set validation.first_test_season later."
         )
     progress = None if checkpoint is None else checkpoint.fit(fold.season)
+    watched = games.rows(fold.calibration), dataset.outcome[fold.calibration]
     before = 0.0 if progress is None else progress.seconds
     started = perf_counter()
-    estimators.fit(model, features[fold.train], learned, progress)
+    estimators.fit_games(model, games.rows(fold.train), learned, dataset.season[fold.train], watched, progress)
     fitted = perf_counter()
 
     estimators.predict_on_one_thread(model)
-    probability, seconds = _timed_probability(model, features[fold.test], fold.season)
+    probability, seconds = _timed_probability(model, games.rows(fold.test), fold.season)
     return FinishedFold(fold.season, probability, before + fitted - started, seconds)
 
 
-def _timed_probability(model: Any, features: NDArray[np.float64], season: int) -> tuple[NDArray[np.float64], float]:
+def _timed_probability(model: Any, games: estimators.Games, season: int) -> tuple[NDArray[np.float64], float]:
     """`_home_probability`, and the seconds that it took."""
     began = perf_counter()
-    probability = _home_probability(model, features, season)
+    probability = _home_probability(model, games, season)
     return probability, perf_counter() - began
 
 
-def _home_probability(model: Any, features: NDArray[np.float64], season: int) -> NDArray[np.float64]:
+def _home_probability(model: Any, games: estimators.Games, season: int) -> NDArray[np.float64]:
     """Probability of the second class, which is a home win, (n_test,) float64."""
-    answer = np.asarray(model.predict_proba(features), dtype=np.float64)  # (n_test, 2)
-    if answer.shape != (len(features), 2):
+    answer = np.asarray(estimators.predict(model, games), dtype=np.float64)  # (n_test, 2)
+    if answer.shape != (len(games), 2):
         raise EvaluationError(
             f"{type(model).__name__} answered season {season} with an array of shape {answer.shape}; predict_proba "
-            f"must give the probabilities of a loss and of a win for each of the {len(features)} games."
+            f"must give the probabilities of a loss and of a win for each of the {len(games)} games."
         )
     probability = np.ascontiguousarray(answer[:, 1])
     wrong = ~((probability >= 0) & (probability <= 1))

@@ -60,18 +60,20 @@ def predict_upcoming(
         best = registry.best(sweep, metric)
         dataset, games, cfg = _compose(pointer, [*best.overrides, *overrides])
         estimator = estimators.build(cfg.model)
-        estimator.fit(dataset.features.to_numpy(), dataset.outcome)
+        known = estimators.Games(dataset.features.to_numpy(), dataset.teams, dataset.team_names)
+        estimators.fit_games(estimator, known, dataset.outcome, dataset.season)
         estimators.predict_on_one_thread(estimator)
         how = (
             f"{cfg.model.type} with {' '.join(best.overrides)} (best {metric} of {best.sweep}: {best.value:.4f}), "
             f"fitted on {len(dataset.outcome)} games up to {pd.Timestamp(dataset.kickoff[-1]).date()}."
         )
+    to_come = estimators.Games(games.features.to_numpy(), games.teams, dataset.team_names)
     table = pd.DataFrame(
         {
             "game_id": games.game_id,
             "season": games.season,
             "kickoff": games.kickoff,
-            "probability": estimator.predict_proba(games.features.to_numpy())[:, 1],
+            "probability": estimators.predict(estimator, to_come)[:, 1],
         }
     )
     if games.odds is not None:

@@ -13,7 +13,7 @@ from sweeproute.config import CsvData, LeagueData, NflData
 from sweeproute.data.checks import DataError, nearest
 from sweeproute.data.dataset import Dataset, Upcoming, assemble
 from sweeproute.data.features import build_features, home_wins
-from sweeproute.data.games import is_played, odds_of, spans
+from sweeproute.data.games import is_played, odds_of, spans, teams_of
 from sweeproute.data.league import simulate
 from sweeproute.data.nfl import parse, read_bytes
 from sweeproute.data.store import (
@@ -116,6 +116,7 @@ def _from_games(name: str, table: Any, market: bool) -> Dataset:
         week=games["week"].to_numpy(np.int64),
         game_id=games["game_id"].to_numpy(str),
         odds=odds_of(games),
+        teams=teams_of(games),
     )
 
 

@@ -20,6 +20,8 @@ class Upcoming:
         kickoff: (n_upcoming,) datetime64[ns].
         season: (n_upcoming,) int64.
         odds: (n_upcoming, 2) decimal odds of home and away, NaN where absent; None where the source has none.
+        teams: (n_upcoming, 2) int64, home and away as positions in the data set's `team_names`; None where the source
+            has no teams.
     """
 
     features: pd.DataFrame
@@ -27,6 +29,7 @@ class Upcoming:
     kickoff: np.ndarray
     season: np.ndarray
     odds: np.ndarray | None
+    teams: np.ndarray | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -44,6 +47,8 @@ class Dataset:
         odds: (n_games, 2) decimal odds of home and away, NaN where absent; None where the source has none.
         set_aside: how many games of the source are not rows here, by reason ("ties", "unplayed").
         unplayed: the games to come; None where there are none.
+        teams: (n_games, 2) int64, home and away as positions in `team_names`; None where the source has no teams.
+        team_names: every team of the source, the games to come included, in the order of the alphabet.
     """
 
     name: str
@@ -56,10 +61,12 @@ class Dataset:
     odds: np.ndarray | None
     set_aside: dict[str, int]
     unplayed: Upcoming | None
+    teams: np.ndarray | None = None
+    team_names: tuple[str, ...] = ()
 
     @cached_property
     def hash(self) -> str:
-        """SHA-256 of features with their names, outcome, season, kick-off, odds and ids, 64 hexadecimal digits."""
+        """SHA-256 of features with their names, outcome, season, kick-off, odds, ids and teams, 64 hex digits."""
         digest = hashlib.sha256("\n".join(self.features.columns).encode())
         for values in (self.features.to_numpy(np.float64), self.outcome, self.season, self.kickoff, self.odds):
             # The shape goes in too, so that bytes cannot move from one part to the next unnoticed.
@@ -67,6 +74,10 @@ class Dataset:
             if values is not None:
                 digest.update(np.ascontiguousarray(values).tobytes())
         digest.update("\n".join(self.game_id.tolist()).encode())
+        if self.teams is not None:
+            # By their names: their numbers follow from the games to come, too, which do not count.
+            sides = np.asarray(self.team_names)[self.teams]
+            digest.update("\n".join(["", *sides.ravel().tolist()]).encode())
         return digest.hexdigest()
 
     @property
@@ -108,6 +119,8 @@ class Dataset:
             odds=None if self.odds is None else self.odds[rows],
             set_aside=dict(self.set_aside),
             unplayed=unplayed,
+            teams=None if self.teams is None else self.teams[rows],
+            team_names=self.team_names,
         )
 
 
@@ -121,6 +134,7 @@ def assemble(
     week: np.ndarray | None,
     game_id: np.ndarray,
     odds: np.ndarray | None,
+    teams: np.ndarray | None = None,
 ) -> Dataset:
     """Put the rows of a source in order, and set aside those without a winner.
 
@@ -134,6 +148,7 @@ def assemble(
         week: (n_rows,) whole numbers, or None.
         game_id: (n_rows,) str.
         odds: (n_rows, 2) decimal odds of home and away, or None.
+        teams: (n_rows, 2) str, names of home and away, or None.
 
     Returns:
         The data set; ties and unplayed games are counted in `set_aside`, unplayed ones stand in `unplayed`.
@@ -146,6 +161,10 @@ def assemble(
     to_come = order[unplayed[order]]
     if not len(decided):
         raise DataError(f"The source {name} has no game with a winner among its {len(order)}: give played games.")
+    team_names: tuple[str, ...] = ()
+    if teams is not None:
+        names, numbers = np.unique(teams, return_inverse=True)
+        team_names, teams = tuple(names.tolist()), numbers.reshape(-1, 2).astype(np.int64)
     upcoming = None
     if len(to_come):
         upcoming = Upcoming(
@@ -154,6 +173,7 @@ def assemble(
             kickoff=kickoff[to_come],
             season=season[to_come].astype(np.int64),
             odds=None if odds is None else odds[to_come],
+            teams=None if teams is None else teams[to_come],
         )
     return Dataset(
         name=name,
@@ -166,6 +186,8 @@ def assemble(
         odds=None if odds is None else odds[decided],
         set_aside={"ties": len(order) - len(decided) - len(to_come), "unplayed": len(to_come)},
         unplayed=upcoming,
+        teams=None if teams is None else teams[decided],
+        team_names=team_names,
     )
 
 
@@ -176,4 +198,5 @@ def _rows_of_upcoming(games: Upcoming, rows: np.ndarray) -> Upcoming:
         kickoff=games.kickoff[rows],
         season=games.season[rows],
         odds=None if games.odds is None else games.odds[rows],
+        teams=None if games.teams is None else games.teams[rows],
     )

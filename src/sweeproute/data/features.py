@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 
 from sweeproute.betting import implied_probability
-from sweeproute.data.games import FRANCHISE, MARKET, is_played, odds_of, spans
+from sweeproute.data.games import MARKET, is_played, odds_of, spans, teams_of
 
 # Elo with margin of victory as FiveThirtyEight described it for the NFL: K of 20, a third of the way back to the mean
 # between seasons, 400 points for odds of ten to one. The faster one follows a season's turns.
@@ -182,8 +182,7 @@ def build_features(games: pd.DataFrame, market: bool = False) -> pd.DataFrame:
     """
     begin, end = spans(games)
     game_id = games["game_id"].astype(str).to_numpy()
-    home = games["home_team"].replace(FRANCHISE).tolist()
-    away = games["away_team"].replace(FRANCHISE).tolist()
+    home, away = teams_of(games).T.tolist()
     season = games["season"].astype(int).tolist()
     neutral = (games["location"] == "Neutral").tolist()
     rest = list(zip(games["home_rest"].astype(float), games["away_rest"].astype(float), strict=True))

@@ -66,6 +66,11 @@ def odds_of(games: pd.DataFrame) -> np.ndarray:
     return american_to_decimal(games[["home_moneyline", "away_moneyline"]].to_numpy(np.float64))
 
 
+def teams_of(games: pd.DataFrame) -> np.ndarray:
+    """Return the franchises of home and away under their newest names, (n_games, 2) str."""
+    return np.column_stack([games[side].replace(FRANCHISE).to_numpy(str) for side in ("home_team", "away_team")])
+
+
 def is_played(games: pd.DataFrame) -> np.ndarray:
     """Say which games have a score, (n_games,) bool."""
     return games["home_score"].notna().to_numpy()
@@ -139,8 +144,8 @@ def _check_numbers(games: pd.DataFrame, market: bool) -> None:
 
 def _check_days(games: pd.DataFrame, begin: np.ndarray) -> None:
     day = begin.astype("datetime64[D]")
-    home, away = games["home_team"].replace(FRANCHISE), games["away_team"].replace(FRANCHISE)
-    refuse_first(games, "away_team", (home == away).to_numpy(), "plays against itself", "two different teams")
+    home, away = teams_of(games).T
+    refuse_first(games, "away_team", home == away, "plays against itself", "two different teams")
     sides = pd.DataFrame({"team": np.concatenate([home, away]), "day": np.concatenate([day, day])})
     twice = sides.duplicated().to_numpy()
     for column, bad in (("home_team", twice[: len(games)]), ("away_team", twice[len(games) :])):

@@ -100,7 +100,7 @@ def write_dataset(dataset: Dataset, path: Path) -> None:
     """Write a data set of games as one parquet file, the unplayed games below the others with outcome -1.
 
     Args:
-        dataset: one that has weeks and odds, as all that are made from games.
+        dataset: one that has weeks, odds and teams, as all that are made from games.
         path: the file.
     """
     import pyarrow as pa
@@ -111,7 +111,9 @@ def write_dataset(dataset: Dataset, path: Path) -> None:
     n_below = 0 if upcoming is None else len(upcoming.game_id)
     assert dataset.week is not None
     assert dataset.odds is not None
+    assert dataset.teams is not None
     odds = np.concatenate([dataset.odds, *(part.odds for part in below if part.odds is not None)])
+    teams = np.concatenate([dataset.teams, *(part.teams for part in below if part.teams is not None)])
     columns: dict[str, np.ndarray] = {
         "game_id": np.concatenate([dataset.game_id, *(part.game_id for part in below)]),
         "season": np.concatenate([dataset.season, *(part.season for part in below)]),
@@ -120,10 +122,12 @@ def write_dataset(dataset: Dataset, path: Path) -> None:
         "outcome": np.concatenate([dataset.outcome, np.full(n_below, -1, np.int8)]),
         "odds_home": odds[:, 0],
         "odds_away": odds[:, 1],
+        "home_team": teams[:, 0],
+        "away_team": teams[:, 1],
     }
     features = pd.concat([dataset.features, *(part.features for part in below)])
     columns |= {PREFIX + name: features[name].to_numpy() for name in features.columns}
-    about = {"name": dataset.name, "set_aside": dataset.set_aside}
+    about = {"name": dataset.name, "set_aside": dataset.set_aside, "team_names": dataset.team_names}
     table = pa.table(columns).replace_schema_metadata({"sweeproute": json.dumps(about)})
     pq.write_table(table, path)
 
@@ -141,6 +145,7 @@ def read_dataset(path: Path) -> Dataset:
     )
     game_id = column["game_id"].astype(str)
     odds = np.column_stack([column["odds_home"], column["odds_away"]])
+    teams = np.column_stack([column["home_team"], column["away_team"]])
     played = column["outcome"] >= 0
     upcoming = None
     if not played.all():
@@ -150,6 +155,7 @@ def read_dataset(path: Path) -> Dataset:
             kickoff=column["kickoff"][~played],
             season=column["season"][~played],
             odds=odds[~played],
+            teams=teams[~played],
         )
     return Dataset(
         name=about["name"],
@@ -162,6 +168,8 @@ def read_dataset(path: Path) -> Dataset:
         odds=odds[played],
         set_aside=about["set_aside"],
         unplayed=upcoming,
+        teams=teams[played],
+        team_names=tuple(about["team_names"]),
     )
 
 

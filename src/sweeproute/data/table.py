@@ -34,6 +34,8 @@ def load_table(data: CsvData) -> Dataset:
         "game_id": data.game_id,
         "odds_home": data.odds_home,
         "odds_away": data.odds_away,
+        "home_team": data.home_team,
+        "away_team": data.away_team,
     }
     for role, column in roles.items():
         if column is not None and column not in table.columns:
@@ -61,6 +63,7 @@ def load_table(data: CsvData) -> Dataset:
         week=None,
         game_id=_game_ids(table, data.game_id),
         odds=_odds(table, data),
+        teams=_teams(table, data),
     )
 
 
@@ -116,14 +119,37 @@ def _game_ids(table: pd.DataFrame, column: str | None) -> np.ndarray:
 
 
 def _odds(table: pd.DataFrame, data: CsvData) -> np.ndarray | None:
-    if data.odds_home is None and data.odds_away is None:
+    columns = _both_sides("odds_home", data.odds_home, "odds_away", data.odds_away, "odds are")
+    if columns is None:
         return None
-    if data.odds_home is None or data.odds_away is None:
-        missing = "odds_home" if data.odds_home is None else "odds_away"
-        raise DataError(f"data.{missing} is null while the other side's odds are named: name both columns or neither.")
-    odds = np.column_stack([_numbers(table, data.odds_home), _numbers(table, data.odds_away)])
-    check_odds(odds, table.index.to_numpy(), (data.odds_home, data.odds_away))
+    odds = np.column_stack([_numbers(table, column) for column in columns])
+    check_odds(odds, table.index.to_numpy(), columns)
     return odds
+
+
+def _teams(table: pd.DataFrame, data: CsvData) -> np.ndarray | None:
+    """Return the names of home and away, (n_rows, 2) str."""
+    columns = _both_sides("home_team", data.home_team, "away_team", data.away_team, "team is")
+    if columns is None:
+        return None
+    for column in columns:
+        blank = table[column].isna() | (table[column].astype(str).str.strip() == "")
+        refuse_first(table, column, blank.to_numpy(), "is no team", "a name in every row")
+    home, away = (table[column].astype(str).to_numpy(str) for column in columns)
+    refuse_first(table, columns[1], home == away, "plays against itself", "two different teams")
+    return np.column_stack([home, away])
+
+
+def _both_sides(
+    home_role: str, home: str | None, away_role: str, away: str | None, what: str
+) -> tuple[str, str] | None:
+    """Return the columns of home and away, or None where neither is named."""
+    if home is None and away is None:
+        return None
+    if home is None or away is None:
+        missing = home_role if home is None else away_role
+        raise DataError(f"data.{missing} is null while the other side's {what} named: name both columns or neither.")
+    return home, away
 
 
 def _features(table: pd.DataFrame, data: CsvData, taken: set[str]) -> pd.DataFrame:

@@ -5,10 +5,13 @@ from sweeproute.estimators.device import device_name, settle_device
 from sweeproute.estimators.errors import ModelError
 from sweeproute.estimators.files import load, save
 from sweeproute.estimators.fitting import fit
+from sweeproute.estimators.games import Games, LearnsFromGames, fit_games, predict
 from sweeproute.estimators.parameters import check_axes, check_parameter, check_parameters
 from sweeproute.estimators.prefix import PrefixError, shortened
 
 __all__ = [
+    "Games",
+    "LearnsFromGames",
     "ModelError",
     "PrefixError",
     "build",
@@ -17,7 +20,9 @@ __all__ = [
     "check_parameters",
     "device_name",
     "fit",
+    "fit_games",
     "load",
+    "predict",
     "predict_on_one_thread",
     "save",
     "settle_device",
