@@ -12,7 +12,7 @@ import pytest
 
 from small_trial import SMALL, composed, start
 from sweeproute import experiment, journal
-from sweeproute.checkpoint import FOLDER, INDEX, Checkpoint, FinishedFold
+from sweeproute.checkpoint import FOLDER, INDEX, Answer, Checkpoint, FinishedFold
 
 ALWAYS = 1e-9  # minutes
 SEASONS = [2018, 2019, 2020]
@@ -24,8 +24,14 @@ def opened(
     return Checkpoint.open(folder, fingerprint, f"{device};x86_64;threads=2;numpy=2.0,xgboost=3.2", minutes)
 
 
+def assert_same(found: Answer, expected: Answer) -> None:
+    np.testing.assert_array_equal(found.probability, expected.probability)
+    np.testing.assert_array_equal(found.calibration, expected.calibration)
+
+
 def finished(season: int) -> FinishedFold:
-    return FinishedFold(season, np.random.default_rng(season).random(7), 1.5, 0.25)
+    said = np.random.default_rng(season).random(10)
+    return FinishedFold(season, Answer(said[:7], said[7:], 0.25), 1.5)
 
 
 def words(text: str, folder: Path) -> None:
@@ -46,8 +52,8 @@ def kept(tmp_path: Path) -> Path:
 def test_a_later_attempt_has_the_finished_folds_bitwise_and_the_files_of_the_fit(kept: Path) -> None:
     again = opened(kept)
     assert list(again.finished) == [2018]
-    np.testing.assert_array_equal(again.finished[2018].probability, finished(2018).probability)
-    assert (again.finished[2018].fit_seconds, again.finished[2018].predict_seconds) == (1.5, 0.25)
+    assert_same(again.finished[2018].answer, finished(2018).answer)
+    assert (again.finished[2018].fit_seconds, again.finished[2018].answer.seconds) == (1.5, 0.25)
     progress = again.fit(2019)
     assert progress.saved is not None
     assert (progress.saved / "words.txt").read_text() == "d e"

@@ -12,7 +12,7 @@ from sklearn.pipeline import Pipeline, make_pipeline
 from xgboost import XGBClassifier
 
 from sweeproute import estimators
-from sweeproute.checkpoint import Checkpoint, FinishedFold, Progress
+from sweeproute.checkpoint import Answer, Checkpoint, FinishedFold, Progress
 from sweeproute.estimators import rounds
 from synthetic_games import games
 
@@ -204,7 +204,7 @@ def test_a_model_that_cannot_go_on_is_fitted_and_says_so(tmp_path: Path, caplog:
     estimators.fit(model, features, DATASET.outcome, checkpoint.fit(2018))
     assert (model.coef_ == LogisticRegression().fit(features, DATASET.outcome).coef_).all()
     assert not any(tmp_path.iterdir())
-    checkpoint.finish(FinishedFold(2018, model.predict_proba(features)[:, 1], 1.0, 1.0))
+    checkpoint.finish(FinishedFold(2018, Answer(model.predict_proba(features)[:, 1], np.empty(0), 1.0), 1.0))
     assert "nothing inside a fit, since LogisticRegression cannot go on with a fit" in caplog.text
 
 

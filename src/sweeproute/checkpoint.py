@@ -3,8 +3,8 @@
 A trial that has run for longer than the interval has a folder `checkpoint/` in its output folder::
 
     checkpoint.json     of which trial and device class this is, and what it holds; replaced last
-    fold-2018.npy       what was said of a finished fold, probabilities (n_test,) float64; with those of shorter fits
-                        that were taken from its own below them, (1 + n_shorter, n_test)
+    fold-2018.npy       what was said of a finished fold, probabilities (1 + n_shorter, n_test + n_calibration) float64:
+                        the fit's own, then those of shorter fits that were taken from it
     fit-3/              where the fit of the fold after it stood, in files of the model's own
 
 All of it is data, nothing is unpickled. A part counts only under the hash that checkpoint.json has of it, so a copy
@@ -35,7 +35,22 @@ INDEX = "checkpoint.json"
 # How a name ends that is still being written: it is not copied to the next attempt, nor from another machine.
 _BESIDE = "~"
 # Raise it when the files change their meaning.
-_FORMAT = 1
+_FORMAT = 2
+
+
+@dataclass(frozen=True, eq=False)
+class Answer:
+    """What a fitted model said of a fold's games.
+
+    Attributes:
+        probability: Probability of a home win for each tested game, (n_test,) float64.
+        calibration: The same for each calibration game, (n_calibration,) float64; none where nothing is calibrated.
+        seconds: Time in `predict_proba`.
+    """
+
+    probability: NDArray[np.float64]
+    calibration: NDArray[np.float64]
+    seconds: float
 
 
 @dataclass(frozen=True, eq=False)
@@ -44,18 +59,15 @@ class FinishedFold:
 
     Attributes:
         season: The season that was tested.
-        probability: Probability of a home win for each tested game, (n_test,) float64.
+        answer: What its model said.
         fit_seconds: Time in `fit`, that of former attempts included.
-        predict_seconds: Time in `predict_proba`.
-        shorter: By the length of a shorter fit its own probabilities, (n_test,) float64, and its time in
-            `predict_proba`.
+        shorter: What a shorter fit said, by its length.
     """
 
     season: int
-    probability: NDArray[np.float64]
+    answer: Answer
     fit_seconds: float
-    predict_seconds: float
-    shorter: dict[int, tuple[NDArray[np.float64], float]] = field(default_factory=dict)
+    shorter: dict[int, Answer] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -247,13 +259,13 @@ class Checkpoint:
             if _hash(path) != entry["sha256"]:
                 log.warning("%s is not what was kept; season %d is fitted again.", path, season)
                 continue
-            probability, *others = np.atleast_2d(np.load(path, allow_pickle=False))
-            shorter = {
-                int(length): (other, float(seconds))
-                for (length, seconds), other in zip(entry.get("shorter", ()), others, strict=True)
-            }
-            seconds = float(entry["fit_seconds"]), float(entry["predict_seconds"])
-            fold = FinishedFold(season, probability, *seconds, shorter)
+            rows = np.load(path, allow_pickle=False)
+            answer, *others = (
+                Answer(row[: entry["n_test"]], row[entry["n_test"] :], float(seconds))
+                for row, seconds in zip(rows, entry["predict_seconds"], strict=True)
+            )
+            shorter = {int(length): other for length, other in zip(entry["shorter"], others, strict=True)}
+            fold = FinishedFold(season, answer, float(entry["fit_seconds"]), shorter)
             self.finished[season], self._hashes[season] = fold, entry["sha256"]
         if index["fit"] is not None:
             kept = index["fit"]
@@ -292,9 +304,9 @@ class Checkpoint:
             for season, fold in self.finished.items():
                 if season not in self._hashes:
                     content = io.BytesIO()
-                    others = [other for other, _ in fold.shorter.values()]
-                    kept = np.stack([fold.probability, *others]) if others else fold.probability
-                    np.save(content, kept, allow_pickle=False)
+                    answers = (fold.answer, *fold.shorter.values())
+                    rows = [np.concatenate([one.probability, one.calibration]) for one in answers]
+                    np.save(content, np.stack(rows), allow_pickle=False)
                     self._hashes[season] = _replace(self._fold_file(season), content.getvalue())
             _replace(self._folder / INDEX, json.dumps(self._index(), indent=1).encode())
         except OSError as error:
@@ -311,9 +323,10 @@ class Checkpoint:
             {
                 "season": season,
                 "sha256": self._hashes[season],
+                "n_test": len(fold.answer.probability),
                 "fit_seconds": fold.fit_seconds,
-                "predict_seconds": fold.predict_seconds,
-                "shorter": [[length, seconds] for length, (_, seconds) in fold.shorter.items()],
+                "shorter": list(fold.shorter),
+                "predict_seconds": [one.seconds for one in (fold.answer, *fold.shorter.values())],
             }
             for season, fold in self.finished.items()
         ]

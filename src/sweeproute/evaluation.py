@@ -11,7 +11,8 @@ from numpy.typing import NDArray
 
 from sweeproute import estimators, scores
 from sweeproute.betting import NO_BET, SIDES, BettingRule, roi, settle
-from sweeproute.checkpoint import Checkpoint, FinishedFold
+from sweeproute.calibration import AsItIs, Calibrator, calibrate
+from sweeproute.checkpoint import Answer, Checkpoint, FinishedFold
 from sweeproute.validation import Fold
 
 if TYPE_CHECKING:
@@ -39,6 +40,9 @@ class Report:
         fit_seconds: Time in `fit`, all folds together; of a trial that was gone on with, what its attempts spent on it.
         predict_seconds: Time in `predict_proba`, all folds together.
         model: The fitted estimator of the last fold.
+        calibrated: What comes of the same fits under the other calibrations that were asked for, by their names; each
+            has the times of these fits.
+        calibrator: The calibration of the last fold's model, by which `predictions` follow from what it says.
         shorter: The reports of shorter fits that were taken from these, by their length; their time in `fit` and this
             one's are parts of what all took, each in proportion to its length.
         alone: Why no shorter fit was taken from these, as a clause; None where none was asked for, or all were.
@@ -50,6 +54,8 @@ class Report:
     fit_seconds: float
     predict_seconds: float
     model: Any = field(repr=False)
+    calibrated: "Mapping[str, Report]" = field(default_factory=dict, repr=False)
+    calibrator: Calibrator = field(default_factory=AsItIs)
     shorter: "Mapping[int, Report]" = field(default_factory=dict, repr=False)
     alone: str | None = None
 
@@ -86,18 +92,22 @@ class Prefixes:
 
 
 class _Course:
-    """What one model says, fold after fold."""
+    """What one model says, fold after fold, under one calibration."""
 
-    def __init__(self) -> None:
+    def __init__(self, method: str) -> None:
         self.by_season: dict[int, dict[str, float]] = {}
+        self.calibrator: Calibrator = AsItIs()
+        self._method = method
         self._predict_seconds = 0.0
         self._tables: list[pd.DataFrame] = []
         self._so_far: tuple[pd.DataFrame, dict[str, float]] | None = None
 
-    def add(self, season: int, table: pd.DataFrame, seconds: float) -> None:
+    def add(self, dataset: "Dataset", fold: Fold, answer: Answer, rule: BettingRule) -> None:
+        self.calibrator = calibrate(self._method, answer.calibration, dataset.outcome[fold.calibration])
+        table = _predictions(dataset, fold, self.calibrator(answer.probability), rule)
         self._tables.append(table)
-        self.by_season[season] = _metrics(table)
-        self._predict_seconds += seconds
+        self.by_season[fold.season] = _metrics(table)
+        self._predict_seconds += answer.seconds
         self._so_far = None
 
     def so_far(self) -> tuple[pd.DataFrame, dict[str, float]]:
@@ -107,12 +117,30 @@ class _Course:
             self._so_far = predictions, _metrics(predictions)
         return self._so_far
 
-    def report(
-        self, fit_seconds: float, model: Any, shorter: Mapping[int, Report] | None = None, alone: str | None = None
-    ) -> Report:
+    def report(self, fit_seconds: float, model: Any, **more: Any) -> Report:
         predictions, metrics = self.so_far()
         seconds = self._predict_seconds
-        return Report(metrics, self.by_season, predictions, fit_seconds, seconds, model, shorter or {}, alone)
+        return Report(
+            metrics, self.by_season, predictions, fit_seconds, seconds, model, calibrator=self.calibrator, **more
+        )
+
+
+class _Courses:
+    """What one model says under each calibration; the first is its own."""
+
+    def __init__(self, methods: Sequence[str]) -> None:
+        self._of = {method: _Course(method) for method in methods}
+        self.first = self._of[methods[0]]
+
+    def add(self, dataset: "Dataset", fold: Fold, answer: Answer, rule: BettingRule) -> None:
+        for course in self._of.values():
+            course.add(dataset, fold, answer, rule)
+
+    def report(self, fit_seconds: float, model: Any, **more: Any) -> Report:
+        others = {
+            method: course.report(fit_seconds, model) for method, course in self._of.items() if course is not self.first
+        }
+        return self.first.report(fit_seconds, model, calibrated=others, **more)
 
 
 def evaluate(
@@ -123,6 +151,7 @@ def evaluate(
     on_fold: Callable[[int, dict[str, float], dict[str, float]], None] | None = None,
     checkpoint: Checkpoint | None = None,
     prefixes: Prefixes | None = None,
+    calibrations: Sequence[str] = ("none",),
 ) -> Report:
     """Fit a fresh model on each fold in turn, then score what it says about the fold's test season.
 
@@ -138,6 +167,8 @@ def evaluate(
             metrics, and those over all seasons tested so far; what it raises ends the evaluation.
         checkpoint: What a former attempt had finished, and where to keep what this one has; None to keep nothing.
         prefixes: Shorter fits of which a report is wanted, too; None for none.
+        calibrations: Methods of `calibration.METHODS` by which what the fits say is calibrated, each on the calibration
+            games of a fold; the report is of the first, the others stand in its `calibrated`.
 
     Returns:
         The report; bitwise the same for the same arguments, with the prefixes and without. Its `shorter` are bitwise
@@ -151,8 +182,9 @@ def evaluate(
         raise EvaluationError("There is no fold to evaluate; check validation.selection_seasons.")
     features = np.ascontiguousarray(dataset.features.to_numpy(dtype=np.float64))  # (n_games, n_features)
     games = estimators.Games(features, dataset.teams, dataset.team_names)
-    own, alone = _Course(), None
-    shorter = {length: _Course() for length in (prefixes.lengths if prefixes else ())}
+    own, alone = _Courses(calibrations), None
+    asks = any(method != "none" for method in calibrations)
+    shorter = {length: _Courses(calibrations) for length in (prefixes.lengths if prefixes else ())}
     models: dict[int, Any] = {}
     model: Any = None
     fit_seconds = 0.0
@@ -161,36 +193,34 @@ def evaluate(
         done = None if checkpoint is None else checkpoint.finished.get(fold.season)
         if done is None or not shorter.keys() <= done.shorter.keys():
             model = build()
-            done = _finish(model, games, dataset, fold, checkpoint)
+            done = _finish(model, games, dataset, fold, checkpoint, asks=asks)
             if prefixes is not None and shorter:
                 try:
                     models = {n: estimators.shortened(model, prefixes.parameter, n) for n in shorter}
                 except estimators.PrefixError as error:
                     shorter, models, alone = {}, {}, str(error)
-            test = games.rows(fold.test)
-            done.shorter.update({n: _timed_probability(one, test, fold.season) for n, one in models.items()})
+            done.shorter.update({n: _answer(one, games, fold, asks=asks) for n, one in models.items()})
             # The last fold's model is part of the report, so that fold is not one to pass over.
             if checkpoint is not None and fold is not folds[-1]:
                 checkpoint.finish(done)
         fit_seconds += done.fit_seconds
 
-        own.add(fold.season, _predictions(dataset, fold, done.probability, rule), done.predict_seconds)
-        for length, course in shorter.items():
-            probability, seconds = done.shorter[length]
-            course.add(fold.season, _predictions(dataset, fold, probability, rule), seconds)
+        own.add(dataset, fold, done.answer, rule)
+        for length, courses in shorter.items():
+            courses.add(dataset, fold, done.shorter[length], rule)
         if on_fold is not None:
-            on_fold(fold.season, dict(own.by_season[fold.season]), dict(own.so_far()[1]))
+            on_fold(fold.season, dict(own.first.by_season[fold.season]), dict(own.first.so_far()[1]))
 
     if prefixes is None or not shorter:
         return own.report(fit_seconds, model, alone=alone)
-    reports = {n: course.report(fit_seconds * prefixes.share(n), models[n]) for n, course in shorter.items()}
-    return own.report(fit_seconds * prefixes.share(prefixes.whole), model, reports)
+    reports = {n: courses.report(fit_seconds * prefixes.share(n), models[n]) for n, courses in shorter.items()}
+    return own.report(fit_seconds * prefixes.share(prefixes.whole), model, shorter=reports)
 
 
 def _finish(
-    model: Any, games: estimators.Games, dataset: "Dataset", fold: Fold, checkpoint: Checkpoint | None
+    model: Any, games: estimators.Games, dataset: "Dataset", fold: Fold, checkpoint: Checkpoint | None, *, asks: bool
 ) -> FinishedFold:
-    """Fit a model on a fold's training games, then let it say what it makes of the tested ones."""
+    """Fit a model on a fold's training games, then let it say what it makes of the others."""
     learned = dataset.outcome[fold.train]
     if np.unique(learned).size < 2:
         raise EvaluationError(
@@ -205,15 +235,15 @@ def _finish(
     fitted = perf_counter()
 
     estimators.predict_on_one_thread(model)
-    probability, seconds = _timed_probability(model, games.rows(fold.test), fold.season)
-    return FinishedFold(fold.season, probability, before + fitted - started, seconds)
+    return FinishedFold(fold.season, _answer(model, games, fold, asks=asks), before + fitted - started)
 
 
-def _timed_probability(model: Any, games: estimators.Games, season: int) -> tuple[NDArray[np.float64], float]:
-    """`_home_probability`, and the seconds that it took."""
+def _answer(model: Any, games: estimators.Games, fold: Fold, *, asks: bool) -> Answer:
+    """What a fitted model says of the tested games, and of the calibration games where these are asked for."""
     began = perf_counter()
-    probability = _home_probability(model, games, season)
-    return probability, perf_counter() - began
+    probability = _home_probability(model, games.rows(fold.test), fold.season)
+    calibration = _home_probability(model, games.rows(fold.calibration), fold.season) if asks else np.empty(0)
+    return Answer(probability, calibration, perf_counter() - began)
 
 
 def _home_probability(model: Any, games: estimators.Games, season: int) -> NDArray[np.float64]:

@@ -1,0 +1,180 @@
+"""Calibration of probabilities by games that neither trained the model nor test it."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from difflib import get_close_matches
+from typing import Any, ClassVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+# How far from 0 and 1 a probability is held where its odds are needed.
+_EDGE = 1e-9
+
+
+class CalibrationError(ValueError):
+    """Calibrations that cannot be."""
+
+
+@dataclass(frozen=True)
+class AsItIs:
+    """No calibration."""
+
+    method: ClassVar[str] = "none"
+
+    def __call__(self, probability: NDArray[np.float64]) -> NDArray[np.float64]:
+        """The probabilities themselves, (n_games,)."""
+        return probability
+
+
+@dataclass(frozen=True)
+class Platt:
+    """A logistic curve over the log odds of the model's probability.
+
+    Attributes:
+        slope: 1 leaves log odds as they are; less draws them to the middle.
+        intercept: Log odds that are added.
+    """
+
+    method: ClassVar[str] = "platt"
+    slope: float
+    intercept: float
+
+    def __call__(self, probability: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Calibrated probabilities, (n_games,)."""
+        return np.asarray(1 / (1 + np.exp(-(self.slope * _log_odds(probability) + self.intercept))))
+
+
+@dataclass(frozen=True)
+class Isotonic:
+    """A curve that never falls, linear between its knots and level outside of them.
+
+    Attributes:
+        stated: Probabilities of the model, ascending.
+        won: What they are worth.
+    """
+
+    method: ClassVar[str] = "isotonic"
+    stated: tuple[float, ...]
+    won: tuple[float, ...]
+
+    def __call__(self, probability: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Calibrated probabilities, (n_games,)."""
+        return np.interp(probability, self.stated, self.won)
+
+
+Calibrator = AsItIs | Platt | Isotonic
+
+
+def check_methods(methods: Sequence[str], calibration_seasons: int) -> None:
+    """Refuse calibrations that are none, or that have no games to learn from.
+
+    Args:
+        methods: The names, of which the first is the trial's own.
+        calibration_seasons: Seasons before each tested one that are kept for it.
+
+    Raises:
+        CalibrationError: An unknown name, one that is there twice, none at all, or no season to calibrate on.
+    """
+    if not methods:
+        raise CalibrationError("calibration.methods is empty; [none] leaves probabilities as the model gives them.")
+    for method in methods:
+        if method not in _FITS:
+            near = get_close_matches(str(method), _FITS, n=1, cutoff=0.4)
+            known = ", ".join(sorted(_FITS, key=lambda name: name not in near))
+            raise CalibrationError(f"calibration.methods has {method!r}, which is not known; allowed: {known}.")
+    if len(set(methods)) < len(methods):
+        raise CalibrationError(f"calibration.methods=[{','.join(methods)}] names one twice; name each once.")
+    if not calibration_seasons and any(method != "none" for method in methods):
+        raise CalibrationError(
+            f"calibration.methods=[{','.join(methods)}] needs games to calibrate on, which neither train nor test; set "
+            "validation.calibration_seasons=1."
+        )
+
+
+def calibrate(method: str, probability: NDArray[np.float64], outcome: NDArray[np.int8]) -> Calibrator:
+    """Learn a calibration.
+
+    Args:
+        method: none, platt or isotonic.
+        probability: What the model says of the calibration games, (n_calibration,).
+        outcome: 1 when the home side won, else 0, (n_calibration,).
+
+    Returns:
+        From probabilities of the model to calibrated ones.
+
+    Example:
+        >>> says = np.array([0.5, 0.5, 0.9, 0.9])
+        >>> calibrate("isotonic", says, np.array([0, 1, 1, 1], np.int8))(np.array([0.5, 0.7])).tolist()
+        [0.5, 0.75]
+    """
+    return _FITS[method](probability, outcome)
+
+
+def to_json(calibrator: Calibrator) -> dict[str, Any]:
+    """A calibration as plain data."""
+    return {"method": calibrator.method, **asdict(calibrator)}
+
+
+def from_json(content: Mapping[str, Any]) -> Calibrator:
+    """Read back what `to_json` made.
+
+    Raises:
+        CalibrationError: It is no calibration.
+    """
+    given = {key: tuple(value) if isinstance(value, list) else value for key, value in content.items()}
+    method = given.pop("method", None)
+    kinds: tuple[Callable[..., Calibrator], ...] = (AsItIs, Platt, Isotonic)
+    for kind, name in zip(kinds, METHODS, strict=True):
+        if name == method:
+            try:
+                return kind(**given)
+            except TypeError:
+                break
+    raise CalibrationError(f"{dict(content)!r} is no calibration; save the model again.")
+
+
+def _platt(probability: NDArray[np.float64], outcome: NDArray[np.int8]) -> Platt:
+    """Fit the curve by maximum likelihood to targets that are held off 0 and 1 by Laplace's rule.
+
+    Platt, "Probabilistic outputs for support vector machines", Advances in Large Margin Classifiers, MIT Press 1999.
+    """
+    # Late, since it imports the library.
+    from sklearn.linear_model import LogisticRegression
+
+    won = int(outcome.sum())
+    target = np.where(outcome == 1, (won + 1) / (won + 2), 1 / (len(outcome) - won + 2))
+    score = _log_odds(probability)[:, None]
+    curve = LogisticRegression(C=np.inf, solver="newton-cholesky", tol=1e-10)
+    # A target between 0 and 1 is the same game seen to end both ways.
+    curve.fit(
+        np.concatenate([score, score]),
+        np.repeat([1, 0], len(outcome)),
+        sample_weight=np.concatenate([target, 1 - target]),
+    )
+    return Platt(float(curve.coef_[0, 0]), float(curve.intercept_[0]))
+
+
+def _isotonic(probability: NDArray[np.float64], outcome: NDArray[np.int8]) -> Isotonic:
+    """Fit by least squares among all curves that never fall.
+
+    Zadrozny and Elkan, "Transforming classifier scores into accurate multiclass probability estimates", KDD 2002.
+    """
+    # Late, since it imports the library.
+    from sklearn.isotonic import IsotonicRegression
+
+    curve = IsotonicRegression(y_min=0.0, y_max=1.0, out_of_bounds="clip").fit(probability, outcome.astype(np.float64))
+    return Isotonic(tuple(curve.X_thresholds_.tolist()), tuple(curve.y_thresholds_.tolist()))
+
+
+def _log_odds(probability: NDArray[np.float64]) -> NDArray[np.float64]:
+    inside = np.clip(probability, _EDGE, 1 - _EDGE)
+    return np.log(inside) - np.log1p(-inside)
+
+
+_FITS: dict[str, Callable[[NDArray[np.float64], NDArray[np.int8]], Calibrator]] = {
+    "none": lambda probability, outcome: AsItIs(),  # noqa: ARG005
+    "platt": _platt,
+    "isotonic": _isotonic,
+}
+METHODS = tuple(_FITS)
