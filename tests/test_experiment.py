@@ -26,7 +26,11 @@ from sweeproute.store import open_store
 from sweeproute.sweep_folder import SweepFolder
 from sweeproute.validation import ValidationError
 
-METRICS = {"auc", "brier", "log_loss", "ece", "roi", "n_bets", "n_games"}
+METRICS = {
+    *("auc", "brier", "brier_reliability", "brier_resolution", "brier_uncertainty", "log_loss", "accuracy", "ece"),
+    *("ace", "roi", "roi_kelly", "roi_flat", "n_bets", "drawdown", "drawdown_kelly", "log_growth", "log_growth_kelly"),
+    "n_games",
+}
 
 
 def run(folder: Path, *overrides: str) -> tuple[dict[str, float], Page]:
@@ -150,7 +154,9 @@ def test_its_parameters_bear_the_names_of_the_configuration(glm: tuple[Path, dic
         "betting.min_edge": "0.02",
     }
     assert written.params.items() >= expected.items()
-    assert {name.split(".")[0] for name in written.params} == {"seed", "model", "data", "validation", "betting"}
+    assert {name.split(".")[0] for name in written.params} == {
+        *("seed", "model", "data", "validation", "betting", "calibration"),
+    }
     assert not any("${" in value for value in written.params.values())
 
 

@@ -25,14 +25,16 @@ LAYERS = {
         ["__main__"],
         ["commands"],
         ["experiment", "prediction", "callbacks", "summary", "cleaning"],
-        ["tracking*", "replay", "registry", "store*", "runs*", "mlflow_limits", "launch_facts"],
+        ["trial_journal"],
+        ["tracking*", "replay", "registry", "store*", "runs*", "mlflow_limits", "launch_facts", "data_input"],
         ["plot*"],
         ["evaluation", "errors"],
         ["data", "estimators"],
         ["targets", "performance", "score_text"],
         ["history"],
         ["progress"],
-        ["validation", "scores", "betting", "checkpoint", "fingerprint", "sweep_folder"],
+        ["bankroll"],
+        ["validation", "scores", "betting", "calibration", "checkpoint", "fingerprint", "sweep_folder"],
         ["choice", "configuration"],
         ["journal", "pointers", "selection", "pareto", "pruning", "shared_fit"],
         ["config"],
@@ -135,7 +137,7 @@ FRONT_DOORS = {"submitit_ssh"}
 SEE_BOTH = ["sweeproute.__main__", "sweeproute.commands.*"]
 # Who alone may import a library, by room of src/sweeproute; nothing in launchers may import any of these.
 ONLY_IN = {
-    "mlflow": ["tracking*", "replay", "registry", "store*", "runs*"],
+    "mlflow": ["tracking*", "replay", "registry", "store*", "runs*", "data_input"],
     "matplotlib": ["plot*"],
     "torch": ["models"],
     "xgboost": ["models", "estimators"],

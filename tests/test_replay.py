@@ -360,3 +360,75 @@ def test_models_are_kept_as_asked(store, sweep, models):
     replay(store, sweep.root, models=models)
     files = {artifact.path for artifact in store.client.list_artifacts(runs(store)[0].info.run_id)}
     assert ("model" in files) == (models == "all")
+
+
+def write_calibrated(folder, method: str, brier: float) -> Journal:
+    with Journal.open(folder / "calibrated" / method, f"xgboost {method}", {"sweeproute.kind": "calibration"}) as below:
+        below.params({"calibration": method})
+        below.metrics({"brier": brier}, step=2012)
+        (below.folder / "predictions.parquet").write_bytes(b"PAR1" + method.encode())
+        below.artifact("predictions.parquet")
+    return below
+
+
+def calibrated(sweep: HandmadeSweep, job: int = 0, attempt: int = 1, **record):
+    """A job with a run below its own."""
+    folder = sweep.start(job, attempt, **record)
+    with Journal.open(folder, f"xgboost {job}") as journal:
+        journal.metrics({"brier": 0.22}, step=2012)
+        journal.nested(write_calibrated(folder, "platt", 0.21).folder)
+    return folder
+
+
+BELOW = "tags.`sweeproute.kind` = 'calibration'"
+
+
+def test_a_run_below_a_trials_own_has_its_facts_and_is_no_trial(store, sweep):
+    folder = calibrated(sweep)
+    sweep.finish(folder, {"brier": 0.22})
+    for _ in range(2):
+        replay(store, sweep.root)
+    (trial,), (below,) = runs(store), runs(store, BELOW)
+    assert below.data.tags["mlflow.parentRunId"] == trial.info.run_id
+    assert below.info.run_name == "xgboost platt"
+    assert below.data.metrics == {"brier": 0.21}
+    assert below.data.params == {"calibration": "platt"}
+    assert below.info.status == "FINISHED"
+    assert below.data.tags["sweeproute.platform"] == "local_m4"
+    assert below.data.tags["sweeproute.sweep"] == sweep.id
+    assert "sweeproute.current" not in below.data.tags
+    assert [one.path for one in store.client.list_artifacts(below.info.run_id)] == ["predictions.parquet"]
+
+
+def test_the_runs_below_one_that_is_superseded_are_killed_with_it(store, sweep):
+    calibrated(sweep, state="FINISHED")
+    sweep.finish(calibrated(sweep, attempt=2), {"brier": 0.22})
+    replay(store, sweep.root)
+    by_attempt = {run.data.tags["sweeproute.attempt"]: run.info.status for run in runs(store, BELOW)}
+    assert by_attempt == {"1": "KILLED", "2": "FINISHED"}
+
+
+def test_a_run_below_that_comes_after_its_trials_journal_is_waited_for(store, sweep):
+    folder = sweep.start(0)
+    with Journal.open(folder, "xgboost") as journal:
+        journal.nested(folder / "calibrated" / "platt")
+    sweep.finish(folder, {"brier": 0.22})
+    writer = Replay(store, sweep.root, sweep_record(sweep.root))
+    writer.attach()
+    attempts = SweepFolder(sweep.root).attempts()
+    assert not writer.write(attempts, Phase.FOLLOWING)
+    write_calibrated(folder, "platt", 0.21)
+    assert writer.write(attempts, Phase.FOLLOWING)
+    assert [run.data.metrics for run in runs(store, BELOW)] == [{"brier": 0.21}]
+    writer.write(attempts, Phase.OVER)
+    assert len(runs(store, BELOW)) == 1
+
+
+def test_a_run_alone_has_its_runs_below_it_once(store, tmp_path):
+    folder = tmp_path / "alone"
+    with Journal.open(folder, "glm") as journal:
+        journal.nested(write_calibrated(folder, "platt", 0.21).folder)
+    for _ in range(2):
+        replay(store, folder)
+    (trial,), (below,) = runs(store), runs(store, BELOW)
+    assert below.data.tags["mlflow.parentRunId"] == trial.info.run_id

@@ -12,13 +12,15 @@ from sweeproute.selection import DirectionError, Objective, finite, maximize, ob
 def test_the_direction_follows_from_our_metrics_and_may_be_said():
     assert [name for name in ("auc", "roi", "brier", "log_loss", "ece") if maximize(name)] == ["auc", "roi"]
     assert maximize("brier", "maximize")
+    assert maximize("platt/auc")
+    assert not maximize("isotonic/brier")
     assert not maximize("sharpe", "minimize")
 
 
 def test_a_direction_that_is_not_known_is_answered_with_those_that_are():
     with pytest.raises(DirectionError, match="'sharpe' is better is not known"):
         maximize("sharpe")
-    with pytest.raises(DirectionError, match="nearest match first: auc, roi"):
+    with pytest.raises(DirectionError, match="nearest match first: auc, ace, accuracy, roi"):
         maximize("acu")
     with pytest.raises(DirectionError, match="did you mean 'minimize'"):
         maximize("auc", "min")

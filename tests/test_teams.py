@@ -172,7 +172,7 @@ def folds(calibration_seasons: int, first: int = 2006) -> list[Fold]:
 class Curious:
     """Remembers which games it was shown, by their rows; says 0.5."""
 
-    made: "ClassVar[list[Curious]]" = []
+    made: ClassVar[list["Curious"]] = []
 
     def __init__(self) -> None:
         self.made.append(self)

@@ -1,4 +1,4 @@
-"""Flat bets on the side that a model finds underpriced, settled at closing odds."""
+"""Bets on the side that a model finds underpriced, settled at closing odds."""
 
 from dataclasses import dataclass
 
@@ -23,13 +23,15 @@ class BettingRule:
             staked).
         stake: Fraction of the bankroll staked on each bet; flat, so it is the bankroll before the first bet that
             counts.
+        kelly_fraction: Fraction of Kelly's stake, for the bankroll that is staked by it beside the flat one.
 
     Raises:
-        BettingError: The edge is negative, or the stake is not in (0, 1].
+        BettingError: The edge is negative, or the stake or the fraction is not in (0, 1].
     """
 
     min_edge: float = 0.02
     stake: float = 0.01
+    kelly_fraction: float = 0.25
 
     def __post_init__(self) -> None:
         if not self.min_edge >= 0:
@@ -37,6 +39,10 @@ class BettingRule:
         if not 0 < self.stake <= 1:
             raise BettingError(
                 f"betting.stake={self.stake} is not a fraction of the bankroll; use more than 0, at most 1."
+            )
+        if not 0 < self.kelly_fraction <= 1:
+            raise BettingError(
+                f"betting.kelly_fraction={self.kelly_fraction} is no fraction of a stake; use more than 0, at most 1."
             )
 
 
@@ -56,7 +62,12 @@ class Bets:
 
 
 def settle(
-    probability: NDArray[np.floating], odds: NDArray[np.floating], outcome: NDArray[np.integer], rule: BettingRule
+    probability: NDArray[np.floating],
+    odds: NDArray[np.floating],
+    outcome: NDArray[np.integer],
+    rule: BettingRule,
+    *,
+    on_every_game: bool = False,
 ) -> Bets:
     """Place the bets that a rule asks for, then settle them.
 
@@ -69,6 +80,7 @@ def settle(
         odds: Decimal odds of home and away, (n_games, 2); a game with a NaN gets no bet.
         outcome: 1 when the home side won, else 0, (n_games,).
         rule: When to bet, and how much.
+        on_every_game: Bet on each game with odds, whatever is expected of it.
 
     Returns:
         The settled bets, one entry a game.
@@ -84,7 +96,7 @@ def settle(
     priced = ~np.isnan(odds).any(axis=1)
     better = np.where(edge[:, 0] >= edge[:, 1], 0, 1)
     row = np.arange(len(odds))
-    placed = priced & (edge[row, better] >= rule.min_edge)
+    placed = priced & (on_every_game | (edge[row, better] >= rule.min_edge))
     won = np.where(better == 0, outcome == 1, outcome == 0)
     profit = rule.stake * np.where(won, odds[row, better] - 1, -1)
     return Bets(

@@ -145,6 +145,8 @@ def _platt(probability: NDArray[np.float64], outcome: NDArray[np.int8]) -> Platt
     won = int(outcome.sum())
     target = np.where(outcome == 1, (won + 1) / (won + 2), 1 / (len(outcome) - won + 2))
     score = _log_odds(probability)[:, None]
+    if not np.ptp(score):
+        return Platt(0.0, float(np.log(target.mean() / (1 - target.mean()))))
     curve = LogisticRegression(C=np.inf, solver="newton-cholesky", tol=1e-10)
     # A target between 0 and 1 is the same game seen to end both ways.
     curve.fit(

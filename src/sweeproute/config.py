@@ -156,6 +156,17 @@ class Betting:
     min_edge: float = 0.02
     # Fraction of the bankroll staked on each bet (flat).
     stake: float = 0.01
+    # Fraction of Kelly's stake, by which the same bets are sized a second time.
+    kelly_fraction: float = 0.25
+
+
+@dataclass
+class Calibration:
+    """What is made of a model's probabilities, on games that neither train nor test it."""
+
+    # none, platt, isotonic: one fit serves all that are named. The first is the trial's own; each of the others is a
+    # run of its own below the trial's.
+    methods: list[str] = field(default_factory=lambda: ["none"])
 
 
 @dataclass
@@ -199,6 +210,7 @@ class Config:
     registry: Any = MISSING
     data: Any = MISSING
     validation: Validation = field(default_factory=Validation)
+    calibration: Calibration = field(default_factory=Calibration)
     betting: Betting = field(default_factory=Betting)
     tracking: Tracking = field(default_factory=Tracking)
     checkpoint: Checkpoint = field(default_factory=Checkpoint)

@@ -9,8 +9,8 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from sweeproute import estimators, scores
-from sweeproute.betting import NO_BET, SIDES, BettingRule, roi, settle
+from sweeproute import bankroll, estimators, scores
+from sweeproute.betting import NO_BET, SIDES, Bets, BettingRule, roi, settle
 from sweeproute.calibration import AsItIs, Calibrator, calibrate
 from sweeproute.checkpoint import Answer, Checkpoint, FinishedFold
 from sweeproute.validation import Fold
@@ -31,8 +31,10 @@ class Report:
     model itself do not count.
 
     Attributes:
-        metrics: auc, brier, log_loss, ece, roi, n_bets and n_games over all tested games together; NaN where undefined,
-            so roi is NaN where no bet was placed.
+        metrics: Over all tested games together; NaN where undefined, so roi is NaN where no bet was placed. Scores:
+            auc, brier with its parts (brier_reliability, brier_resolution, brier_uncertainty), log_loss, accuracy,
+            ece, ace. Of bets by the rule: roi, n_bets, drawdown, log_growth; of the same bets at Kelly's stakes:
+            roi_kelly, drawdown_kelly, log_growth_kelly; of a flat bet on every game: roi_flat. n_games.
         by_season: The same metrics for each tested season.
         predictions: One row per tested game, in the order of the folds: game_id, season, week, kickoff, outcome,
             probability (of a home win), odds_home and odds_away (decimal), bet ("home", "away" or missing), stake and
@@ -94,19 +96,19 @@ class Prefixes:
 class _Course:
     """What one model says, fold after fold, under one calibration."""
 
-    def __init__(self, method: str) -> None:
+    def __init__(self, method: str, rule: BettingRule) -> None:
         self.by_season: dict[int, dict[str, float]] = {}
         self.calibrator: Calibrator = AsItIs()
-        self._method = method
+        self._method, self._rule = method, rule
         self._predict_seconds = 0.0
         self._tables: list[pd.DataFrame] = []
         self._so_far: tuple[pd.DataFrame, dict[str, float]] | None = None
 
-    def add(self, dataset: "Dataset", fold: Fold, answer: Answer, rule: BettingRule) -> None:
+    def add(self, dataset: "Dataset", fold: Fold, answer: Answer) -> None:
         self.calibrator = calibrate(self._method, answer.calibration, dataset.outcome[fold.calibration])
-        table = _predictions(dataset, fold, self.calibrator(answer.probability), rule)
+        table = _predictions(dataset, fold, self.calibrator(answer.probability), self._rule)
         self._tables.append(table)
-        self.by_season[fold.season] = _metrics(table)
+        self.by_season[fold.season] = _metrics(table, self._rule)
         self._predict_seconds += answer.seconds
         self._so_far = None
 
@@ -114,7 +116,7 @@ class _Course:
         """Predictions and metrics over all seasons by now."""
         if self._so_far is None:
             predictions = pd.concat(self._tables, ignore_index=True)
-            self._so_far = predictions, _metrics(predictions)
+            self._so_far = predictions, _metrics(predictions, self._rule)
         return self._so_far
 
     def report(self, fit_seconds: float, model: Any, **more: Any) -> Report:
@@ -128,13 +130,13 @@ class _Course:
 class _Courses:
     """What one model says under each calibration; the first is its own."""
 
-    def __init__(self, methods: Sequence[str]) -> None:
-        self._of = {method: _Course(method) for method in methods}
+    def __init__(self, methods: Sequence[str], rule: BettingRule) -> None:
+        self._of = {method: _Course(method, rule) for method in methods}
         self.first = self._of[methods[0]]
 
-    def add(self, dataset: "Dataset", fold: Fold, answer: Answer, rule: BettingRule) -> None:
+    def add(self, dataset: "Dataset", fold: Fold, answer: Answer) -> None:
         for course in self._of.values():
-            course.add(dataset, fold, answer, rule)
+            course.add(dataset, fold, answer)
 
     def report(self, fit_seconds: float, model: Any, **more: Any) -> Report:
         others = {
@@ -182,9 +184,9 @@ def evaluate(
         raise EvaluationError("There is no fold to evaluate; check validation.selection_seasons.")
     features = np.ascontiguousarray(dataset.features.to_numpy(dtype=np.float64))  # (n_games, n_features)
     games = estimators.Games(features, dataset.teams, dataset.team_names)
-    own, alone = _Courses(calibrations), None
+    own, alone = _Courses(calibrations, rule), None
     asks = any(method != "none" for method in calibrations)
-    shorter = {length: _Courses(calibrations) for length in (prefixes.lengths if prefixes else ())}
+    shorter = {length: _Courses(calibrations, rule) for length in (prefixes.lengths if prefixes else ())}
     models: dict[int, Any] = {}
     model: Any = None
     fit_seconds = 0.0
@@ -205,9 +207,9 @@ def evaluate(
                 checkpoint.finish(done)
         fit_seconds += done.fit_seconds
 
-        own.add(dataset, fold, done.answer, rule)
+        own.add(dataset, fold, done.answer)
         for length, courses in shorter.items():
-            courses.add(dataset, fold, done.shorter[length], rule)
+            courses.add(dataset, fold, done.shorter[length])
         if on_fold is not None:
             on_fold(fold.season, dict(own.first.by_season[fold.season]), dict(own.first.so_far()[1]))
 
@@ -286,16 +288,51 @@ def _predictions(dataset: "Dataset", fold: Fold, probability: NDArray[np.float64
     )
 
 
-def _metrics(predictions: pd.DataFrame) -> dict[str, float]:
+def _metrics(predictions: pd.DataFrame, rule: BettingRule) -> dict[str, float]:
     outcome = predictions["outcome"].to_numpy()
     probability = predictions["probability"].to_numpy()
-    stake = predictions["stake"].to_numpy()
+    reliability, resolution, uncertainty = scores.brier_parts(outcome, probability)
     return {
         "auc": scores.auc(outcome, probability),
         "brier": scores.brier(outcome, probability),
+        "brier_reliability": reliability,
+        "brier_resolution": resolution,
+        "brier_uncertainty": uncertainty,
         "log_loss": scores.log_loss(outcome, probability),
+        "accuracy": scores.accuracy(outcome, probability),
         "ece": scores.ece(outcome, probability),
-        "roi": roi(predictions["profit"].to_numpy(), stake),
-        "n_bets": float(np.count_nonzero(~np.isnan(stake))),
+        "ace": scores.ace(outcome, probability),
+        **_returns(predictions, outcome, probability, rule),
         "n_games": float(len(predictions)),
+    }
+
+
+def _returns(
+    predictions: pd.DataFrame, outcome: NDArray[np.int8], probability: NDArray[np.float64], rule: BettingRule
+) -> dict[str, float]:
+    """What betting brings: by the rule, by the same bets at Kelly's stakes, and flat on every game that has odds."""
+    kickoff = predictions["kickoff"].to_numpy()
+    odds = predictions[["odds_home", "odds_away"]].to_numpy()
+    bet = predictions["bet"].to_numpy(dtype=object, na_value="")
+    side = np.select([bet == name for name in SIDES], [0, 1], NO_BET).astype(np.int8)
+    flat = Bets(side, predictions["stake"].to_numpy(), predictions["profit"].to_numpy())
+    sized = bankroll.kelly(probability, odds, outcome, kickoff, flat, rule.kelly_fraction)
+    every = settle(probability, odds, outcome, rule, on_every_game=True)
+    return {
+        "roi": roi(flat.profit, flat.stake),
+        "roi_kelly": roi(sized.profit, sized.stake),
+        "roi_flat": roi(every.profit, every.stake),
+        "n_bets": float(np.count_nonzero(~np.isnan(flat.stake))),
+        **_path("", flat, kickoff),
+        **_path("_kelly", sized, kickoff),
+    }
+
+
+def _path(suffix: str, bets: Bets, kickoff: NDArray[np.datetime64]) -> dict[str, float]:
+    """How a bankroll fares; NaN, not 0, where nothing was staked."""
+    moments = bankroll.path(bets.profit, kickoff)
+    staked = not np.isnan(bets.stake).all()
+    return {
+        f"drawdown{suffix}": bankroll.drawdown(moments) if staked else float("nan"),
+        f"log_growth{suffix}": bankroll.log_growth(moments) if staked else float("nan"),
     }

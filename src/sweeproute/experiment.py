@@ -1,9 +1,7 @@
 """Runs one trial: the only module that knows data, folds, models, scores and the journal together."""
 
 import difflib
-import functools
 import itertools
-import json
 import logging
 import os
 import random
@@ -16,9 +14,9 @@ from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf, open_dict
 
-from sweeproute import estimators, fingerprint, pruning, shared_fit
+from sweeproute import estimators, fingerprint, pruning, shared_fit, trial_journal
 from sweeproute.checkpoint import Checkpoint
-from sweeproute.config import WHERE_AND_HOW, ConfigError, plain
+from sweeproute.config import ConfigError, plain
 from sweeproute.journal import Journal
 
 if TYPE_CHECKING:
@@ -28,12 +26,8 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-# Groups of the config whose leaves are a run's parameters.
-_PARAMETERS = ("model", "data", "validation", "betting")
 # Which trials may keep their fitted model.
 _KEPT_MODELS = ("best", "all", "none")
-PREDICTIONS = "predictions.parquet"
-MODEL = "model"
 
 
 class _PrunedError(Exception):
@@ -62,9 +56,11 @@ def validate(cfg: DictConfig) -> None:
         sweeproute.estimators.ModelError: A parameter that the model does not have, a model that cannot be found, or a
             device that is none.
         sweeproute.betting.BettingError: A betting rule that cannot be.
+        sweeproute.calibration.CalibrationError: A calibration that is none, or has no games to learn from.
         sweeproute.validation.ValidationError: Seasons that overlap, or that the league does not have, or a window that
             is none.
     """
+    from sweeproute.calibration import check_methods
     from sweeproute.validation import check_fits, check_holdout, check_window
 
     estimators.check_parameters(cfg.model)
@@ -75,6 +71,7 @@ def validate(cfg: DictConfig) -> None:
     _check_data(cfg.data)
     validation = cfg.validation
     check_window(validation.window, validation.window_seasons, validation.gap_seasons, validation.calibration_seasons)
+    check_methods(list(cfg.calibration.methods), validation.calibration_seasons)
     check_holdout(list(validation.selection_seasons), _optional_list(validation.holdout_seasons))
     if cfg.data.source == "league" and cfg.data.first_season <= cfg.data.last_season:
         # The one source whose seasons are known before it is read.
@@ -131,8 +128,9 @@ def run_trial(cfg: DictConfig) -> dict[str, Any]:
         cfg: The trial's config.
 
     Returns:
-        Metrics over the selection seasons: auc, brier, log_loss, ece, roi, n_bets, n_games; over those that it has
-        come to, with `status` pruned and the `reason`, where it was told to stop.
+        Metrics over the selection seasons, see `evaluation.Report`, with those of further calibrations under names
+        such as platt/brier; over the seasons that it has come to, with `status` pruned and the `reason`, where it was
+        told to stop.
 
     Raises:
         Exception: What the data, the folds or the model raise; the journal then ends as FAILED.
@@ -146,13 +144,18 @@ def run_trial(cfg: DictConfig) -> dict[str, Any]:
     number = None if OmegaConf.is_missing(hydra.job, "num") else int(hydra.job.num)
     overrides = tuple(hydra.overrides.task)
     began_ms = time.time_ns() // 1_000_000
-    with Journal.open(folder, _run_name(cfg.model.type, number, overrides), {"sweeproute.kind": "trial"}) as journal:
-        dataset = _load(cfg)
+    with trial_journal.open_journal(cfg.model.type, number, overrides, folder) as journal:
+        dataset, app = _load(cfg), _app_folder()
         settled = fingerprint.settled_config(cfg)
-        hashes = fingerprint.hashes(cfg, dataset.hash, _app_folder(), settled)
         device_class = fingerprint.device_class(estimators.device_name(cfg.device), cfg.threads)
-        _journal_start(journal, cfg, settled, dataset, overrides, hashes | {"device_class": device_class})
-        checkpoint = Checkpoint.open(folder, hashes["fingerprint"], device_class, cfg.checkpoint.minutes)
+
+        def trial(number: int | None, overrides: Sequence[str], settled: dict[str, Any]) -> trial_journal.Trial:
+            identity = fingerprint.hashes(cfg, dataset.hash, app, settled) | {"device_class": device_class}
+            return trial_journal.Trial(cfg, settled, dataset, number, overrides, identity, app)
+
+        own = trial(number, overrides, settled)
+        trial_journal.start(journal, own)
+        checkpoint = Checkpoint.open(folder, own.identity["fingerprint"], device_class, cfg.checkpoint.minutes)
         shorter, prefixes = _prefixes(cfg, settled, shared_fit.offered(folder))
         result: dict[str, Any]
         try:
@@ -163,18 +166,13 @@ def run_trial(cfg: DictConfig) -> dict[str, Any]:
         else:
             if report.alone is not None:
                 log.info("This fit serves no other point: %s.", report.alone)
-            _journal_end(journal, cfg, report)
+            trial_journal.end(journal, own, report)
             for point, theirs in shorter if report.shorter else ():
-                name = _run_name(cfg.model.type, point.job, point.overrides)
-                tags = {"sweeproute.kind": "trial", "sweeproute.shared_fit": str(number)}
-                with Journal.open(point.folder, name, tags, began_ms) as other:
-                    own = fingerprint.hashes(cfg, dataset.hash, _app_folder(), theirs) | {"device_class": device_class}
-                    _journal_start(other, cfg, theirs, dataset, point.overrides, own)
-                    for season, of_season in report.shorter[point.value].by_season.items():
-                        other.metrics(of_season, step=season)
-                    _journal_end(other, cfg, report.shorter[point.value])
-                point.answer(report.shorter[point.value].metrics)
-            metrics = result = report.metrics
+                other = trial(point.job, point.overrides, theirs)
+                _journal_shorter(other, point.folder, report.shorter[point.value], number, began_ms)
+                point.answer(trial_journal.returned(report.shorter[point.value]))
+            metrics = report.metrics
+            result = trial_journal.returned(report)
     checkpoint.remove()
     log.info("%s", "  ".join(f"{key}={value:.4f}" for key, value in metrics.items()))
     return result
@@ -212,7 +210,7 @@ def _check_data(data: DictConfig) -> None:
 def _betting_rule(cfg: DictConfig) -> "BettingRule":
     from sweeproute.betting import BettingRule
 
-    return BettingRule(min_edge=cfg.betting.min_edge, stake=cfg.betting.stake)
+    return BettingRule(**plain(cfg.betting))
 
 
 def _app_folder() -> Path:
@@ -235,16 +233,6 @@ def settle(cfg: DictConfig) -> None:
         cfg.device = estimators.settle_device(cfg.device)
         if cfg.threads is None:
             cfg.threads = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-
-
-def _run_name(model_type: str, number: int | None, overrides: Sequence[str]) -> str:
-    """A name that tells a run apart by its first words, as MLflow's pages cut the rest: type, job, own overrides."""
-    words = [model_type] if number is None else [model_type, f"#{number}"]
-    for override in overrides:
-        key = override.lstrip("+~").partition("=")[0]
-        if key != "model" and key.partition(".")[0] not in WHERE_AND_HOW:
-            words.append(override.removeprefix("model.params."))
-    return " ".join(words)
 
 
 def _pin_seeds(seed: int) -> None:
@@ -309,7 +297,8 @@ def _evaluate(
         if reason is not None and season != folds[-1].season:  # else it is done, though told late
             raise _PrunedError(reason, season, so_far)
 
-    return evaluate(build, dataset, folds, _betting_rule(cfg), on_fold, checkpoint, prefixes)
+    methods = list(cfg.calibration.methods)
+    return evaluate(build, dataset, folds, _betting_rule(cfg), on_fold, checkpoint, prefixes, methods)
 
 
 def _say_where_it_starts(checkpoint: Checkpoint, seasons: list[int], journal: Journal) -> None:
@@ -322,59 +311,16 @@ def _say_where_it_starts(checkpoint: Checkpoint, seasons: list[int], journal: Jo
         journal.tags({"sweeproute.checkpoint_unused": checkpoint.unused})
 
 
-def _journal_start(
-    journal: Journal,
-    cfg: DictConfig,
-    settled: dict[str, Any],
-    dataset: "Dataset",
-    overrides: Sequence[str],
-    identity: dict[str, str],
+def _journal_shorter(
+    trial: trial_journal.Trial, folder: Path, report: "Report", whole: int | None, began_ms: int
 ) -> None:
-    params = {"seed": cfg.seed, **_flat({group: settled[group] for group in _PARAMETERS if group != "model"})}
-    params |= _flat({"model": {"type": cfg.model.type, "params": settled["model"]["params"]}})
-    # What stays a reference says where and how the trial ran; tags tell that.
-    journal.params({name: value for name, value in params.items() if "${" not in str(value)})
-    versions = {f"version.{name}": version for name, version in fingerprint.library_versions().items()}
-    tags = identity | fingerprint.git_state(_app_folder()) | versions
-    tags |= {
-        "seed": str(cfg.seed),
-        "model_type": cfg.model.type,
-        "device": cfg.device,
-        "threads": str(cfg.threads),
-        "features_hash": dataset.feature_hash,
-        "n_features": str(dataset.features.shape[1]),
-        "overrides": json.dumps(list(overrides)),
-    }
-    journal.tags({f"sweeproute.{name}": value for name, value in tags.items()})
-    journal.input(
-        dataset.name,
-        dataset.hash,
-        source=str(cfg.data.get("path") or dataset.name),
-        profile={"n_games": len(dataset.outcome), "n_features": dataset.features.shape[1], **dataset.set_aside},
-    )
-    config = journal.folder / "config.yaml"
-    config.write_text("".join(_yaml(key, json.dumps(value)) for key, value in settled.items()), encoding="utf-8")
-    journal.artifact(config)
-    features = journal.folder / "features.txt"
-    features.write_text("\n".join(map(str, dataset.features.columns)) + "\n", encoding="utf-8")
-    journal.artifact(features)
-
-
-@functools.lru_cache(maxsize=256)
-def _yaml(key: str, value: str) -> str:
-    """A block of a config in YAML, from its value in JSON; most are alike in all trials of a process."""
-    return OmegaConf.to_yaml(OmegaConf.create({key: json.loads(value)}))
-
-
-def _journal_end(journal: Journal, cfg: DictConfig, report: "Report") -> None:
-    seasons = sorted(report.by_season)
-    # The store shows the value of the last step: the pooled one stands behind the seasons.
-    journal.metrics(report.metrics, step=seasons[-1] + 1)
-    journal.metrics({"fit_s": report.fit_seconds, "predict_s": report.predict_seconds})
-    report.predictions.to_parquet(journal.folder / PREDICTIONS, index=False)
-    journal.artifact(PREDICTIONS)
-    if cfg.tracking.models != "none":
-        estimators.save(report.model, journal.folder / MODEL)
+    """Journal a trial whose fit was the beginning of another's, as one of its own would have."""
+    kind, tags = trial.cfg.model.type, {"sweeproute.shared_fit": str(whole)}
+    with trial_journal.open_journal(kind, trial.number, trial.overrides, folder, tags, began_ms) as journal:
+        trial_journal.start(journal, trial)
+        for season, metrics in report.by_season.items():
+            journal.metrics(metrics, step=season)
+        trial_journal.end(journal, trial, report)
 
 
 def _journal_pruned(journal: Journal, early: _PrunedError) -> None:
@@ -382,17 +328,6 @@ def _journal_pruned(journal: Journal, early: _PrunedError) -> None:
     journal.metrics(early.metrics, step=early.season + 1)
     journal.tags({"sweeproute.pruned": early.reason})
     journal.end("PRUNED")
-
-
-def _flat(tree: Any, prefix: str = "") -> dict[str, Any]:
-    """A nested mapping as dotted keys."""
-    if not isinstance(tree, dict):
-        return {prefix: tree}
-    return {
-        key: value
-        for name, sub in tree.items()
-        for key, value in _flat(sub, f"{prefix}.{name}" if prefix else name).items()
-    }
 
 
 def _optional_list(values: Any) -> list[int] | None:

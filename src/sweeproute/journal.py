@@ -1,7 +1,8 @@
 """The trial's side of tracking: an append-only log of what the tracking store is to be told.
 
 One JSON object a line, in the file `journal.jsonl` of the job's folder; each names a verb of the store (`create_run`,
-`log_batch`, `log_artifact`, `log_input`, `end_run`). The trial only appends, so that logging costs microseconds, needs
+`log_batch`, `log_artifact`, `log_input`, `end_run`), or with `nested_run` a folder with the whole journal of a run that
+belongs below this one. The trial only appends, so that logging costs microseconds, needs
 no store within reach, and keeps what was written when the process is killed. `sweeproute.replay` reads it.
 
 JSON has no word for a number that is not finite, so these are written as the strings "NaN", "Infinity" and
@@ -114,6 +115,14 @@ class Journal:
             )
         self._append({"verb": "log_artifact", "path": relative.as_posix(), "to": to})
 
+    def nested(self, folder: Path) -> None:
+        """Name a folder below the job's whose journal has ended: its run stands below this one.
+
+        Args:
+            folder: The folder that was given to the other journal.
+        """
+        self._append({"verb": "nested_run", "path": folder.relative_to(self.folder).as_posix()})
+
     def input(
         self, name: str, hash: str, source: str, context: str = "training", profile: Mapping[str, Any] | None = None
     ) -> None:
@@ -219,6 +228,8 @@ class Page:
     # (path relative to the job's folder, artifact folder)
     artifacts: list[tuple[str, str]] = field(default_factory=list)
     inputs: list[dict[str, Any]] = field(default_factory=list)
+    # Folders of the journals of runs below this one, relative to the job's.
+    nested: list[str] = field(default_factory=list)
     # Status and end in milliseconds since 1970.
     status: str | None = None
     ended: int | None = None
@@ -250,6 +261,8 @@ def merge(entries: Iterable[Mapping[str, Any]]) -> Page:
                 page.artifacts.append((entry["path"], entry.get("to") or ""))
             case "log_input":
                 page.inputs.append(dict(entry))
+            case "nested_run":
+                page.nested.append(entry["path"])
             case "end_run":
                 page.status, page.ended = entry["status"], entry["time"]
     return page

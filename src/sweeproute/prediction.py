@@ -4,12 +4,13 @@ import os
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     import pandas as pd
     from omegaconf import DictConfig
 
+    from sweeproute.calibration import Calibrator
     from sweeproute.data import Dataset, Upcoming
     from sweeproute.pointers import Pointer
 
@@ -23,7 +24,8 @@ def predict_upcoming(
 ) -> tuple["pd.DataFrame", str]:
     """Predict the games that have not been played.
 
-    By the best configuration of a sweep, fitted on every game that has been played; or by a registered model as it is.
+    By the best configuration of a sweep, fitted on every game that has been played, but for the last seasons where it
+    is calibrated on those; or by a registered model as it is.
 
     Args:
         sweep: Its id, its name, or `last`; where a model is named, it only says from which folder it was started.
@@ -42,6 +44,7 @@ def predict_upcoming(
     import pandas as pd
 
     from sweeproute import estimators, pointers, registry
+    from sweeproute.trial_journal import saved_calibration
 
     pointer = pointers.find(sweep)
     overrides = [_from_here(override) for override in overrides]
@@ -55,30 +58,55 @@ def predict_upcoming(
                     f"({dataset.features.shape[1]} of them). Name the data that it was fitted on: data=..."
                 )
             estimator = estimators.load(found.files)
+            calibrator = saved_calibration(found.files)
         how = f"{found.name} version {found.version} ({cfg.model.type} of run {found.run_id}), as it was registered."
     else:
         best = registry.best(sweep, metric)
         dataset, games, cfg = _compose(pointer, [*best.overrides, *overrides])
-        estimator = estimators.build(cfg.model)
-        known = estimators.Games(dataset.features.to_numpy(), dataset.teams, dataset.team_names)
-        estimators.fit_games(estimator, known, dataset.outcome, dataset.season)
-        estimators.predict_on_one_thread(estimator)
+        method = metric.rpartition("/")[0] or cfg.calibration.methods[0]
+        estimator, calibrator, learned = _fitted(cfg, dataset, method)
         how = (
             f"{cfg.model.type} with {' '.join(best.overrides)} (best {metric} of {best.sweep}: {best.value:.4f}), "
-            f"fitted on {len(dataset.outcome)} games up to {pd.Timestamp(dataset.kickoff[-1]).date()}."
+            f"fitted on {learned} games up to {pd.Timestamp(dataset.kickoff[learned - 1]).date()}"
         )
+        later = len(dataset.outcome) - learned
+        how += f", calibrated ({method}) on the {later} after them." if later else "."
     to_come = estimators.Games(games.features.to_numpy(), games.teams, dataset.team_names)
     table = pd.DataFrame(
         {
             "game_id": games.game_id,
             "season": games.season,
             "kickoff": games.kickoff,
-            "probability": estimators.predict(estimator, to_come)[:, 1],
+            "probability": calibrator(estimators.predict(estimator, to_come)[:, 1]),
         }
     )
     if games.odds is not None:
         table[["odds_home", "odds_away"]] = games.odds
     return table, how
+
+
+def _fitted(cfg: "DictConfig", dataset: "Dataset", method: str) -> "tuple[Any, Calibrator, int]":
+    """A model fitted on every game, but for those that its calibration needs; that; and on how many it was fitted."""
+    import numpy as np
+
+    from sweeproute import estimators
+    from sweeproute.calibration import calibrate
+
+    seasons = np.unique(dataset.season)
+    learned = len(dataset.outcome)
+    if method != "none":
+        first = seasons[-min(cfg.validation.calibration_seasons, len(seasons) - 1)]
+        learned = int(np.count_nonzero(dataset.season < first))  # games are in the order of time, and so are seasons
+    games = estimators.Games(dataset.features.to_numpy(), dataset.teams, dataset.team_names)
+    early, late = np.arange(learned), np.arange(learned, len(dataset.outcome))
+    estimator = estimators.build(cfg.model)
+    watched = games.rows(late), dataset.outcome[late]
+    estimators.fit_games(estimator, games.rows(early), dataset.outcome[early], dataset.season[early], watched)
+    estimators.predict_on_one_thread(estimator)
+    if method == "none":
+        return estimator, calibrate(method, np.empty(0), dataset.outcome[late]), learned
+    says = estimators.predict(estimator, watched[0])[:, 1]
+    return estimator, calibrate(method, says, dataset.outcome[late]), learned
 
 
 def _compose(pointer: "Pointer", overrides: Sequence[str]) -> "tuple[Dataset, Upcoming, DictConfig]":

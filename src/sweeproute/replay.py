@@ -7,7 +7,6 @@ so that an ended run is a whole one.
 
 import getpass
 import hashlib
-import json
 import logging
 import shlex
 from collections.abc import Mapping, Sequence
@@ -18,8 +17,9 @@ from typing import TYPE_CHECKING, Any
 
 from sweeproute import journal
 from sweeproute.configuration import rule_tags, run_tags
+from sweeproute.data_input import data_tags, dataset_input
 from sweeproute.launch_facts import from_record, launch_tags, milliseconds, reported_last
-from sweeproute.store import Store, masked
+from sweeproute.store import Store
 from sweeproute.store_run import StoreRun
 from sweeproute.sweep_folder import (
     ENDED,
@@ -30,7 +30,7 @@ from sweeproute.sweep_folder import (
 )
 
 if TYPE_CHECKING:
-    from mlflow.entities import DatasetInput, Run
+    from mlflow.entities import Run
 
 log = logging.getLogger(__name__)
 
@@ -63,6 +63,8 @@ class _Progress:
     ended_ms: int | None = None
     # Artifacts that the journal names, and that are not there yet: path, and where it goes.
     awaited: tuple[tuple[str, str], ...] = ()
+    # Folders of nested journals, relative to this one's.
+    nested: tuple[str, ...] = ()
     # An adopted run is ended by `mlflow run`, whatever it holds by then: its status says nothing.
     adopted: bool = False
 
@@ -107,7 +109,9 @@ class Replay:
             self._parent = self._write_parent(self._sweep)
         elif self._parent_run is None:
             page = journal.merge(journal.read(self._root)[0])
-            self._found = self._search("sweeproute.journal", page.journal or "")
+            nested = [journal.merge(journal.read(self._root / path)[0]) for path in page.nested]
+            for one in (page, *nested):
+                self._found |= self._search("sweeproute.journal", one.journal or "")
 
     def write(self, attempts: Sequence[Attempt], phase: Phase) -> bool:
         """Write what is new of the attempts of one job.
@@ -174,36 +178,50 @@ class Replay:
         self._parent.write(tags=tags)
         self._parent.end(state, ended_ms)
 
-    def _write_attempt(self, attempt: Attempt, record: Record | None, superseded: bool, phase: Phase) -> bool:
-        progress = self._progress.setdefault(attempt.folder, _Progress())
+    def _write_attempt(
+        self,
+        attempt: Attempt,
+        record: Record | None,
+        superseded: bool,
+        phase: Phase,
+        below: StoreRun | None = None,
+        path: str = "",
+    ) -> bool:
+        """Write what is new of an attempt; `path` is the folder in it of a run that stands below the attempt's own."""
+        folder = attempt.folder / path
+        progress = self._progress.setdefault(folder, _Progress())
         ended = record is not None and record.get("state") in ENDED
         if progress.run is not None and progress.run.deleted:
             return True
-        entries, offset = journal.read(attempt.folder, progress.offset)
+        entries, offset = journal.read(folder, progress.offset)
         page = journal.merge(entries)
         if progress.run is None:
-            if page.journal is None and not ended:
+            if page.journal is None and (below is not None or not ended):
                 return phase is Phase.OVER
-            progress.run = self._run_of(attempt, record, page, progress)
+            progress.run = self._run_of(attempt, record, page, progress, below)
             if progress.run.deleted:
                 return True
         try:
-            done = self._write_news(attempt, record, page, superseded, phase, progress)
+            done = self._write_news(attempt, folder, record, page, superseded, phase, progress, below)
         except Exception:
             if not progress.run.check_deleted():
                 raise
             return True
         progress.offset = offset
-        return done
+        progress.nested += tuple(page.nested)
+        nested = [self._write_attempt(attempt, record, superseded, phase, progress.run, one) for one in progress.nested]
+        return done and all(nested)
 
     def _write_news(
         self,
         attempt: Attempt,
+        folder: Path,
         record: Record | None,
         page: journal.Page,
         superseded: bool,
         phase: Phase,
         progress: _Progress,
+        below: StoreRun | None,
     ) -> bool:
         run = progress.run
         assert run is not None
@@ -211,6 +229,9 @@ class Replay:
             progress.status, progress.ended_ms = page.status, page.ended
         status, ended_ms = _end(record, progress, superseded, phase)
         tags = launch_tags(attempt, record, superseded, status is not None)
+        if below is not None:
+            # What is chosen, compared and gone on with are trials: this is another view of one.
+            tags.pop("sweeproute.current", None)
         if progress.status == "PRUNED" and record is None:
             tags["sweeproute.state"] = progress.status
         tags |= run_tags(self._sweep, overrides_of(attempt.folder, record))
@@ -225,24 +246,31 @@ class Replay:
                 params, metrics = from_record(attempt, record)
             elif record is not None and record.get("state") == "PRUNED" and progress.status is None:
                 metrics = [*metrics, *reported_last(attempt, record)]
-            run.write(params, metrics, {**page.tags, **_data_tags(page), **tags})
+            run.write(params, metrics, {**page.tags, **data_tags(page), **tags})
             awaited = []
             for path, to in (*progress.awaited, *page.artifacts):
-                if status is None and not (attempt.folder / path).exists():
+                if status is None and not (folder / path).exists():
                     awaited.append((path, to))  # the files of a job far away follow its journal
                 else:
-                    self._write_artifact(attempt.folder, path, to, run)
+                    self._write_artifact(folder, path, to, run)
             progress.awaited = tuple(awaited)
             if page.inputs:
-                self._store.client.log_inputs(run.id, [_dataset_input(entry) for entry in page.inputs])
-            if status is not None and self._models == "all":
+                self._store.client.log_inputs(run.id, [dataset_input(entry) for entry in page.inputs])
+            if status is not None and self._models == "all" and below is None:
                 self.write_model(attempt)
         if status is not None:
             run.end(status, ended_ms)
             progress.adopted = False
         return run.ended and not progress.adopted
 
-    def _run_of(self, attempt: Attempt, record: Record | None, page: journal.Page, progress: _Progress) -> StoreRun:
+    def _run_of(
+        self,
+        attempt: Attempt,
+        record: Record | None,
+        page: journal.Page,
+        progress: _Progress,
+        below: StoreRun | None,
+    ) -> StoreRun:
         """Find the run of an attempt, adopt it or create it."""
         # Where a job left no journal its place in the sweep stands for the journal's id.
         place = f"record:{(record or {}).get('sweep')}/{attempt.job}/{attempt.number}"
@@ -251,10 +279,10 @@ class Replay:
         if reused:
             # The journal is a copy of one whose run belongs to another sweep.
             journal_id = f"{journal_id}@{place}"
-        found = self._found.get(journal_id) or self._found.get(place)
+        found = self._found.get(journal_id) or (self._found.get(place) if below is None else None)
         if found is not None:
             return StoreRun.found(self._store, found)
-        tags = {**self._provenance(), **page.tags, "sweeproute.kind": "trial"}
+        tags = {"sweeproute.kind": "trial", **self._provenance(), **page.tags}
         tags |= {"sweeproute.journal": journal_id, "sweeproute.attempt": str(attempt.number)}
         if reused:
             tags["sweeproute.reused"] = f"{reused['sweep']}/{reused['job']}"
@@ -262,15 +290,16 @@ class Replay:
             tags["mlflow.source.git.commit"] = page.tags["sweeproute.git_commit"]
         if attempt.job is not None:
             tags["sweeproute.trial"] = str(attempt.job)
-        if self._sweep is None and self._parent_run is not None:
+        if self._sweep is None and self._parent_run is not None and below is None:
             run = StoreRun.found(self._store, self._store.client.get_run(self._parent_run))
             run.write(tags=tags)
             progress.adopted = True
             return run
         if self._sweep is not None:
             tags["sweeproute.sweep"] = str(self._sweep["id"])
-        if self._parent is not None:
-            tags["mlflow.parentRunId"] = self._parent.id
+        parent = below or self._parent
+        if parent is not None:
+            tags["mlflow.parentRunId"] = parent.id
         started_ms = page.started or milliseconds((record or {}).get("started_at"))
         name = page.name or (self._root.name if attempt.job is None else f"job {attempt.job}")
         return StoreRun.create(self._store, name, started_ms, tags)
@@ -361,25 +390,3 @@ def _end(record: Record | None, journalled: _Progress, superseded: bool, phase: 
     if phase is Phase.OVER:
         return "KILLED", None
     return None, None
-
-
-def _data_tags(page: journal.Page) -> dict[str, str]:
-    # MLflow's digest holds the first half of a hash only.
-    hashes = [str(entry["hash"]) for entry in page.inputs if entry.get("hash")]
-    return {"sweeproute.data_hash": hashes[-1]} if hashes else {}
-
-
-def _dataset_input(entry: Mapping[str, Any]) -> "DatasetInput":
-    """A data set in MLflow's own terms; `mlflow.data.get_source` understands its source."""
-    from mlflow.entities import Dataset, DatasetInput, InputTag
-
-    source = masked(str(entry.get("source") or ""))
-    if source.startswith(("http://", "https://")):
-        kind, content = "http", json.dumps({"url": source})
-    elif Path(source).is_absolute():
-        kind, content = "local", json.dumps({"uri": source})
-    else:
-        kind, content = "code", json.dumps({"tags": {"mlflow.source.name": source}})
-    profile = json.dumps(entry.get("profile") or {})
-    dataset = Dataset(str(entry["name"]), str(entry["digest"])[:36], kind, content, profile=profile)
-    return DatasetInput(dataset, [InputTag("mlflow.data.context", str(entry.get("context") or "training"))])

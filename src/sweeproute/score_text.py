@@ -6,6 +6,7 @@ from typing import Any
 
 from sweeproute.choice import Choice
 from sweeproute.configuration import Estimate, split
+from sweeproute.selection import COUNTS, DETAILS, HIGHER_IS_BETTER
 from sweeproute.sweep_folder import Outcome
 
 
@@ -29,10 +30,20 @@ def estimated(estimate: Estimate) -> str:
     return number(estimate.mean) + ("" if estimate.sem is None else f" ± {number(estimate.sem)}")
 
 
-def scores(estimates: Mapping[str, Estimate], first: Sequence[str]) -> str:
-    """All metrics on one line, those that decide first, the others in their order."""
-    names = sorted(estimates, key=lambda name: first.index(name) if name in first else len(first))
-    return "  ".join(f"{name}={estimated(estimates[name])}" for name in names)
+def scores(estimates: Mapping[str, Estimate], first: Sequence[str], indent: str = "  ") -> str:
+    """The metrics on one line, those that decide first, the others in their order, without our own finer ones.
+
+    Those of further calibrations, as in platt/brier, follow on a line for each.
+    """
+    lines: dict[str, list[str]] = {"": []}
+    for name in sorted(estimates, key=lambda name: first.index(name) if name in first else len(first)):
+        method, _, metric = name.rpartition("/")
+        if name in first or metric not in DETAILS:
+            own = method if name not in first and metric in HIGHER_IS_BETTER | dict.fromkeys(COUNTS) else ""
+            shown = metric if own else name
+            lines.setdefault(own, []).append(f"{shown}={estimated(estimates[name])}")
+    told = ("  ".join([*([f"{method}:"] if method else []), *cells]) for method, cells in lines.items() if cells)
+    return f"\n{indent}".join(told)
 
 
 def repeats(n: int, keys: Sequence[str]) -> str:

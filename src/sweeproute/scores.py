@@ -98,3 +98,81 @@ def ece(outcome: NDArray[np.integer], probability: NDArray[np.floating], bins: i
     stated = np.bincount(number, weights=probability, minlength=bins)
     won = np.bincount(number, weights=outcome, minlength=bins)
     return float(np.abs(stated - won).sum() / len(outcome))
+
+
+def ace(outcome: NDArray[np.integer], probability: NDArray[np.floating], bins: int = ECE_BINS) -> float:
+    """Adaptive calibration error: as `ece`, over bins that hold about as many games each.
+
+    Most games lie near the middle, where bins of equal width are too wide, and the outer ones next to empty (Nixon et
+    al., "Measuring Calibration in Deep Learning", CVPR Workshops 2019). Games with the same probability share a bin.
+
+    Args:
+        outcome: 1 when the home side won, else 0, (n_games,).
+        probability: Probability of a home win, (n_games,).
+        bins: Number of bins.
+
+    Returns:
+        The error in [0, 1], lower is better; NaN without games.
+
+    Example:
+        >>> ace(np.array([1, 0, 1, 1]), np.array([0.5, 0.5, 0.75, 0.75]), bins=2)
+        0.125
+    """
+    if len(outcome) == 0:
+        return float("nan")
+    edges = np.sort(probability)[len(probability) * np.arange(1, bins) // bins]
+    number = np.searchsorted(edges, probability, side="right")
+    stated = np.bincount(number, weights=probability, minlength=bins)
+    won = np.bincount(number, weights=outcome, minlength=bins)
+    return float(np.abs(stated - won).sum() / len(outcome))
+
+
+def accuracy(outcome: NDArray[np.integer], probability: NDArray[np.floating]) -> float:
+    """Share of the games whose likelier winner has won; half a game where both were given the same chance.
+
+    Args:
+        outcome: 1 when the home side won, else 0, (n_games,).
+        probability: Probability of a home win, (n_games,).
+
+    Returns:
+        The share in [0, 1]; NaN without games.
+
+    Example:
+        >>> accuracy(np.array([1, 0]), np.array([0.7, 0.5]))
+        0.75
+    """
+    if len(outcome) == 0:
+        return float("nan")
+    return float(np.mean((1 + np.sign(probability - 0.5) * (2 * outcome - 1)) / 2))
+
+
+def brier_parts(outcome: NDArray[np.integer], probability: NDArray[np.floating]) -> tuple[float, float, float]:
+    """What a Brier score is made of: reliability - resolution + uncertainty (Murphy, 1973), without any bins.
+
+    In place of a share per bin stands the best curve that never falls, so that the parts add up and hang on no choice
+    of bins (Dimitriadis, Gneiting and Jordan, "Stable reliability diagrams for probabilistic classifiers", PNAS 118,
+    2021): reliability is what that curve would gain, resolution what its forecasts are better by than the share won.
+
+    Args:
+        outcome: 1 when the home side won, else 0, (n_games,).
+        probability: Probability of a home win, (n_games,).
+
+    Returns:
+        Reliability, of which less is better; resolution, of which more is; uncertainty, which no forecast changes. NaN
+        without games.
+
+    Example:
+        >>> brier_parts(np.array([0, 1, 1, 1]), np.array([0.5, 0.5, 0.5, 0.5]))
+        (0.0625, 0.0, 0.1875)
+    """
+    if len(outcome) == 0:
+        return (float("nan"),) * 3
+    # Late: only trials need it.
+    from scipy.optimize import isotonic_regression
+
+    _, group, count = np.unique(probability, return_inverse=True, return_counts=True)
+    share = np.bincount(group, weights=outcome) / count
+    curve = isotonic_regression(share, weights=count).x[group]
+    uncertainty = brier(outcome, np.full(len(outcome), outcome.mean()))
+    recalibrated = brier(outcome, curve)
+    return brier(outcome, probability) - recalibrated, uncertainty - recalibrated, uncertainty

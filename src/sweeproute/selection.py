@@ -6,8 +6,14 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-# The metrics of a trial, and whether more is better.
+# The metrics of a trial, and whether more is better; then what one line about a trial leaves out, and what is counted.
 HIGHER_IS_BETTER = {"auc": True, "roi": True, "brier": False, "log_loss": False, "ece": False}
+DETAILS = {
+    **dict.fromkeys(("accuracy", "brier_resolution", "roi_kelly", "roi_flat", "log_growth", "log_growth_kelly"), True),
+    **dict.fromkeys(("brier_reliability", "brier_uncertainty", "ace", "drawdown", "drawdown_kelly"), False),
+}
+HIGHER_IS_BETTER |= DETAILS
+COUNTS = ("n_bets", "n_games")
 # A SQL store keeps an infinity as the largest number that it has.
 LARGEST = 1.7976931348623157e308
 
@@ -123,7 +129,7 @@ def maximize(metric: str, direction: str | None = None) -> bool:
     """Tell whether the largest value of a metric is the best one.
 
     Args:
-        metric: The metric's name.
+        metric: The metric's name; of one as in platt/brier, what stands behind the calibration's name decides.
         direction: maximize or minimize; None follows from the metric.
 
     Returns:
@@ -133,8 +139,8 @@ def maximize(metric: str, direction: str | None = None) -> bool:
         DirectionError: Another direction, or none for a metric that is not one of ours.
     """
     if direction is None:
-        if metric in HIGHER_IS_BETTER:
-            return HIGHER_IS_BETTER[metric]
+        if (known := HIGHER_IS_BETTER.get(metric.rpartition("/")[2])) is not None:
+            return known
         near = difflib.get_close_matches(metric, HIGHER_IS_BETTER, n=len(HIGHER_IS_BETTER), cutoff=0.4)
         names = ", ".join([*near, *(name for name in HIGHER_IS_BETTER if name not in near)])
         raise DirectionError(

@@ -14,8 +14,11 @@ from ._pruning import OF_STEP
 
 DIRECTIONS = ("maximize", "minimize")
 # Of the metrics whose better side is plain; for any other a person says it, or it stays open.
-_DIRECTIONS = {"auc": "maximize", "roi": "maximize", "accuracy": "maximize"} | dict.fromkeys(
-    ("brier", "log_loss", "ece", "loss", "error", "rmse", "mae"), "minimize"
+_DIRECTIONS = dict.fromkeys(
+    ("auc", "roi", "roi_kelly", "roi_flat", "accuracy", "brier_resolution", "log_growth", "log_growth_kelly"), "maximize"
+) | dict.fromkeys(
+    ("brier", "brier_reliability", "log_loss", "ece", "ace", "drawdown", "drawdown_kelly", "loss", "error", "rmse", "mae"),
+    "minimize",
 )
 
 

@@ -1,0 +1,200 @@
+"""Journals what a trial is, and what came of it: a run, with one below it for each further calibration."""
+
+import functools
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from omegaconf import DictConfig, OmegaConf
+
+from sweeproute import estimators, fingerprint
+from sweeproute.config import WHERE_AND_HOW
+from sweeproute.journal import Journal
+
+if TYPE_CHECKING:
+    from sweeproute.calibration import Calibrator
+    from sweeproute.data.dataset import Dataset
+    from sweeproute.evaluation import Report
+
+# Groups of the config whose leaves are a run's parameters.
+_PARAMETERS = ("data", "validation", "betting")
+PREDICTIONS = "predictions.parquet"
+MODEL = "model"
+# Beside a model's files: what its probabilities are calibrated by.
+CALIBRATION = "calibration.json"
+# The folder of the runs below a trial's own.
+_CALIBRATED = "calibrated"
+
+
+@dataclass(frozen=True)
+class Trial:
+    """What is known of a trial before it has run.
+
+    Attributes:
+        cfg: Its config, settled in place.
+        settled: The same as plain data, with references where they say where and how it runs.
+        dataset: What it is evaluated on.
+        number: Its job's; None where it is no job of a sweep.
+        overrides: As they were requested.
+        identity: fingerprint, data_hash, code_hash and device_class.
+        app: The folder that holds the configuration.
+    """
+
+    cfg: DictConfig
+    settled: dict[str, Any]
+    dataset: "Dataset"
+    number: int | None
+    overrides: Sequence[str]
+    identity: dict[str, str]
+    app: Path
+
+    @property
+    def method(self) -> str:
+        """The calibration that its own run has."""
+        return str(self.cfg.calibration.methods[0])
+
+
+def open_journal(
+    model_type: str,
+    number: int | None,
+    overrides: Sequence[str],
+    folder: Path,
+    tags: dict[str, str] | None = None,
+    started: int | None = None,
+) -> Journal:
+    """Start the journal of a trial, or go on with an unfinished one; see `Journal.open`."""
+    name = run_name(model_type, number, overrides)
+    return Journal.open(folder, name, {"sweeproute.kind": "trial", **(tags or {})}, started)
+
+
+def start(journal: Journal, trial: Trial) -> None:
+    """Journal what is known before the first fold."""
+    _describe(journal, trial, trial.method)
+    config = journal.folder / "config.yaml"
+    text = "".join(_yaml(key, json.dumps(value)) for key, value in trial.settled.items())
+    config.write_text(text, encoding="utf-8")
+    journal.artifact(config)
+    features = journal.folder / "features.txt"
+    features.write_text("\n".join(map(str, trial.dataset.features.columns)) + "\n", encoding="utf-8")
+    journal.artifact(features)
+
+
+def end(journal: Journal, trial: Trial, report: "Report") -> None:
+    """Journal what came of a trial whose seasons stand in its journal already.
+
+    Args:
+        journal: The trial's.
+        trial: What it is.
+        report: What came of it. Each of its other calibrations becomes a run below the trial's.
+    """
+    journal.metrics(returned(report), step=_behind(report))
+    journal.metrics({"fit_s": report.fit_seconds, "predict_s": report.predict_seconds})
+    _keep_predictions(journal, report)
+    if trial.cfg.tracking.models != "none":
+        _save_model(journal.folder / MODEL, report)
+    for method, other in report.calibrated.items():
+        folder = journal.folder / _CALIBRATED / method
+        name = run_name(f"{trial.cfg.model.type} {method}", trial.number, trial.overrides)
+        with Journal.open(folder, name, {"sweeproute.kind": "calibration"}) as below:
+            _describe(below, trial, method)
+            for season, metrics in other.by_season.items():
+                below.metrics(metrics, step=season)
+            below.metrics(other.metrics, step=_behind(other))
+            _keep_predictions(below, other)
+        journal.nested(folder)
+
+
+def returned(report: "Report") -> dict[str, float]:
+    """The metrics of a trial, those of its other calibrations under names such as platt/brier."""
+    others = report.calibrated.items()
+    return report.metrics | {f"{method}/{name}": value for method, one in others for name, value in one.metrics.items()}
+
+
+def run_name(model_type: str, number: int | None, overrides: Sequence[str]) -> str:
+    """A name that tells a run apart by its first words, as MLflow's pages cut the rest: type, job, own overrides."""
+    words = [model_type] if number is None else [model_type, f"#{number}"]
+    for override in overrides:
+        key = override.lstrip("+~").partition("=")[0]
+        if key != "model" and key.partition(".")[0] not in WHERE_AND_HOW:
+            words.append(override.removeprefix("model.params."))
+    return " ".join(words)
+
+
+def _describe(journal: Journal, trial: Trial, method: str) -> None:
+    cfg, settled, dataset = trial.cfg, trial.settled, trial.dataset
+    params = {"seed": cfg.seed, **_flat({group: settled[group] for group in _PARAMETERS})}
+    params |= _flat({"model": {"type": cfg.model.type, "params": settled["model"]["params"]}})
+    params["calibration"] = method
+    # What stays a reference says where and how the trial ran; tags tell that.
+    journal.params({name: value for name, value in params.items() if "${" not in str(value)})
+    versions = {f"version.{name}": version for name, version in fingerprint.library_versions().items()}
+    tags = trial.identity | fingerprint.git_state(trial.app) | versions
+    tags |= {
+        "seed": str(cfg.seed),
+        "model_type": cfg.model.type,
+        "calibration": method,
+        "device": cfg.device,
+        "threads": str(cfg.threads),
+        "features_hash": dataset.feature_hash,
+        "n_features": str(dataset.features.shape[1]),
+        "overrides": json.dumps(list(trial.overrides)),
+    }
+    journal.tags({f"sweeproute.{name}": value for name, value in tags.items()})
+    journal.input(
+        dataset.name,
+        dataset.hash,
+        source=str(cfg.data.get("path") or dataset.name),
+        profile={"n_games": len(dataset.outcome), "n_features": dataset.features.shape[1], **dataset.set_aside},
+    )
+
+
+def _keep_predictions(journal: Journal, report: "Report") -> None:
+    report.predictions.to_parquet(journal.folder / PREDICTIONS, index=False)
+    journal.artifact(PREDICTIONS)
+
+
+def _save_model(folder: Path, report: "Report") -> None:
+    from sweeproute.calibration import to_json
+
+    estimators.save(report.model, folder)
+    if report.calibrator.method != "none":
+        (folder / CALIBRATION).write_text(json.dumps(to_json(report.calibrator)) + "\n", encoding="utf-8")
+
+
+def saved_calibration(folder: Path) -> "Calibrator":
+    """What the probabilities of a saved model are calibrated by.
+
+    Args:
+        folder: The folder of its files.
+
+    Raises:
+        sweeproute.calibration.CalibrationError: What stands there is no calibration.
+    """
+    from sweeproute.calibration import AsItIs, from_json
+
+    path = folder / CALIBRATION
+    return from_json(json.loads(path.read_text(encoding="utf-8"))) if path.is_file() else AsItIs()
+
+
+def _behind(report: "Report") -> int:
+    """The step behind all seasons: the store shows the value of the last one, which is to be the pooled one."""
+    return max(report.by_season) + 1
+
+
+@functools.lru_cache(maxsize=256)
+def _yaml(key: str, value: str) -> str:
+    """A block of a config in YAML, from its value in JSON; most are alike in all trials of a process."""
+    return OmegaConf.to_yaml(OmegaConf.create({key: json.loads(value)}))
+
+
+def _flat(tree: Any, prefix: str = "") -> dict[str, Any]:
+    """A nested mapping as dotted keys."""
+    if not isinstance(tree, dict):
+        return {prefix: tree}
+    return {
+        key: value
+        for name, sub in tree.items()
+        for key, value in _flat(sub, f"{prefix}.{name}" if prefix else name).items()
+    }
