@@ -30,7 +30,7 @@ LAYERS = {
         ["plot*"],
         ["evaluation", "errors"],
         ["data", "estimators"],
-        ["targets", "performance", "score_text"],
+        ["targets", "performance", "score_text", "significance"],
         ["history"],
         ["progress"],
         ["bankroll"],
