@@ -79,6 +79,7 @@ def main() -> None:
     loss = significance.brier_losses(outcome, probability)
     ours: dict[str, tuple[float, Any]] = {
         "areas and their tests": timed(asked.repeats, lambda: significance.areas(outcome, probability)),
+        "the same by week": timed(asked.repeats, lambda: significance.areas(outcome, probability, weeks)),
         "paired tests of a loss": timed(asked.repeats, lambda: significance.paired_test(loss, weeks)),
         "paired bootstrap of ROI": timed(asked.repeats, lambda: significance.paired_bootstrap(profit, weeks, stake)),
         "intervals of ROI": timed(asked.repeats, lambda: significance.roi_intervals(profit, stake, weeks)),

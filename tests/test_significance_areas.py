@@ -12,7 +12,7 @@ import pytest
 
 from played_games import furthest_from_uniform, played
 from sweeproute import scores
-from sweeproute.significance import SignificanceError, areas
+from sweeproute.significance import SignificanceError, areas, weeks_of
 
 # R reads games and models from a table and prints intervals, covariances and p-values, one model a line.
 IN_R = """
@@ -144,6 +144,64 @@ def test_p_values_are_uniform_where_models_are_equally_good() -> None:
         found.append(areas(outcome, shared + chance.normal(size=(2, 200))).pairs.p_value[0, 1])
     # Of uniform p-values, one set of 600 in a hundred is further than 0.066.
     assert furthest_from_uniform(np.array(found)) < 0.066
+
+
+def test_with_one_game_a_week_weeks_change_nothing() -> None:
+    outcome, probability, _ = played()
+    alone, grouped = areas(outcome, probability), areas(outcome, probability, weeks_of(np.arange(len(outcome)), 1))
+    np.testing.assert_array_equal(grouped.covariance, alone.covariance)
+    np.testing.assert_array_equal(grouped.pairs.p_value, alone.pairs.p_value)
+
+
+def test_the_covariance_by_week_is_that_of_sums_over_pairs_of_games() -> None:
+    # As in the paper, with each component counted from its pairs of games.
+    outcome, probability, week = played(n_weeks=6, n_models=2, seed=4)
+    won, lost = np.flatnonzero(outcome == 1), np.flatnonzero(outcome == 0)
+    sums_won, sums_lost, auc = np.zeros((2, 6)), np.zeros((2, 6)), []
+    for model, row in enumerate(probability):
+        above = (row[won][:, None] > row[lost]) + (row[won][:, None] == row[lost]) / 2
+        auc.append(above.mean())
+        for number in range(6):
+            here_won, here_lost = week[won] == number, week[lost] == number
+            sums_won[model, number] = above.mean(axis=1)[here_won].sum() - here_won.sum() * auc[model]
+            sums_lost[model, number] = above.mean(axis=0)[here_lost].sum() - here_lost.sum() * auc[model]
+    weeks_won, weeks_lost = len(set(week[won])), len(set(week[lost]))
+    s10 = weeks_won / ((weeks_won - 1) * len(won)) * sums_won @ sums_won.T
+    s01 = weeks_lost / ((weeks_lost - 1) * len(lost)) * sums_lost @ sums_lost.T
+    s11 = 6 / 5 * sums_won @ sums_lost.T
+    expected = s10 / len(won) + s01 / len(lost) + (s11 + s11.T) / (len(won) * len(lost))
+    found = areas(outcome, probability, weeks_of(week, 1))
+    assert found.auc == pytest.approx(auc)
+    np.testing.assert_allclose(found.covariance, expected, atol=1e-14)
+    between = expected[0, 0] + expected[1, 1] - 2 * expected[0, 1]
+    assert found.pairs.standard_error[0, 1] == pytest.approx(np.sqrt(between))
+
+
+def test_where_games_of_a_week_are_alike_the_test_by_week_is_right_and_the_one_by_game_is_not() -> None:
+    chance, week = np.random.default_rng(2), np.repeat(np.arange(80), 8)
+    weeks = weeks_of(week, 1)
+    by_week, by_game = [], []
+    for _ in range(600):
+        outcome = chance.integers(0, 2, 640)
+        # In a week, a model leans to the home sides or away from them, and sees well or badly.
+        lean, sight = chance.normal(scale=0.7, size=(2, 80)), chance.normal(scale=0.7, size=(2, 80))
+        seen = (outcome * 2 - 1) * (0.7 + sight[:, week]) + lean[:, week] + chance.normal(size=(2, 640))
+        by_week.append(areas(outcome, seen, weeks).pairs.p_value[0, 1])
+        by_game.append(areas(outcome, seen).pairs.p_value[0, 1])
+    assert furthest_from_uniform(np.array(by_week)) < 0.066
+    assert 0.03 < np.mean(np.array(by_week) <= 0.05) < 0.08
+    assert np.mean(np.array(by_game) <= 0.05) > 0.12
+
+
+@pytest.mark.filterwarnings("error")
+def test_one_week_gives_no_covariance() -> None:
+    outcome, probability, week = played(n_weeks=1)
+    found = areas(outcome, probability, weeks_of(week, 1))
+    assert np.isfinite(found.auc).all()
+    assert np.isnan(found.covariance).all()
+    assert np.isnan(found.pairs.p_value).all()
+    with pytest.raises(SignificanceError, match="weeks of 2 games and outcomes of 16"):
+        areas(outcome, probability, weeks_of([1, 2]))
 
 
 @pytest.mark.parametrize(

@@ -34,9 +34,10 @@ def everything(outcome, probability, profit, stake, weeks) -> dict[str, np.ndarr
     area, test, boot = areas(outcome, probability), paired_test(loss, weeks), paired_bootstrap(profit, weeks, stake)
     mean, roi, best = mean_intervals(loss, weeks), roi_intervals(profit, stake, weeks), confidence_set(loss, weeks)
     standing = standing_of_pairs(area.auc, holm_pairs(area.pairs.p_value), higher_is_better=True)
+    by_week = areas(outcome, probability, weeks)
     found = {"auc": area.auc, "low": area.low, "set": best.p_value, "tied": standing.tied, "bold": standing.bold}
     found |= {"in the set": standing_of_set(best).tied}
-    for name, pairs in {"areas": area.pairs, "test": test, "bootstrap": boot}.items():
+    for name, pairs in {"areas": area.pairs, "areas by week": by_week.pairs, "test": test, "bootstrap": boot}.items():
         found |= {f"{name} {part}": getattr(pairs, part) for part in ("difference", "standard_error", "p_value")}
     for name, interval in {"mean": mean, "roi": roi}.items():
         found |= {f"{name} {part}": getattr(interval, part) for part in ("estimate", "low", "high", "dropped")}
@@ -74,7 +75,7 @@ def test_identical_models_tie_and_change_nothing_for_others(n_models, n_weeks, s
     for one, other in enumerate(place[n_models:], n_models):
         assert more["tied"][one] == more["tied"][other]
         assert not more["bold"][[one, other]].any()
-        for name in ("areas", "test", "bootstrap"):
+        for name in ("areas", "areas by week", "test", "bootstrap"):
             p = more[f"{name} p_value"][one, other]
             assert p == 1 or np.isnan(p), name
 
