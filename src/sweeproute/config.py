@@ -144,8 +144,11 @@ class Validation:
     calibration_seasons: int = 0
     # First and last season that trials, the sweeper and `best` see, inclusive.
     selection_seasons: list[int] = MISSING
-    # First and last season of the holdout, inclusive; scored once, by the report; null for none.
+    # First and last season of the holdout, inclusive; scored once, when a sweep with holdout=true has ended; null for
+    # none.
     holdout_seasons: list[int] | None = None
+    # 0 tests the selection seasons; n tests the holdout seasons, for the n-th time. Set by holdout=true.
+    scoring: int = 0
 
 
 @dataclass
@@ -228,6 +231,9 @@ class Config:
     code: list[str] = field(default_factory=list)
     # Go on with the newest unfinished sweep of the same overrides: false, true, keep or rerun.
     resume: Any = False
+    # Score the configurations that won on the holdout seasons when a sweep has ended: false, true, or again, where they
+    # were scored before.
+    holdout: Any = False
     # Take results of earlier sweeps that have the same fingerprint instead of running the trials again.
     reuse: bool = False
 
@@ -249,6 +255,7 @@ WHERE_AND_HOW = (
     "plots",
     "checkpoint",
     "sweep",
+    "holdout",
     "resume",
     "reuse",
     "job",

@@ -44,8 +44,25 @@ class _PrunedError(Exception):
         self.reason, self.season, self.metrics = reason, season, metrics
 
 
+def admit(cfg: DictConfig) -> None:
+    """Refuse what must not begin; called where a sweep is started, for one job of each kind.
+
+    Args:
+        cfg: A trial's config.
+
+    Raises:
+        Exception: As `validate`.
+        sweeproute.holdout.HoldoutError: The holdout is to be scored when the sweep has ended, and was scored before.
+    """
+    from sweeproute import holdout
+
+    validate(cfg)
+    if holdout.is_to_be_scored(cfg):
+        holdout.check_unscored(cfg, _load(cfg).hash)
+
+
 def validate(cfg: DictConfig) -> None:
-    """Refuse a config that composes but cannot run; called for one job of each kind before any job starts.
+    """Refuse a config that composes but cannot run.
 
     Args:
         cfg: A trial's config.
@@ -60,6 +77,7 @@ def validate(cfg: DictConfig) -> None:
         sweeproute.validation.ValidationError: Seasons that overlap, or that the league does not have, or a window that
             is none.
     """
+    from sweeproute import holdout
     from sweeproute.calibration import check_methods
     from sweeproute.validation import check_fits, check_holdout, check_window
 
@@ -71,6 +89,7 @@ def validate(cfg: DictConfig) -> None:
     _check_data(cfg.data)
     validation = cfg.validation
     check_window(validation.window, validation.window_seasons, validation.gap_seasons, validation.calibration_seasons)
+    holdout.check(cfg)
     check_methods(list(cfg.calibration.methods), validation.calibration_seasons)
     check_holdout(list(validation.selection_seasons), _optional_list(validation.holdout_seasons))
     if cfg.data.source == "league" and cfg.data.first_season <= cfg.data.last_season:
@@ -144,7 +163,8 @@ def run_trial(cfg: DictConfig) -> dict[str, Any]:
     number = None if OmegaConf.is_missing(hydra.job, "num") else int(hydra.job.num)
     overrides = tuple(hydra.overrides.task)
     began_ms = time.time_ns() // 1_000_000
-    with trial_journal.open_journal(cfg.model.type, number, overrides, folder) as journal:
+    kind = {"sweeproute.kind": "holdout"} if cfg.validation.scoring else {}
+    with trial_journal.open_journal(cfg.model.type, number, overrides, folder, kind) as journal:
         dataset, app = _load(cfg), _app_folder()
         settled = fingerprint.settled_config(cfg)
         device_class = fingerprint.device_class(estimators.device_name(cfg.device), cfg.threads)
@@ -270,6 +290,7 @@ def _evaluate(
     from sweeproute.validation import walk_forward
 
     validation = cfg.validation
+    tested = validation.holdout_seasons if validation.scoring else validation.selection_seasons
     folds = walk_forward(
         dataset.season,
         dataset.kickoff,
@@ -278,7 +299,7 @@ def _evaluate(
         first_test_season=validation.first_test_season,
         gap_seasons=validation.gap_seasons,
         calibration_seasons=validation.calibration_seasons,
-        selection_seasons=tuple(validation.selection_seasons),
+        selection_seasons=tuple(tested),
     )
 
     _say_where_it_starts(checkpoint, [fold.season for fold in folds], journal)

@@ -128,7 +128,7 @@ def read(
     """
     record = sweep_record(root)
     decides = rule(record, default) if metric is None else _asked(record, metric, direction)
-    outcomes = [outcome for outcome in SweepFolder(root).outcomes() if outcome.state not in _UNENDED]
+    outcomes = [one for one in SweepFolder(root).outcomes() if one.state not in _UNENDED and not one.follow_up]
     groups: dict[frozenset[str], list[Outcome]] = {}
     for position, outcome in enumerate(outcomes):
         kept, _ = split(outcome.overrides, decides.repeats)

@@ -229,8 +229,8 @@ class Replay:
             progress.status, progress.ended_ms = page.status, page.ended
         status, ended_ms = _end(record, progress, superseded, phase)
         tags = launch_tags(attempt, record, superseded, status is not None)
-        if below is not None:
-            # What is chosen, compared and gone on with are trials: this is another view of one.
+        if run.tags.get("sweeproute.kind") != "trial":
+            # By what counts something is chosen, and nothing may be by these.
             tags.pop("sweeproute.current", None)
         if progress.status == "PRUNED" and record is None:
             tags["sweeproute.state"] = progress.status
@@ -282,7 +282,8 @@ class Replay:
         found = self._found.get(journal_id) or (self._found.get(place) if below is None else None)
         if found is not None:
             return StoreRun.found(self._store, found)
-        tags = {"sweeproute.kind": "trial", **self._provenance(), **page.tags}
+        kind = "follow_up" if (record or {}).get("follow_up") else "trial"
+        tags = {"sweeproute.kind": kind, **self._provenance(), **page.tags}
         tags |= {"sweeproute.journal": journal_id, "sweeproute.attempt": str(attempt.number)}
         if reused:
             tags["sweeproute.reused"] = f"{reused['sweep']}/{reused['job']}"

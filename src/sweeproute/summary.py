@@ -50,6 +50,7 @@ def lines(root: Path, *, uri: str, experiment: str, argv: Sequence[str], metric:
         text.append(str(error))
     else:
         text += _best_lines(outcomes, decides, command)
+    text += _followed_up(outcomes, record)
     text += _failures(outcomes)
     text += _targets(root, record)
     following = [_look(uri)]
@@ -138,6 +139,24 @@ def _best_lines(outcomes: list[Outcome], decides: Rule, argv: Sequence[str]) -> 
     if choice.not_finite:
         text.append(f"  {choice.not_finite} finished without a finite {metrics}, and cannot win")
     return text
+
+
+def _followed_up(outcomes: list[Outcome], record: Mapping[str, object] | None) -> list[str]:
+    """What came of the jobs that the results of the others called for: the scores on the holdout."""
+    repeated = [str(key) for key in (record or {}).get("repeats") or ()]  # type: ignore[attr-defined]
+    groups: dict[tuple[str, ...], list[Outcome]] = {}
+    for outcome in outcomes:
+        if outcome.follow_up and outcome.state == "FINISHED" and outcome.metrics:
+            groups.setdefault(split(outcome.overrides, repeated)[0], []).append(outcome)
+    text = []
+    for overrides, group in groups.items():
+        model = next((word.partition("=")[2] for word in overrides if word.startswith("model=")), "")
+        method = next((word for word in overrides if word.startswith("calibration.methods=")), "")
+        first = method.partition("=")[2].strip("[]").partition(",")[0]
+        name = " ".join(word for word in (model, "" if first == "none" else first) if word)
+        told = scores(estimates([outcome.metrics for outcome in group]), (), indent="    ")
+        text.append(f"  {jobs([outcome.attempt.job for outcome in group])}, {name}: {told}")
+    return ["On the holdout, by which nothing was chosen:", *text] if text else []
 
 
 def _jobs(chosen: Chosen[Outcome]) -> str:

@@ -42,6 +42,8 @@ class Outcome:
     # What went wrong, in one line; None where nothing did.
     error: str | None
     platform: str | None
+    # Whether the results of the others called for it: nothing is chosen by it.
+    follow_up: bool = False
 
 
 def own(root: Path, name: str) -> Path:
@@ -134,7 +136,7 @@ def choose(outcomes: Iterable[Outcome], rule: Rule) -> Choice[Outcome]:
         The choice among the finished jobs, or among the means over the finished repeats of each configuration.
     """
     scored = []
-    for outcome in outcomes:
+    for outcome in (one for one in outcomes if not one.follow_up):
         kept, repeat = split(outcome.overrides, rule.repeats)
         # As a set: what two searches wrote in another order is the same configuration.
         scored.append(Scored(outcome, outcome.state == "FINISHED", frozenset(kept), repeat, outcome.metrics))
@@ -182,7 +184,8 @@ def _outcome(attempts: list[Attempt]) -> Outcome:
         metrics = {**page.last_metrics(), **metrics}
         state = state or page.status or "RUNNING"
     overrides = overrides_of(attempt.folder, record)
-    return Outcome(attempt, state, overrides, metrics, error_of(record), (record or {}).get("platform"))
+    platform, follow_up = (record or {}).get("platform"), bool((record or {}).get("follow_up"))
+    return Outcome(attempt, state, overrides, metrics, error_of(record), platform, follow_up)
 
 
 def _is_number(value: object) -> bool:

@@ -135,12 +135,15 @@ def _describe(journal: Journal, trial: Trial, method: str) -> None:
         "seed": str(cfg.seed),
         "model_type": cfg.model.type,
         "calibration": method,
+        "set": "holdout" if cfg.validation.scoring else "selection",
         "device": cfg.device,
         "threads": str(cfg.threads),
         "features_hash": dataset.feature_hash,
         "n_features": str(dataset.features.shape[1]),
         "overrides": json.dumps(list(trial.overrides)),
     }
+    if cfg.validation.scoring:
+        tags["scoring"] = str(cfg.validation.scoring)
     journal.tags({f"sweeproute.{name}": value for name, value in tags.items()})
     journal.input(
         dataset.name,

@@ -186,7 +186,8 @@ class Adaptive:
 
     def _known(self, sweep: SweepFolder) -> dict[Overrides, Known]:
         """The jobs of an earlier start, by overrides."""
-        numbered = {number: tuple(record["overrides"]) for number, record in sorted(sweep.launches.items())}
+        records = sorted(sweep.launches.items())
+        numbered = {number: tuple(one["overrides"]) for number, one in records if not one.get("follow_up")}
         identity = self._launcher.settings.identity
         done = kept(numbered, sweep, self._composer, self._settings.resume, identity)
         return {overrides: Known(number, done.get(number)) for number, overrides in numbered.items()}

@@ -19,6 +19,7 @@ class Job:
         job_class: what the policy reads of it.
         queued_at: when it was queued; the scheduler does not read it.
         group: the points that it may answer for beside its own; the scheduler does not read it.
+        follow_up: whether the results of the others called for it; the scheduler does not read it.
     """
 
     num: int
@@ -26,6 +27,7 @@ class Job:
     job_class: JobClass
     queued_at: float = 0.0
     group: Group | None = None
+    follow_up: bool = False
 
 
 class Source(Protocol):

@@ -135,6 +135,8 @@ class Jobs(Classes):
             "error": None,
             "identity": self._identity,
         }
+        if job.follow_up:
+            launch["follow_up"] = True
         message = self._message(base, point, settled, job.num, str(folder))
         if job.group is not None:
             launch["shares"] = shares_record(job.group, settled.overrides)

@@ -15,9 +15,22 @@ from ._pruning import OF_STEP
 DIRECTIONS = ("maximize", "minimize")
 # Of the metrics whose better side is plain; for any other a person says it, or it stays open.
 _DIRECTIONS = dict.fromkeys(
-    ("auc", "roi", "roi_kelly", "roi_flat", "accuracy", "brier_resolution", "log_growth", "log_growth_kelly"), "maximize"
+    ("auc", "roi", "roi_kelly", "roi_flat", "accuracy", "brier_resolution", "log_growth", "log_growth_kelly"),
+    "maximize",
 ) | dict.fromkeys(
-    ("brier", "brier_reliability", "log_loss", "ece", "ace", "drawdown", "drawdown_kelly", "loss", "error", "rmse", "mae"),
+    (
+        "brier",
+        "brier_reliability",
+        "log_loss",
+        "ece",
+        "ace",
+        "drawdown",
+        "drawdown_kelly",
+        "loss",
+        "error",
+        "rmse",
+        "mae",
+    ),
     "minimize",
 )
 

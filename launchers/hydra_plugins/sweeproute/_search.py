@@ -12,6 +12,7 @@ from omegaconf import DictConfig, OmegaConf
 from ._classes import hook
 from ._compose import Composer, as_written
 from ._errors import JobsFailedError, SettingsError, SweepError, headline, nearest_first
+from ._follow_up import follow_up
 from ._hydra_versions import tell_end
 from ._notify import facts_of, notify, words
 from ._objective import Objective, objective
@@ -119,6 +120,8 @@ class Search:
         self._resumed = resumed
         # Asked by what it can do: Hydra's scan runs a plugin's module again, and then its class is another.
         self._streams = hasattr(launcher, "stream")
+        if self._streams:
+            hook("follow_up", launcher.settings.follow_up)  # a path that leads nowhere is said now, not at the end
         self._composer = Composer(context.config_loader, config)
         self._sweep: SweepFolder | None = None
 
@@ -174,6 +177,9 @@ class Search:
                 self._sweep = sweep
                 OmegaConf.save(self._config, sweep.folder / "multirun.yaml")
                 batches = course.run(sweep)
+                if self._streams:
+                    more = follow_up(self._launcher, settings, self._composer, goal, sweep)
+                    batches += [more] if more else []
         except KeyboardInterrupt:
             tell_end(self._context.callbacks, self._config)
             raise SystemExit(130) from None

@@ -112,6 +112,7 @@ class Points:
         fields: What rules match on beside what is read of a job's config, by job number.
         prefix: Finds points that one fit serves: of these only the job with the longest is handed out, and the others
             wait for it. Those that it does not answer for are then handed out, too. None where there are none.
+        follow_up: Whether the results of a sweep called for them.
 
     Attributes:
         overrides: As given.
@@ -123,10 +124,13 @@ class Points:
         overrides: Mapping[int, tuple[str, ...]],
         fields: Mapping[int, Mapping[str, Any]] | None = None,
         prefix: Prefix | None = None,
+        *,
+        follow_up: bool = False,
     ) -> None:
         self.overrides = dict(overrides)
         self._fields = fields or {}
         self._prefix = prefix
+        self._follow_up = follow_up
         self._groups: dict[int, Group] = {}  # by the number of the job that may answer, until that has ended
         self._behind: set[int] = set()
         self.returns: dict[int, JobReturn] = {}
@@ -196,7 +200,7 @@ class Points:
         if group is not None:
             followers = tuple(one for one in group.followers if one.number in self._behind)
             group = replace(group, followers=followers) if followers else None
-        return Job(number, self.overrides[number], self._classes[number], self._queued_at, group)
+        return Job(number, self.overrides[number], self._classes[number], self._queued_at, group, self._follow_up)
 
     def prepare(self) -> bool:
         """See JobSource."""

@@ -106,6 +106,9 @@ class RoutedLauncherConf:
     validate: str | None = None
     # Dotted path of a function(config) to a dict of hashes (fingerprint, code_hash, data_hash).
     identity: str | None = None
+    # Dotted path of a function(launch records, rule, config) to lists of overrides: of further jobs that run when all
+    # others of a sweep have ended well, and by which nothing is chosen.
+    follow_up: str | None = None
     # Keys of the app's config that name files which a job reads: a far machine gets them by their content.
     files: list[str] = field(default_factory=list)
     # Minutes of silence after which what runs on a far machine counts as lost, and is run again.

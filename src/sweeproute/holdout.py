@@ -1,0 +1,189 @@
+"""Scores what a sweep has chosen on the holdout seasons: once, in jobs of its own, when all others have ended.
+
+Which scores were taken is kept in `holdout.jsonl` in the user's state directory, a line for each sweep and model: who
+looks a second time chooses by the holdout, whether they mean to or not.
+"""
+
+import json
+import os
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
+from typing import Any
+
+from omegaconf import DictConfig
+
+from sweeproute.choice import Scored, choose
+from sweeproute.config import ConfigError
+from sweeproute.configuration import split
+from sweeproute.pointers import state_directory
+from sweeproute.selection import Objective, Rule, rule
+from sweeproute.sweep_folder import returned_metrics
+
+FILE = "holdout.jsonl"
+# What `holdout` may be: never scored, scored unless it was before, scored whether it was or not.
+WORDS = ("false", "true", "again")
+# The key that says that a trial is tested on the holdout, and for the how manieth time.
+SCORING = "validation.scoring"
+Record = Mapping[str, Any]
+
+
+class HoldoutError(ConfigError):
+    """The holdout cannot be scored, or was scored before."""
+
+
+def check(cfg: DictConfig) -> None:
+    """Refuse a word that is none, and a holdout without seasons.
+
+    Args:
+        cfg: A trial's config.
+
+    Raises:
+        HoldoutError: In a sentence.
+    """
+    word = str(cfg.holdout).lower()
+    if word not in WORDS:
+        raise HoldoutError(f"holdout={cfg.holdout} is not known; use {', '.join(WORDS[:-1])} or {WORDS[-1]}.")
+    scores = word != "false" or cfg.validation.scoring
+    if scores and cfg.validation.holdout_seasons is None:
+        raise HoldoutError(
+            f"holdout={word} has no seasons to score; set validation.holdout_seasons, such as [2023,2024]."
+        )
+
+
+def is_to_be_scored(cfg: DictConfig) -> bool:
+    """Whether a sweep that begins with this config scores the holdout at its end, where that was not done before."""
+    begins = str(cfg.resume).lower() == "false" and not cfg.validation.scoring
+    return begins and str(cfg.holdout).lower() == "true"
+
+
+def check_unscored(cfg: DictConfig, data_hash: str) -> None:
+    """Refuse to begin what could not be scored at its end.
+
+    Args:
+        cfg: A trial's config.
+        data_hash: Of its data.
+
+    Raises:
+        HoldoutError: Its model was scored on these seasons of this data before.
+    """
+    seasons = list(cfg.validation.holdout_seasons)
+    entry = {"data_hash": data_hash, "seasons": seasons, "model": cfg.model.type, "sweep": None, "overrides": None}
+    _number(entry, list(_scored()), forced=False)
+
+
+def follow_up(results: Sequence[Record], decides: Record, cfg: DictConfig) -> list[list[str]]:
+    """Say which jobs score the holdout: for each model the configuration that won, under each calibration.
+
+    A configuration is run with all of its repeats, and once for all calibrations under which it has won. What is
+    scored is noted before it runs.
+
+    Args:
+        results: The launch records of a sweep's jobs, all of which have ended well.
+        decides: What the sweep chooses by: metric, direction, repeats.
+        cfg: The config of one of the jobs.
+
+    Returns:
+        The overrides of each job; none where `holdout` is false.
+
+    Raises:
+        HoldoutError: These seasons were scored before, with this data, by another sweep or for another configuration.
+    """
+    if str(cfg.holdout).lower() == "false":
+        return []
+    methods = [str(method) for method in cfg.calibration.methods]
+    finished = [one for one in results if one["state"] == "FINISHED"]
+    wanted: list[list[str]] = []
+    entries: list[dict[str, Any]] = []
+    before = list(_scored())
+    for model, of_model in _by_model(finished).items():
+        chosen = _chosen(of_model, rule(decides), methods)
+        words = [[f"calibration.methods=[{','.join(won)}]", *one["overrides"]] for one, won in chosen]
+        entry = {
+            "data_hash": (of_model[0].get("identity") or {}).get("data_hash"),
+            "seasons": list(cfg.validation.holdout_seasons),
+            "model": model,
+            "sweep": of_model[0]["sweep"],
+            "overrides": sorted(map(sorted, words)),
+        }
+        entry["scoring"] = _number(entry, before, forced=str(cfg.holdout).lower() == "again")
+        entries.append(entry)
+        wanted += [_overrides(one["overrides"], won, entry["scoring"]) for one, won in chosen]
+    for entry in entries:
+        if entry not in [{key: value for key, value in one.items() if key != "at"} for one in before]:
+            _note(entry)
+    return wanted
+
+
+def _by_model(results: Sequence[Record]) -> dict[str, list[Record]]:
+    found: dict[str, list[Record]] = {}
+    for one in results:
+        found.setdefault(str((one.get("fields") or {}).get("model_type")), []).append(one)
+    return found
+
+
+def _chosen(results: Sequence[Record], decides: Rule, methods: Sequence[str]) -> list[tuple[Record, list[str]]]:
+    """The jobs of the configurations that won, each with the calibrations under which it did, in the order of both."""
+    won: dict[int, list[str]] = {}
+    for place, method in enumerate(methods):
+        of_method = decides
+        if place:
+            objectives = tuple(Objective(f"{method}/{one.metric}", one.maximize) for one in decides.objectives)
+            of_method = replace(decides, objectives=objectives)
+        scored = []
+        for position, one in enumerate(results):
+            kept, repeat = split(one["overrides"], decides.repeats)
+            scored.append(Scored(position, True, frozenset(kept), repeat, returned_metrics(one)))
+        winner = choose(scored, of_method).winner
+        for position in winner.repeats if winner is not None else ():
+            won.setdefault(position, []).append(method)
+    return [(results[position], won[position]) for position in sorted(won)]
+
+
+def _overrides(overrides: Sequence[str], methods: Sequence[str], scoring: int) -> list[str]:
+    """A job that says of the holdout what one of the sweep has said of the selection seasons."""
+    set_here = ("calibration", "calibration.methods", SCORING)
+    kept = [word for word in overrides if word.lstrip("+").partition("=")[0] not in set_here]
+    return [*kept, f"calibration.methods=[{','.join(methods)}]", f"{SCORING}={scoring}"]
+
+
+def _number(entry: Record, before: Sequence[Record], *, forced: bool) -> int:
+    """The how manieth time this is; the same configurations of the same sweep are no second time."""
+    alike = [one for one in before if all(one.get(key) == entry[key] for key in ("data_hash", "seasons", "model"))]
+    for one in alike:
+        if one["sweep"] == entry["sweep"] and one["overrides"] == entry["overrides"]:
+            return int(one["scoring"])
+    if alike and not forced:
+        first, last = entry["seasons"]
+        other = alike[-1]["sweep"]
+        by = f"sweep {other}" if other != entry["sweep"] else "this sweep, for other configurations"
+        raise HoldoutError(
+            f"The seasons {first} to {last} of this data were scored for {entry['model']} before, by {by}. Whoever "
+            "looks twice chooses by them; holdout=again scores them all the same, and says so in the runs."
+        )
+    return 1 + max((int(one["scoring"]) for one in alike), default=0)
+
+
+def _scored() -> Iterator[dict[str, Any]]:
+    """What was noted; a line that was cut by a crash is passed over."""
+    try:
+        content = (state_directory() / FILE).read_bytes()
+    except FileNotFoundError:
+        return
+    for line in content.splitlines():
+        try:
+            yield json.loads(line)
+        except ValueError:
+            continue
+
+
+def _note(entry: Record) -> None:
+    path = state_directory() / FILE
+    path.parent.mkdir(parents=True, exist_ok=True)
+    descriptor = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o644)
+    try:
+        # The newline before it ends a line that a crash has cut.
+        os.write(descriptor, b"\n" + json.dumps({**entry, "at": time.time()}).encode() + b"\n")
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

@@ -1,0 +1,181 @@
+"""When a sweep has ended well its results are asked for further jobs, which run once and decide nothing."""
+
+import json
+import signal
+from pathlib import Path
+
+import pytest
+
+from app_folder import AppFolder
+from processes import until
+
+APP = '''
+import time
+from pathlib import Path
+
+import hydra
+
+
+@hydra.main(version_base="1.3", config_path="conf", config_name="config")
+def main(cfg):
+    """Be the better the nearer x is to a half; afterwards, say something better still."""
+    with open("ran.txt", "a") as ran:
+        ran.write(f"{cfg.x} {cfg.after}\\n")
+    while cfg.after and Path("hold").exists():
+        time.sleep(0.02)
+    if (cfg.x == 9 or cfg.after) and Path("fail").exists():
+        raise ValueError("so it is")
+    return {"loss": -1.0 if cfg.after else (cfg.x - 0.5) ** 2}
+
+
+if __name__ == "__main__":
+    main()
+'''
+HOOK = '''
+def best(results, rule, cfg):
+    """One more job for the best, and one for the worst."""
+    assert (rule["metric"], rule["direction"], rule["repeats"]) == ("loss", "minimize", [])
+    assert cfg.after is False and "hydra" not in cfg
+    ranked = sorted(results, key=lambda one: one["value"]["loss"])
+    assert all(one["state"] == "FINISHED" for one in results)
+    return [[*one["overrides"], "after=true"] for one in (ranked[0], ranked[-1])]
+
+
+def none(results, rule, cfg):
+    return []
+
+
+def wrong(results, rule, cfg):
+    return ["after=true"]
+
+
+def refuses(results, rule, cfg):
+    raise RuntimeError("not today")
+'''
+CONF = """
+defaults:
+  - override hydra/launcher: ours
+  - override hydra/sweeper: search
+  - _self_
+x: 0.0
+after: false
+axes: {x: {low: 0.0, high: 1.0}}
+hydra:
+  sweep: {dir: out, subdir: "${hydra.job.num}"}
+  sweeper: {metric: loss}
+"""
+LAUNCHER = """
+defaults: [routed]
+platforms:
+  here: {max_concurrent_jobs: 2, specs: {memory_gb: 4}}
+follow_up: further.best
+"""
+GRID = ("x=0.1,0.4,0.9",)
+
+
+class App(AppFolder):
+    def __init__(self, folder: Path) -> None:
+        super().__init__(folder, APP, {"config.yaml": CONF, "hydra/launcher/ours.yaml": LAUNCHER})
+        (folder / "further.py").write_text(HOOK)
+        self.environment |= {"PYTHONPATH": f"{folder}:{self.environment.get('PYTHONPATH', '')}"}
+
+    def ran(self) -> list[str]:
+        path = self.folder / "ran.txt"
+        return sorted(path.read_text().splitlines()) if path.exists() else []
+
+    def launches(self) -> dict[int, dict]:
+        paths = (self.folder / "out").rglob("launch.json")
+        found = [json.loads(path.read_text()) for path in paths]
+        return {one["job"]: one for one in sorted(found, key=lambda one: one["attempt"])}
+
+
+@pytest.fixture
+def app(tmp_path: Path) -> App:
+    return App(tmp_path)
+
+
+AFTER = ["0.1 False", "0.4 False", "0.4 True", "0.9 False", "0.9 True"]
+
+
+def test_what_the_results_call_for_runs_behind_the_others_and_is_on_record(app: App):
+    said = app.sweep(*GRID)
+    assert "2 further jobs by further.best:" in said
+    assert app.ran() == AFTER
+    launches = app.launches()
+    assert {number: one.get("follow_up") for number, one in launches.items()} == {
+        **dict.fromkeys((0, 1, 2)),
+        **dict.fromkeys((3, 4), True),
+    }
+    assert launches[3]["overrides"] == ["x=0.4", "after=true"]
+    assert (app.record()["total"], app.record()["state"]) == (5, "FINISHED")
+
+
+def test_it_runs_behind_a_search_by_a_sampler_which_goes_no_further_for_it(app: App):
+    app.sweep("hydra.sweeper.sampler=tpe", "hydra.sweeper.n_trials=3", "hydra.sweeper.space=axes")
+    assert sum(line.endswith("False") for line in app.ran()) == 3
+    assert sum(line.endswith("True") for line in app.ran()) == 2
+    words = ("hydra.sweeper.sampler=tpe", "hydra.sweeper.space=axes", "hydra.sweeper.resume=keep")
+    app.sweep(*words, "hydra.sweeper.n_trials=4")
+    assert sum(line.endswith("False") for line in app.ran()) == 4
+    known = [number for number, one in app.launches().items() if one.get("follow_up")]
+    assert {3, 4} <= set(known)  # and the new trial has a number of its own
+    assert all("after=true" in app.launches()[number]["overrides"] for number in known)
+
+
+def test_nothing_follows_where_a_job_has_failed_and_all_does_once_it_is_mended(app: App):
+    (app.folder / "fail").touch()
+    said = app.sweep("x=0.1,0.4,9", code=1)
+    assert "further" not in said
+    assert all("after" not in line or line.endswith("False") for line in app.ran())
+    (app.folder / "fail").unlink()
+    app.sweep("x=0.1,0.4,9", "hydra.sweeper.resume=keep")
+    assert [line for line in app.ran() if line.endswith("True")] == ["0.4 True", "9 True"]
+
+
+def test_one_that_fails_fails_the_sweep_and_alone_runs_again(app: App):
+    (app.folder / "fail").touch()
+    said = app.sweep(*GRID, code=1)
+    assert "2 of 5 jobs failed" in said
+    (app.folder / "fail").unlink()
+    app.sweep(*GRID, "hydra.sweeper.resume=keep")
+    ran = app.ran()
+    assert [ran.count(line) for line in sorted(set(AFTER))] == [1, 1, 2, 1, 2]
+    assert sorted(app.launches()) == [0, 1, 2, 3, 4]
+
+
+def test_a_sweep_that_was_killed_among_them_goes_on_with_those_that_are_missing(app: App):
+    (app.folder / "hold").touch()
+    process = app.start(*GRID)
+    until(lambda: len(app.ran()) == 5, "both to run")
+    process.send_signal(signal.SIGKILL)
+    process.communicate()
+    (app.folder / "hold").unlink()
+    app.sweep(*GRID, "hydra.sweeper.resume=keep")
+    assert sorted(app.launches()) == [0, 1, 2, 3, 4]
+    assert all(one["state"] == "FINISHED" for one in app.launches().values())
+    assert [line for line in app.ran() if line.endswith("False")] == ["0.1 False", "0.4 False", "0.9 False"]
+    app.sweep(*GRID, "hydra.sweeper.resume=keep")  # all is done
+    assert sum(line.endswith("True") for line in app.ran()) <= 4
+
+
+@pytest.mark.parametrize(
+    ("hook", "sentence"),
+    [
+        ("further.wrong", r"gave ['after=true']. It gives a list of lists of overrides."),
+        ("further.refuses", "not today"),
+    ],
+)
+def test_a_hook_that_answers_wrongly_fails_the_sweep_with_all_results_kept(app: App, hook: str, sentence: str):
+    assert sentence in app.sweep(*GRID, f"hydra.launcher.follow_up={hook}", code=1)
+    assert {one["state"] for one in app.launches().values()} == {"FINISHED"}
+
+
+def test_a_hook_that_is_not_there_is_said_before_anything_runs(app: App):
+    said = app.sweep(*GRID, "hydra.launcher.follow_up=further.bets", code=1)
+    assert "hydra.launcher.follow_up is 'further.bets', which cannot be had" in said
+    assert not (app.folder / "ran.txt").exists()
+
+
+def test_a_hook_may_want_nothing(app: App):
+    assert "further" not in app.sweep(*GRID, "hydra.launcher.follow_up=further.none")
+    assert len(app.ran()) == 3

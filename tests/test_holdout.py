@@ -1,0 +1,176 @@
+"""The holdout is scored once, for what has won, and nothing is chosen by it."""
+
+import json
+from pathlib import Path
+
+import pytest
+from mlflow import MlflowClient
+
+from handmade_sweep import fresh_store
+from small_trial import SMALL, compose, end, start
+from sweeproute import registry
+from sweeproute.experiment import admit, validate
+from sweeproute.holdout import FILE, HoldoutError, follow_up
+from sweeproute.selection import DirectionError
+
+RULE = {"metric": "brier", "direction": "minimize", "repeats": ["seed"]}
+# Two seasons behind those of the small trials.
+LATER = (*SMALL[:-1], "data.last_season=2021", "validation.holdout_seasons=[2020,2021]")
+CALIBRATED = ("calibration=all", "validation.calibration_seasons=1", "holdout=true")
+
+
+@pytest.fixture(autouse=True)
+def state(tmp_path: Path, monkeypatch) -> Path:
+    monkeypatch.setenv("SWEEPROUTE_STATE", str(tmp_path / "state"))
+    return tmp_path / "state"
+
+
+def record(model: str, overrides: list[str], sweep: str = "s1", data: str = "d1", state: str = "FINISHED", **metrics):
+    return {
+        "sweep": sweep,
+        "state": state,
+        "fields": {"model_type": model},
+        "overrides": overrides,
+        "identity": {"data_hash": data},
+        "value": {name.replace("__", "/"): value for name, value in metrics.items()},
+    }
+
+
+def three(sweep: str = "s1", **more) -> list[dict]:
+    """Two configurations of GLM, one of a forest; calibration turns the order of the first two around."""
+    return [
+        record("GLM", ["model=glm", "C=1"], sweep, brier=0.22, platt__brier=0.21, isotonic__brier=0.25, **more),
+        record("GLM", ["model=glm", "C=2"], sweep, brier=0.20, platt__brier=0.23, isotonic__brier=0.24, **more),
+        record("RandomForest", ["model=rf"], sweep, brier=0.3, platt__brier=0.3, isotonic__brier=0.3, **more),
+    ]
+
+
+def test_nothing_is_scored_where_nobody_asks():
+    assert follow_up(three(), RULE, compose()) == []
+
+
+def test_what_has_won_under_each_calibration_is_scored_once_a_configuration():
+    assert follow_up(three(), RULE, compose(*CALIBRATED)) == [
+        ["model=glm", "C=1", "calibration.methods=[platt]", "validation.scoring=1"],
+        ["model=glm", "C=2", "calibration.methods=[none,isotonic]", "validation.scoring=1"],
+        ["model=rf", "calibration.methods=[none,platt,isotonic]", "validation.scoring=1"],
+    ]
+
+
+def test_all_repeats_of_what_has_won_are_scored():
+    results = [
+        record("GLM", ["model=glm", f"C={c}", f"seed={seed}"], brier=0.2 + c / 10 + seed / 100)
+        for c in (1, 2)
+        for seed in (1, 2)
+    ]
+    wanted = follow_up(results, RULE, compose("holdout=true"))
+    assert [one[:3] for one in wanted] == [["model=glm", "C=1", "seed=1"], ["model=glm", "C=1", "seed=2"]]
+
+
+def test_a_trial_that_was_pruned_cannot_win():
+    results = [record("GLM", ["C=1"], state="PRUNED", brier=0.1), record("GLM", ["C=2"], brier=0.2)]
+    assert [one[0] for one in follow_up(results, RULE, compose("holdout=true"))] == ["C=2"]
+
+
+def test_calibrations_that_the_command_named_are_replaced():
+    results = [record("GLM", ["calibration=all", "calibration.methods=[platt]", "C=2"], brier=0.2)]
+    (wanted,) = follow_up(results, RULE, compose("holdout=true"))
+    assert wanted == ["C=2", "calibration.methods=[none]", "validation.scoring=1"]
+
+
+def test_the_same_choice_of_the_same_sweep_is_no_second_look():
+    first = follow_up(three(), RULE, compose(*CALIBRATED))
+    assert follow_up(three(), RULE, compose(*CALIBRATED)) == first
+
+
+@pytest.mark.parametrize(
+    ("again", "by"),
+    [(three("s2"), "by sweep s1"), ([record("GLM", ["C=9"], brier=0.1)], "by this sweep, for other configurations")],
+)
+def test_a_second_look_is_refused_unless_it_is_forced_and_then_recorded(again, by):
+    follow_up(three(), RULE, compose(*CALIBRATED))
+    with pytest.raises(HoldoutError, match=f"seasons 2023 to 2024 of this data were scored for GLM before, {by}"):
+        follow_up(again, RULE, compose("holdout=true"))
+    assert follow_up(again, RULE, compose("holdout=again"))[0][-1] == "validation.scoring=2"
+
+
+def test_other_data_other_seasons_and_other_models_are_other_looks():
+    follow_up([record("GLM", ["C=1"], brier=0.2)], RULE, compose("holdout=true"))
+    for other in (
+        ([record("GLM", ["C=1"], "s2", "d2", brier=0.2)], ()),
+        ([record("XGBoost", ["C=1"], "s2", brier=0.2)], ()),
+        ([record("GLM", ["C=1"], "s2", brier=0.2)], ("validation.holdout_seasons=[2024,2024]",)),
+    ):
+        assert follow_up(other[0], RULE, compose("holdout=true", *other[1]))[0][-1] == "validation.scoring=1"
+
+
+def test_a_line_that_a_crash_has_cut_hides_no_other(state: Path):
+    follow_up([record("GLM", ["C=1"], brier=0.2)], RULE, compose("holdout=true"))
+    with (state / FILE).open("a") as log:
+        log.write('{"data_hash": "d1", "sea')
+    follow_up([record("XGBoost", ["C=1"], brier=0.2)], RULE, compose("holdout=true"))
+    models = [json.loads(line)["model"] for line in (state / FILE).read_text().splitlines() if line.endswith("}")]
+    assert models == ["GLM", "XGBoost"]
+    with pytest.raises(HoldoutError):
+        follow_up([record("GLM", ["C=1"], "s2", brier=0.2)], RULE, compose("holdout=true"))
+
+
+@pytest.mark.parametrize(
+    ("words", "sentence"),
+    [
+        (["holdout=maybe"], "holdout=maybe is not known; use false, true or again"),
+        (
+            ["holdout=true", "validation.holdout_seasons=null"],
+            "has no seasons to score; set validation.holdout_seasons",
+        ),
+    ],
+)
+def test_a_holdout_that_cannot_be_scored_is_said_before_anything_runs(words, sentence):
+    with pytest.raises(HoldoutError, match=sentence):
+        validate(compose(*words))
+
+
+def test_a_sweep_that_could_not_be_scored_at_its_end_is_refused_at_its_beginning(state: Path):
+    from sweeproute.experiment import identity
+
+    cfg = compose(*LATER, "holdout=true")
+    admit(cfg)
+    data = identity(cfg)["data_hash"]
+    follow_up([record("GLM", ["C=1"], data=data, brier=0.2)], RULE, cfg)
+    with pytest.raises(HoldoutError, match="scored for GLM before, by sweep s1"):
+        admit(cfg)
+    admit(compose(*LATER, "holdout=true", "resume=true"))  # it may be the very sweep
+    admit(compose(*LATER, "holdout=again"))
+    admit(compose(*LATER))
+
+
+def test_no_direction_is_guessed():
+    with pytest.raises(DirectionError):
+        follow_up(three(), {"metric": "profit", "direction": None, "repeats": []}, compose(*CALIBRATED))
+
+
+def test_a_sweep_scores_what_has_won_on_the_holdout_and_chooses_by_the_rest_alone(tmp_path: Path, state: Path):
+    uri = fresh_store(tmp_path)
+    words = ["-m", "model=glm", "search_space=none", "model.params.C=0.001,0.1", *LATER, *CALIBRATED]
+    said = end(start(tmp_path, *words, "sweep.id=first", uri=uri, SWEEPROUTE_STATE=str(state)))
+    assert "On the holdout, by which nothing was chosen:" in said
+    client = MlflowClient(uri)
+    runs = client.search_runs([one.experiment_id for one in client.search_experiments()])
+    kinds = [run.data.tags["sweeproute.kind"] for run in runs]
+    scored = [run for run in runs if run.data.tags.get("sweeproute.set") == "holdout"]
+    assert kinds.count("trial") == 2
+    assert kinds.count("holdout") in (1, 2, 3)
+    # One run for each calibration, the fit's own among them, whichever configuration has won.
+    assert sorted(run.data.tags["sweeproute.calibration"] for run in scored) == ["isotonic", "none", "platt"]
+    assert {run.data.tags["sweeproute.scoring"] for run in scored} == {"1"}
+    seasons = {step for run in scored for step in (m.step for m in client.get_metric_history(run.info.run_id, "auc"))}
+    assert seasons >= {2020, 2021}
+    assert not seasons & {2018, 2019}
+    best = registry.best("first", "brier", uri=uri)
+    assert client.get_run(best.run_id).data.tags["sweeproute.kind"] == "trial"
+    assert best.value == min(run.data.metrics["brier"] for run in runs if run.data.tags["sweeproute.kind"] == "trial")
+
+    said = end(start(tmp_path, *words, "sweep.id=second", uri=uri, SWEEPROUTE_STATE=str(state)), code=1)
+    assert "were scored for GLM before, by sweep first" in said
+    assert "Traceback" not in said
+    assert not (tmp_path / "multirun" / "second" / "0").exists()
