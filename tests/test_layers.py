@@ -24,7 +24,7 @@ LAYERS = {
     "sweeproute": [
         ["__main__"],
         ["commands"],
-        ["experiment", "prediction", "callbacks", "summary", "cleaning"],
+        ["experiment", "prediction", "callbacks", "summary", "cleaning", "request"],
         ["trial_journal", "holdout"],
         ["tracking*", "replay", "registry", "store*", "runs*", "mlflow_limits", "launch_facts", "data_input"],
         ["plot*"],
