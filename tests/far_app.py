@@ -28,6 +28,10 @@ from hydra.utils import to_absolute_path
 from kinds import double
 
 
+class LackingError(RuntimeError):
+    platform_lacks = True
+
+
 @hydra.main(version_base="1.3", config_path="conf", config_name="config")
 def main(cfg):
     """Do to this process what the config says, and leave word where executions are counted."""
@@ -50,6 +54,8 @@ def main(cfg):
         os.kill(os.getpid(), signal.SIGKILL)
     if cfg.x in cfg.raises:
         raise ValueError(f"{cfg.x} is unlucky")
+    if cfg.where in cfg.lacks:
+        raise LackingError(f"there is no R on {cfg.where}: install it")
     for name in cfg.writes:
         Path(out, name).touch()
     Path(out, "deep").mkdir()
@@ -76,6 +82,8 @@ where: null
 wait: []
 dies: []
 raises: []
+lacks: []
+needs: []
 writes: []
 file: null
 hydra:
@@ -90,7 +98,7 @@ hydra:
     rules:
       - {kind: light, route_to: here, reason: starts at once}
       - {kind: heavy, route_to: box, reason: needs the box}
-    fields: {kind: kind}
+    fields: {kind: kind, capabilities: needs}
     sets: {device: where}
     files: [file]
 """

@@ -17,6 +17,7 @@ priority: 5
 memory: 1.5
 gpu: 0
 long: 2
+needs: []
 hydra:
   sweep: {dir: out, subdir: "${hydra.job.num}"}
 """,
@@ -32,11 +33,17 @@ FIELDS = {
     "memory_gb": "memory",
     "gpu_memory_gb": "gpu",
     "minutes": "long",
+    "capabilities": "needs",
 }
 SETS = {"device": "trial.device", "threads": "trial.threads"}
 PLATFORMS = {
     "here": {"max_concurrent_jobs": 2, "specs": {"memory_gb": 8}},
-    "box": {"max_concurrent_jobs": 4, "backend": "joblib", "specs": {"cpu_cores": 4, "memory_gb": 64, "gpu": "24GB"}},
+    "box": {
+        "max_concurrent_jobs": 4,
+        "backend": "joblib",
+        "specs": {"cpu_cores": 4, "memory_gb": 64, "gpu": "24GB"},
+        "capabilities": ["R"],
+    },
     "far": {"max_concurrent_jobs": 1, "specs": {"memory_gb": 64}},
 }
 # The sweep's config, as far as the registry is read from it.

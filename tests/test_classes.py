@@ -37,6 +37,12 @@ def test_a_class_is_all_that_the_policy_reads_of_a_job(classes_of):
     )
 
 
+def test_what_a_job_requires_is_a_list(classes_of):
+    assert classes_of().job_class(0, ("needs=[R,R]",)).capabilities == ("R",)
+    assert classes_of().job_class(0, ()).capabilities == ()
+    assert dict(classes_of().job_class(0, ("needs=[R]",)).fields) == {"model_type": "GLM"}
+
+
 def test_what_a_config_leaves_out_has_its_default(classes_of):
     classes = classes_of(fields={"model_type": "model.type", "kind": "no.such.key", "priority": "nor.this"})
     found = classes.job_class(0, ("memory=9",))
@@ -67,6 +73,12 @@ def test_a_platform_may_be_asked_for(classes_of):
         (["memory=1GB"], "memory is '1GB'. It takes a number."),
         (["memory=100"], "64 GB of memory in all, 100 GB needed"),
         (["place=box", "memory=65"], "box, which was asked for, has 64 GB of memory in all, 65 GB needed"),
+        (["needs=R"], "needs is 'R'. It takes a list of capabilities, as in [R]."),
+        (
+            ["needs=[S]"],
+            "A job requires S, and no platform that it may use can do that. The registry's platforms have: R.",
+        ),
+        (["needs=[R]", "place.name=here"], "here, which was asked for, has: no capabilities."),
         (["model.type=[GLM,Net]"], "model.type is ['GLM', 'Net']. Jobs are routed by single values"),
     ],
 )
@@ -98,10 +110,28 @@ def test_a_hook_that_cannot_be_had_is_refused(classes_of, dotted):
         classes_of(validate=dotted)
 
 
+def test_what_this_machine_is_known_to_lack_is_refused_with_the_apps_own_words(classes_of, tmp_path, monkeypatch):
+    monkeypatch.syspath_prepend(tmp_path)
+    (tmp_path / "looks.py").write_text("def lacks(name):\n    return f'nobody installed it' if name == 'R' else None\n")
+    classes = classes_of(lacks="looks.lacks")
+    classes.job_class(0, ())
+    with pytest.raises(SettingsError, match="box claims R, and nobody installed it"):
+        classes.job_class(0, ("needs=[R]",))
+    del sys.modules["looks"]
+
+
 def test_points_that_agree_in_what_decides_form_a_stratum(classes_of):
     classes = classes_of()
     assert classes.stratum(("model=net", "trial.depth=1")) == classes.stratum(("model=net", "trial.depth=2"))
-    different = [("model=glm",), ("model=net",), ("priority=1",), ("priority=2",), ("model={type:X}",), ("place=box",)]
+    different = [
+        ("model=glm",),
+        ("model=net",),
+        ("needs=[R]",),
+        ("priority=1",),
+        ("priority=2",),
+        ("model={type:X}",),
+        ("place=box",),
+    ]
     assert len({classes.stratum(point) for point in different}) == len(different)
 
 

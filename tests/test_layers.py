@@ -60,6 +60,7 @@ LAYERS = {
         ["_policy", "_occupancy", "_retry", "_assignment", "_slurm_queue"],
         ["_admission", "_durations", "_condition"],
         ["_shipping", "_far", "_far_check", "_far_setup", "_far_sweep", "_far_keeper", "_slurm_job", "_followers"],
+        ["_hooks"],
         ["_worker"],
         ["_starting_points"],
         ["_study", "_study_log", "_samplers", "_pruners", "_options", "_point", "_untried", "_widening"],

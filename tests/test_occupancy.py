@@ -107,6 +107,11 @@ def test_a_suspect_platform_keeps_its_jobs_and_starts_none(condition: Condition,
     assert (state.available, state.silent, place.open()) == (available, silent, condition is Condition.AVAILABLE)
 
 
+def test_the_policy_sees_what_a_platform_can_do_and_what_it_is_known_to_lack() -> None:
+    state = Occupancy[str](replace(SPEC, capabilities=("R", "GPU"), lacking={"R": "is gone"})).state(None)
+    assert (state.capabilities, state.lacking) == (("R", "GPU"), {"R": "is gone"})
+
+
 def test_a_silent_platform_begins_as_suspect() -> None:
     assert Occupancy[str](replace(SPEC, silent=True)).condition is Condition.SUSPECT
     assert Occupancy[str](replace(SPEC, silent=True, available=False)).condition is Condition.DOWN

@@ -342,6 +342,18 @@ def test_gpu_memory_and_speed_reach_the_policy():
     assert state.why == "has no host configured (set hydra.launcher.platforms.there.host)"
 
 
+def test_capabilities_reach_the_policy_and_this_machines_alone_are_looked_for(tmp_path, monkeypatch):
+    monkeypatch.syspath_prepend(tmp_path)
+    (tmp_path / "looked.py").write_text("def lacks(name):\n    return f'{name} is gone' if name == 'R' else None\n")
+    able = {"capabilities": ["R", "Python"]}
+    found = registry({"here": HERE | able, "there": THERE | able}, lacks="looked.lacks")
+    here, there = found.states()
+    assert here.capabilities == there.capabilities == ("R", "Python")
+    assert (here.lacking, there.lacking) == ({"R": "R is gone"}, {})
+    with pytest.raises(SettingsError, match=r"hydra.launcher.lacks is 'looked.no', which cannot be had"):
+        registry({"here": HERE}, lacks="looked.no")
+
+
 def test_a_platform_has_the_fields_of_the_registry_kept_by_hand():
     fields = {field.name for field in dataclasses.fields(PlatformConf)}
     for entry in yaml.safe_load(THEIRS)["platforms"].values():

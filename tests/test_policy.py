@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from hydra_plugins.sweeproute import _policy
-from hydra_plugins.sweeproute._admission import DoesNotFitError, RoutingError, UnknownPlatformError
+from hydra_plugins.sweeproute._admission import DoesNotFitError, IncapableError, RoutingError, UnknownPlatformError
 from hydra_plugins.sweeproute._policy import Alternative, JobClass, PlatformState, Policy, Rule
 
 # A hardware registry as its owner keeps it, by hand.
@@ -64,6 +64,7 @@ def platforms(**changes: Mapping[str, Any]) -> list[PlatformState]:
             memory_free_gb=memory_gb,
             gpu_memory_gb=gpu_gb,
             gpu_memory_free_gb=gpu_gb,
+            capabilities=tuple(entry["capabilities"]),
         )
         states.append(replace(state, **changes.get(name, {})))
     return states
@@ -263,6 +264,75 @@ def test_a_job_that_fits_nowhere_is_an_error_that_names_the_largest() -> None:
 def test_a_job_that_fits_only_elsewhere_than_asked_is_an_error() -> None:
     with pytest.raises(DoesNotFitError, match="local_m4, which was asked for, has 24 GB"):
         policy().decide(job(asked="local_m4", memory_gb=40.0), platforms(), now=0.0)
+
+
+R = ("R_tidymodels",)
+
+
+@pytest.mark.parametrize("overflow", ["never", "when_faster", "always"])
+def test_by_the_owners_own_registry_a_job_for_r_runs_on_the_laptop_alone(overflow: _policy.Overflow) -> None:
+    for states in (platforms(), platforms(remote_4090={"speed": {"GLM_R": 100.0}})):
+        decision = policy(overflow).decide(job("GLM_R", capabilities=R), states, now=0.0)
+        assert (decision.status, decision.platform, decision.reason) == ("scheduled", "local_m4", "no rule matches")
+    full = platforms(local_m4={"running": 4, "free_at": 1e9})
+    decision = policy(overflow).decide(job("GLM_R", capabilities=R), full, now=0.0)
+    assert (decision.status, decision.platform, decision.reason) == ("queued", "local_m4", "local_m4 is full")
+
+
+def test_a_job_is_fallen_back_with_to_a_platform_that_can_do_what_it_requires() -> None:
+    decision = policy().decide(job("XGBoost", capabilities=R), platforms(), now=0.0)
+    assert (decision.status, decision.platform) == ("scheduled_fallback", "local_m4")
+    assert decision.reason == "remote_4090 lacks R_tidymodels"
+    assert decision.considered == (Alternative("remote_4090", "lacks R_tidymodels"),)
+
+
+def test_a_job_never_falls_back_to_a_platform_that_lacks_what_it_requires() -> None:
+    down = platforms(local_m4={"available": False, "why": "is paused"})
+    decision = policy("always").decide(job("GLM_R", capabilities=R), down, now=0.0)
+    assert (decision.status, decision.platform) == ("queued", None)
+    assert decision.reason == "local_m4 is paused; remote_4090 lacks R_tidymodels"
+
+
+def test_a_job_overflows_to_a_platform_that_can_do_what_it_requires() -> None:
+    able = {"capabilities": ("R_tidymodels", "PyTorch_GPU")}
+    states = platforms(local_m4={"running": 4, "free_at": 1.0}, remote_4090=able)
+    decision = policy("always").decide(job("GLM_R", capabilities=R), states, now=0.0)
+    assert (decision.platform, decision.reason) == ("remote_4090", "local_m4 is full: overflow to remote_4090")
+
+
+def test_every_capability_that_a_job_requires_has_to_be_there() -> None:
+    both = job("GLM_R", capabilities=("R_tidymodels", "PyTorch_GPU"))
+    with pytest.raises(IncapableError) as error:
+        policy().decide(both, platforms(), now=0.0)
+    assert str(error.value) == (
+        "A job requires R_tidymodels and PyTorch_GPU, and no platform that it may use can do that. "
+        "local_m4 lacks PyTorch_GPU; remote_4090 lacks R_tidymodels."
+    )
+
+
+def test_a_capability_that_was_misspelt_is_answered_with_the_nearest() -> None:
+    with pytest.raises(IncapableError, match=r"have: R_tidymodels, .* Correct the name, or add it to the capabilities"):
+        policy().decide(job("GLM_R", capabilities=("R_tidymodel",)), platforms(), now=0.0)
+
+
+def test_a_platform_that_was_asked_for_and_lacks_what_a_job_requires_is_an_error() -> None:
+    with pytest.raises(IncapableError, match="remote_4090, which was asked for, has: "):
+        policy().decide(job("GLM_R", capabilities=R, asked="remote_4090"), platforms(), now=0.0)
+
+
+def test_a_capability_that_a_platform_claims_and_lacks_counts_for_nothing() -> None:
+    lacking = {"lacking": {"R_tidymodels": "there is no Rscript: install R"}}
+    able = {"capabilities": ("R_tidymodels",)}
+    decision = policy().decide(job("GLM", capabilities=R), platforms(local_m4=lacking, remote_4090=able), now=0.0)
+    assert (decision.status, decision.platform) == ("scheduled_fallback", "remote_4090")
+    assert decision.reason == "local_m4 claims R_tidymodels, and there is no Rscript: install R"
+    with pytest.raises(IncapableError, match="local_m4 claims R_tidymodels, and there is no Rscript: install R; rem"):
+        policy().decide(job("GLM", capabilities=R), platforms(local_m4=lacking), now=0.0)
+
+
+def test_the_memory_that_a_job_needs_has_to_be_where_it_can_run() -> None:
+    with pytest.raises(DoesNotFitError, match="local_m4, the largest, has 24 GB of memory in all, 40 GB needed"):
+        policy().decide(job("GLM_R", capabilities=R, memory_gb=40.0), platforms(), now=0.0)
 
 
 def test_a_platform_that_was_misspelt_is_answered_with_the_nearest() -> None:

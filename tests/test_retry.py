@@ -54,6 +54,16 @@ def test_a_job_that_used_up_two_platforms_is_final() -> None:
     assert judge("killed", platform="local_m4", failures=used_up, runs=lambda _: True).job_class is None
 
 
+def test_a_job_whose_platform_lacks_what_it_requires_goes_elsewhere_at_once_and_at_no_cost() -> None:
+    failures: dict[str, int] = {}
+    elsewhere = judge("lacking", failures=failures)
+    assert elsewhere.job_class is not None
+    assert (elsewhere.job_class.avoid, elsewhere.delay_s, failures) == (("remote_4090",), 0.0, {})
+    assert elsewhere.reason == "remote_4090 lacks what it requires, next on another platform"
+    assert judge("lacking", elsewhere.job_class, platform="local_m4").job_class is None
+    assert judge("lacking", JobClass((), asked="remote_4090")).job_class is None
+
+
 def test_a_platform_that_was_asked_for_is_not_left() -> None:
     asked = JobClass((), asked="remote_4090")
     assert judge("lost", asked, failures={"remote_4090": 2}).job_class is None

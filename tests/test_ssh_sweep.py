@@ -84,6 +84,35 @@ def test_what_raises_there_fails_alone_with_its_own_words(app: FarApp) -> None:
     assert app.launch(1)["state"] == "FINISHED"
 
 
+BOX = "hydra.launcher.platforms.box"
+AT_BOX = f"+{BOX}.overrides=['where=box']"
+
+
+def test_what_a_machine_lacks_over_there_sends_its_job_here_with_the_tasks_own_words(app: FarApp) -> None:
+    output = app.sweep("kind=heavy", "x=1,2", "lacks=[box]", AT_BOX)
+    assert "there is no R on box: install it" in output
+    for job in (0, 1):
+        first, second = app.launches(job)
+        assert (first["platform"], first["state"], first["error"]["class"]) == ("box", "FAILED", "lacking")
+        assert (second["platform"], second["state"], second["decision"]) == ("here", "FINISHED", "scheduled_fallback")
+        assert second["reason"] == "box was tried without success"
+    assert app.executions() == {1: 2, 2: 2}
+
+
+def test_where_no_other_machine_may_do_it_the_sentence_is_the_jobs_failure(app: FarApp) -> None:
+    able = f"+{BOX}.capabilities=[R]"
+    output = app.sweep("kind=heavy", "x=1", "lacks=[box]", "needs=[R]", able, AT_BOX, code=1)
+    assert "there is no R on box: install it" in output
+    (only,) = app.launches(0)
+    assert (only["platform"], only["state"], only["current"]) == ("box", "FAILED", True)
+
+
+def test_a_job_goes_where_its_capability_is_whatever_the_rules_say(app: FarApp) -> None:
+    app.sweep("kind=light,heavy", "x=1,2", "needs=[R]", f"+{BOX}.capabilities=[R]", "hydra.launcher.overflow=always")
+    assert {(r["platform"], r["state"]) for r in app.launches()} == {("box", "FINISHED")}
+    assert {r["reason"] for r in app.launches()} == {"here lacks R", "needs the box"}
+
+
 def test_a_machine_that_cannot_be_reached_is_said_at_once_and_its_jobs_run_here(app: FarApp) -> None:
     app.shell.cut(True)
     output = app.sweep("kind=heavy", "x=1,2")

@@ -19,6 +19,10 @@ from hydra_plugins.sweeproute._values import describe, to_json
 Pair = collections.namedtuple("Pair", "left right")
 
 
+class NoCompilerError(RuntimeError):
+    platform_lacks = True
+
+
 class Level(enum.IntEnum):
     LOW = 1
 
@@ -119,6 +123,7 @@ def test_what_json_cannot_hold_is_named(value, why):
         (FileNotFoundError(errno.ENOENT, "no games.csv"), "user"),
         (OSError(errno.ENOSPC, "No space left on device"), "killed"),
         (MemoryError(), "out_of_memory"),
+        (NoCompilerError(), "lacking"),
     ],
     ids=lambda value: type(value).__name__,
 )

@@ -32,6 +32,24 @@ class DoesNotFitError(RoutingError):
         )
 
 
+class IncapableError(RoutingError):
+    """A job requires what no platform that it may use can do."""
+
+    def __init__(self, job: "JobClass", platforms: Iterable["PlatformState"]) -> None:
+        states = list(platforms)
+        known = dict.fromkeys(name for state in states for name in state.capabilities)
+        unknown = [name for name in job.capabilities if name not in known]
+        if unknown:
+            where = f"{states[0].name}, which was asked for, has" if job.asked else "The registry's platforms have"
+            cure = f"{where}: {nearest_first(unknown[0], known) or 'no capabilities'}."
+            if not job.asked:
+                cure += " Correct the name, or add it to the capabilities of a platform that can."
+        else:
+            cure = "; ".join(f"{state.name} {lack(job, state)}" for state in states) + "."
+        wanted = " and ".join(job.capabilities)
+        super().__init__(f"A job requires {wanted}, and no platform that it may use can do that. {cure}")
+
+
 @dataclass(frozen=True, slots=True)
 class JobClass:
     """All that the policy reads of a job; jobs of equal classes are decided alike.
@@ -45,6 +63,7 @@ class JobClass:
         asked: the platform that the user forces, or None.
         avoid: platforms where the job used up its attempts or ran out of memory.
         alone: run with nothing beside it.
+        capabilities: what its platform has to have.
         model_type: the field of that name, empty where there is none.
     """
 
@@ -56,6 +75,7 @@ class JobClass:
     asked: str | None = None
     avoid: tuple[str, ...] = ()
     alone: bool = False
+    capabilities: tuple[str, ...] = ()
     model_type: str = field(init=False, repr=False, compare=False)
     _hash: int = field(init=False, repr=False, compare=False)
 
@@ -88,6 +108,8 @@ class PlatformState:
         silent: whether nothing may start for now, although its jobs wait for it.
         ahead: whether it has a queue of its own: its jobs are sent at once, and it starts them itself.
         expected_s: seconds of a job by class, where they are known better than from the class's minutes.
+        capabilities: what it can do, by its owner's word.
+        lacking: of these the ones that it is known to lack, with a clause that says why.
     """
 
     name: str
@@ -104,6 +126,8 @@ class PlatformState:
     silent: bool = False
     ahead: bool = False
     expected_s: Mapping[JobClass, float] = field(default_factory=dict, compare=False)
+    capabilities: tuple[str, ...] = ()
+    lacking: Mapping[str, str] = field(default_factory=dict)
 
 
 Snapshot = Mapping[str, PlatformState]
@@ -159,7 +183,17 @@ def barrier(job: JobClass, state: PlatformState) -> str:
         return state.why or "is unavailable"
     if state.name in job.avoid:
         return "was tried without success"
-    return shortage(job, state)
+    return lack(job, state) or shortage(job, state)
+
+
+def lack(job: JobClass, state: PlatformState) -> str:
+    """Which capability that a job requires a platform does not have, as a clause; empty when it has all."""
+    for name in job.capabilities:
+        if name not in state.capabilities:
+            return f"lacks {name}"
+        if name in state.lacking:
+            return f"claims {name}, and {state.lacking[name]}"
+    return ""
 
 
 def has_room(job: JobClass, state: PlatformState) -> bool:

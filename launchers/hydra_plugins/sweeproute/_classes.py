@@ -6,12 +6,12 @@ from typing import Any
 from hydra.core.override_parser.types import Override
 from omegaconf import DictConfig, OmegaConf
 
-from . import _worker
 from ._admission import JobClass
 from ._compose import Base, Composer, without_hydra
 from ._errors import SettingsError
+from ._hooks import hook
 from ._hydra_versions import key_path
-from ._platforms import ADMISSION, Registry
+from ._platforms import ADMISSION, CAPABILITIES, Registry
 from .config import RoutedLauncherConf
 
 
@@ -73,8 +73,9 @@ class Classes:
         config = self._composer.compose(overrides, number)
         if self._validate is not None:
             self._validate(without_hydra(config))
-        read_fields = {name: self._read(config, key) for name, key in self._settings.fields.items()}
+        read_fields = {name: self._read(config, name) for name in self._settings.fields}
         asked = read_fields.pop("platform", None)
+        needs = self._needs(read_fields.pop(CAPABILITIES, None))
         if asked in self._registry.unavailable:
             key = self._settings.fields["platform"]
             raise SettingsError(
@@ -84,17 +85,31 @@ class Classes:
         job_class = JobClass(
             fields=tuple(sorted((name, value) for name, value in read_fields.items() if name not in ADMISSION)),
             asked=None if asked == "auto" else asked,
+            capabilities=needs,
             **self._admission(read_fields),
         )
         # A job that fits nowhere, or is meant for a platform that is not there, is refused before any other runs.
         self._registry.policy.home(job_class, self._states)
         return job_class
 
-    def _read(self, config: DictConfig, key: str) -> Any:
+    def _read(self, config: DictConfig, name: str) -> Any:
+        key = self._settings.fields[name]
         value = OmegaConf.select(config, key)
+        if OmegaConf.is_list(value) and name == CAPABILITIES:
+            return OmegaConf.to_container(value, resolve=True)
         if OmegaConf.is_config(value):
             raise SettingsError(f"{key} is {value}. Jobs are routed by single values: text, numbers, true, false.")
         return value
+
+    def _needs(self, value: Any) -> tuple[str, ...]:
+        """The capabilities that a job's platform has to have."""
+        if value is None:
+            return ()
+        if not isinstance(value, list) or not all(isinstance(name, str) for name in value):
+            raise SettingsError(
+                f"{self._settings.fields[CAPABILITIES]} is {value!r}. It takes a list of capabilities, as in [R]."
+            )
+        return tuple(dict.fromkeys(value))
 
     def _admission(self, read_fields: Mapping[str, Any]) -> dict[str, Any]:
         """What decides whether a platform has room for a job; what a config leaves out has its default."""
@@ -107,19 +122,6 @@ class Classes:
             except ValueError:
                 raise SettingsError(f"{self._settings.fields[name]} is {value!r}. It takes a number.") from None
         return admission
-
-
-def hook(name: str, dotted: str | None) -> Any:
-    """The app's function that a setting of the launcher names."""
-    if dotted is None:
-        return None
-    try:
-        return _worker.resolve(dotted)
-    except (ImportError, AttributeError, ValueError) as error:
-        raise SettingsError(
-            f"hydra.launcher.{name} is {dotted!r}, which cannot be had: {error}. "
-            "It names a function by its dotted path: package.module.function."
-        ) from error
 
 
 def parent_of(config: DictConfig, key: str) -> tuple[Any, str]:

@@ -27,7 +27,7 @@ class JobFailedError(RuntimeError):
 
     Attributes:
         error_type: Qualified name of the exception that was raised, or of the kind of failure.
-        error_class: user, out_of_memory, killed, time_limit, lost or precheck.
+        error_class: user, out_of_memory, killed, time_limit, lost, precheck or lacking.
         remote_traceback: The traceback as text; empty where there is none.
     """
 

@@ -5,9 +5,9 @@ from typing import Any
 
 from hydra.core.utils import JobReturn, JobStatus
 
-from ._classes import hook
 from ._compose import Composer, without_hydra
 from ._errors import SettingsError
+from ._hooks import hook
 from ._kept import kept
 from ._objective import Objective
 from ._records import DONE, SweepFolder

@@ -10,11 +10,12 @@ from omegaconf import DictConfig, OmegaConf
 from . import _worker
 from ._assignment import Assignment
 from ._book import Prepared
-from ._classes import Classes, hook, parent_of
+from ._classes import Classes, parent_of
 from ._code import default_identity
 from ._compose import Base, Composer, Point, build, parse
 from ._errors import SettingsError
 from ._followers import shares_record
+from ._hooks import hook
 from ._hydra_versions import key_path
 from ._platforms import Registry
 from ._records import SweepFolder

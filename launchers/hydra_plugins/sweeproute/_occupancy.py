@@ -190,6 +190,8 @@ class Occupancy(Generic[Job]):
             silent=self._keeps and not self._takes,
             ahead=spec.ahead,
             expected_s=self.expected,
+            capabilities=spec.capabilities,
+            lacking=spec.lacking,
         )
 
     def _enter(self, condition: Condition) -> None:

@@ -3,7 +3,7 @@
 import os
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields
 from typing import TYPE_CHECKING, Any, cast
 
 from omegaconf import DictConfig, OmegaConf
@@ -12,6 +12,7 @@ from omegaconf.errors import ConfigAttributeError, ConfigKeyError, OmegaConfBase
 from ._admission import PlatformState
 from ._backend import Platform
 from ._errors import SettingsError, nearest_first
+from ._hooks import hook
 from ._machines import cores_of
 from ._policy import Overflow, Policy, Rule
 from ._slurm_queue import SlurmSettings, check, why_not
@@ -22,6 +23,8 @@ if TYPE_CHECKING:
 
 # What the policy reads of a job beside the fields that rules match on, with the type of each.
 ADMISSION = {"priority": int, "memory_gb": float, "gpu_memory_gb": float, "minutes": float}
+# A list of what a platform has to have.
+CAPABILITIES = "capabilities"
 BACKENDS = ("joblib", "ssh", "slurm")
 
 
@@ -35,6 +38,8 @@ class Registry:
         unavailable: Why a platform cannot be used, as a clause; absent where it can.
         policy: Decides where a job goes.
         notes: Sentences for the person: what was read differently from what they wrote.
+        lacking: Of each platform the capabilities that it claims, and this machine is known to lack, with a clause that
+            says why.
     """
 
     platforms: dict[str, Platform]
@@ -42,6 +47,7 @@ class Registry:
     unavailable: dict[str, str]
     policy: Policy
     notes: tuple[str, ...]
+    lacking: dict[str, dict[str, str]] = field(default_factory=dict)
 
     def local(self, name: str) -> bool:
         """Whether a platform is this machine."""
@@ -78,6 +84,8 @@ class Registry:
                 available=name not in self.unavailable,
                 why=self.unavailable.get(name, "is being reached" if platform.ahead else ""),
                 speed=dict(self.settings[name].speed),
+                capabilities=tuple(self.settings[name].capabilities),
+                lacking=self.lacking.get(name, {}),
                 ahead=platform.ahead,
                 silent=platform.ahead,
             )
@@ -157,7 +165,19 @@ def read(conf: RoutedLauncherConf, master: DictConfig) -> Registry:
     rules = _rules(conf)
     policy = Policy(rules, default, "no rule matches", cast(Overflow, conf.overflow))
     policy.check(names)
-    return Registry(platforms, entries, unavailable, policy, tuple(notes))
+    lacking = _lacking(conf, entries)
+    return Registry(platforms, entries, unavailable, policy, tuple(notes), lacking)
+
+
+def _lacking(conf: RoutedLauncherConf, entries: Mapping[str, PlatformConf]) -> dict[str, dict[str, str]]:
+    """See Registry; what another machine lacks is found out there."""
+    lacks = hook("lacks", conf.lacks)
+    found: dict[str, dict[str, str]] = {name: {} for name in entries}
+    for name, entry in entries.items():
+        if lacks is not None and entry.backend == "joblib":
+            why = {capability: lacks(capability) for capability in entry.capabilities}
+            found[name] = {capability: str(clause) for capability, clause in why.items() if clause}
+    return found
 
 
 def slurm_settings(entry: PlatformConf) -> SlurmSettings:

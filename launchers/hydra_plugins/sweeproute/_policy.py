@@ -12,6 +12,7 @@ from typing import Any, Literal, get_args
 
 from ._admission import (
     DoesNotFitError,
+    IncapableError,
     JobClass,
     PlatformState,
     RoutingError,
@@ -22,6 +23,7 @@ from ._admission import (
     folded,
     has_room,
     holds,
+    lack,
     obstacle,
 )
 from ._errors import nearest_first
@@ -160,7 +162,8 @@ class Policy:
 
         Raises:
             UnknownPlatformError: the target is no platform.
-            DoesNotFitError: no platform, or not the one asked for, has the memory in all.
+            IncapableError: no platform, or not the one asked for, can do what the job requires.
+            DoesNotFitError: none of those that can has the memory in all.
         """
         target, reason = self.target(job)
         if target not in states:
@@ -169,8 +172,11 @@ class Policy:
         if not barred:
             return Home(target, "scheduled", reason)
         pool = [states[target]] if job.asked else list(states.values())
-        if not any(holds(job, state) for state in pool):
-            raise DoesNotFitError(job, pool)
+        able = [state for state in pool if not lack(job, state)]
+        if not able:
+            raise IncapableError(job, pool)
+        if not any(holds(job, state) for state in able):
+            raise DoesNotFitError(job, able)
         why = f"{target} {barred}"
         others = [] if job.asked else [state for state in states.values() if not barrier(job, state)]
         if others:
@@ -244,7 +250,7 @@ class Policy:
 
         Raises:
             UnknownPlatformError: the job is meant for a platform that is not in the snapshot.
-            DoesNotFitError: no platform that it may use could ever hold it.
+            IncapableError, DoesNotFitError: no platform that it may use could ever run it, or hold it.
 
         Example:
             >>> here = PlatformState("local_m4", slots=4, memory_gb=24, memory_free_gb=24)

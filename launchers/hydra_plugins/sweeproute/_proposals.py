@@ -393,7 +393,7 @@ class Proposals:
         """See JobSource; the study hears of it when the slot is filled."""
         self.returns[number] = returned
         error = getattr(returned, "launch", {}).get("error") or {}
-        if error.get("class") == "precheck":
+        if error.get("class") in ("precheck", "lacking"):
             # No platform can run it, nor any other of its kind; the study goes on with it at the next start.
             self._trials[number].share.stranded = True
         else:

@@ -9,7 +9,7 @@ from ._admission import JobClass
 
 Job = TypeVar("Job")
 
-ErrorClass = Literal["user", "out_of_memory", "killed", "time_limit", "lost", "precheck"]
+ErrorClass = Literal["user", "out_of_memory", "killed", "time_limit", "lost", "precheck", "lacking"]
 
 # A job whose attempts are used up on so many platforms is at fault itself, most likely.
 PLATFORMS_TRIED = 2
@@ -22,7 +22,8 @@ class Outcome:
     Attributes:
         status: FINISHED, FAILED, or PRUNED where the rest of the task was not needed.
         error_class: what failed, None where nothing did. user: the task raised; out_of_memory; killed: its process
-            died; lost: machine or line; time_limit; precheck: the platform cannot run jobs, the task never started.
+            died; lost: machine or line; time_limit; precheck: the platform cannot run jobs, the task never started;
+            lacking: the platform lacks what this job requires, and may run others.
         message: of one that was pruned, why it was; of a precheck, why the platform is unavailable, as a clause that
             follows its name.
     """
@@ -106,12 +107,12 @@ class RetryRules:
         return outcome.error_class in ("user", None) and not self._user_errors
 
     def count(self, outcome: Outcome, platform: str, failures: dict[str, int]) -> int:
-        """Add a failure to a job's own by platform, unless it was a precheck.
+        """Add a failure to a job's own by platform, unless the platform could not run it.
 
         Returns:
             Failures on that platform.
         """
-        if outcome.error_class != "precheck":
+        if outcome.error_class not in ("precheck", "lacking"):
             failures[platform] = failures.get(platform, 0) + 1
         return failures.get(platform, 0)
 
@@ -140,6 +141,11 @@ class RetryRules:
         failed = self.count(outcome, platform, failures)
         if outcome.error_class == "precheck":
             return NextTry(job_class, 0.0, f"{platform} {outcome.message}")
+        if outcome.error_class == "lacking":
+            elsewhere = replace(job_class, avoid=(*job_class.avoid, platform))
+            if job_class.asked or not runs(elsewhere):
+                return NextTry(None, 0.0, f"{platform} lacks what it requires")
+            return NextTry(elsewhere, 0.0, f"{platform} lacks what it requires, next on another platform")
         if outcome.error_class == "out_of_memory":
             return self._with_more_memory(job_class, platform, failures, memory_gb, runs)
         if self.final(outcome):

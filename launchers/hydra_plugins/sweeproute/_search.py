@@ -9,10 +9,10 @@ from hydra.core.utils import JobReturn, JobStatus
 from hydra.types import HydraContext
 from omegaconf import DictConfig, OmegaConf
 
-from ._classes import hook
 from ._compose import Composer, as_written
 from ._errors import JobsFailedError, SettingsError, SweepError, headline, nearest_first
 from ._follow_up import follow_up
+from ._hooks import hook
 from ._hydra_versions import tell_end
 from ._notify import facts_of, notify, words
 from ._objective import Objective, objective

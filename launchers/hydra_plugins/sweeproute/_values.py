@@ -52,6 +52,8 @@ def _plain(value: Any) -> Any:
 def _class_of(error: BaseException) -> str:
     if isinstance(error, MemoryError):
         return "out_of_memory"
+    if getattr(error, "platform_lacks", False):
+        return "lacking"  # the app's own word; see _retry.Outcome
     # A disk without room is the platform's fault, and another attempt may find some.
     return "killed" if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT) else "user"
 

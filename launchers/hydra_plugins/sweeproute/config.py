@@ -25,6 +25,7 @@ class PlatformConf:
 
     # For people.
     name: str = ""
+    # What it can do, by any names; a job may require some.
     capabilities: list[str] = field(default_factory=list)
     specs: SpecsConf = field(default_factory=SpecsConf)
     best_for: list[str] = field(default_factory=list)
@@ -95,7 +96,7 @@ class RoutedLauncherConf:
     # Whether a job whose task raised is tried again, too.
     retry_user_errors: bool = False
     # Key of the app's config for each thing that rules and admission read: platform, priority, memory_gb,
-    # gpu_memory_gb, minutes, and whatever rules match on.
+    # gpu_memory_gb, minutes, capabilities (a list of those that its platform has to have), and whatever rules match on.
     fields: dict[str, str] = field(default_factory=dict)
     # Key of the app's config for each thing that a platform settles: device (cpu, cuda), threads.
     # Only keys that the app left null or "auto" are set.
@@ -104,6 +105,8 @@ class RoutedLauncherConf:
     preload: str | None = None
     # Dotted path of a function(config) that raises where a composed config cannot run.
     validate: str | None = None
+    # Dotted path of a function(capability) that says, as a clause, why this machine lacks it; None where it does not.
+    lacks: str | None = None
     # Dotted path of a function(config) to a dict of hashes (fingerprint, code_hash, data_hash).
     identity: str | None = None
     # Dotted path of a function(launch records, rule, config) to lists of overrides: of further jobs that run when all
