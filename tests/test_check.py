@@ -10,7 +10,7 @@ import sshd
 from far_app import FarApp, wait_until
 from far_commands import Command, at_home
 from hydra_plugins.sweeproute import _check
-from hydra_plugins.sweeproute._findings import fitted
+from hydra_plugins.sweeproute._findings import claimed, fitted
 from hydra_plugins.sweeproute.config import PlatformConf
 from loopback import Loopback
 from loopback import missing as missing_loopback
@@ -225,6 +225,24 @@ class TestGpu:
     def test_a_gpu_that_the_registry_does_not_know_of_is_shown(self, sweeproute: Command):
         found = findings(sweeproute("check", "box", SMALL, HERE).out)
         assert found["gpu"][2] == "The registry says specs.gpu=false, so jobs there run on the CPU."
+
+
+@pytest.mark.usefixtures("no_fits")
+def test_an_r_that_the_registry_promises_is_looked_for(sweeproute: Command, app: FarApp):
+    claims = f"+{BOX}.capabilities=[R_tidymodels]"
+    rscript = app.shell.home / "Rscript"
+    rscript.write_text("#!/bin/sh\necho 'Rscript (R) version 4.2.2'\n")
+    rscript.chmod(0o755)
+    ok, text, _ = findings(sweeproute("check", "box", SMALL, HERE, claims).out)["R_tidymodels"]
+    assert (ok, text.partition(" at ")[0]) == (True, "Rscript (R) version 4.2.2")
+    assert "R_tidymodels" not in findings(sweeproute("check", "box", SMALL, HERE).out)
+
+
+def test_an_r_that_is_not_there_is_said_with_both_cures():
+    found = claimed("box", "R_tidymodels", "Rscript", None)
+    assert (found.ok, found.said) == (False, "there is no Rscript on its PATH")
+    assert "apt-get install r-base-core" in found.step
+    assert "take R_tidymodels out of registry.platforms.box.capabilities" in found.step
 
 
 def test_the_environment_that_setup_makes_is_given_another_build_by_setup():

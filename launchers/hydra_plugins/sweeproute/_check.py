@@ -76,9 +76,13 @@ def look_inside(name: str, entry: PlatformConf, errand: Errand) -> Iterator[Find
     """
     python = jobs_python(entry, errand)
     supervisors = errand.machine.settings.python
-    there = errand.run(_ENTRY, {"look": "machine", "python": python}, supervisors)
+    programs = _findings.programs_of(entry)
+    looked_for = {"look": "machine", "python": python, "programs": list(programs.values())}
+    there = errand.run(_ENTRY, looked_for, supervisors)
     if entry.specs.gpu or there["nvidia_smi"]:
         yield from _findings.gpus(entry, there)
+    for capability, program in programs.items():
+        yield _findings.claimed(name, capability, program, there["programs"][program])
     for conda in there["conda"]:
         yield _findings.conda(name, conda)
     setup = f"`sweeproute setup {name}`"

@@ -61,8 +61,8 @@ def run(argument: dict[str, Any], folder: str) -> str:  # noqa: ARG001
     """Look at one thing.
 
     Args:
-        argument: look, which is `machine` (with python, a path), `python` (with packages) or `fit` (with library and
-            device).
+        argument: look, which is `machine` (with python, a path, and programs), `python` (with packages) or `fit` (with
+            library and device).
         folder: The job's folder.
 
     Returns:
@@ -78,10 +78,12 @@ def _machine(argument: dict[str, Any]) -> dict[str, Any]:
     Returns:
         nvidia_smi (a path, or null), on_path (whether a shell finds it), problem (what it said instead of an answer),
         driver, cuda (versions, or empty), gpus and uses (see _gpus), conda (folders off the path, with environments),
-        python (whether the one that is asked for is there).
+        python (whether the one that is asked for is there), programs (what each says of its version, null where it is
+        not there).
     """
     python = shutil.which(Path(argument["python"]).expanduser())
-    found = {"python": python is not None, "conda": _condas(), **_no_gpus()}
+    programs = {name: _version(name) for name in argument["programs"]}
+    found = {"python": python is not None, "programs": programs, "conda": _condas(), **_no_gpus()}
     program = nvidia_smi()
     if program is None:
         return found
@@ -92,6 +94,14 @@ def _machine(argument: dict[str, Any]) -> dict[str, Any]:
     cuda = re.search(r"CUDA Version:\s*([\d.]+)", said)
     drivers = _ask(program, "--query-gpu=driver_version", "--format=csv,noheader")[1].split()
     return {**found, **_gpus(program), "driver": drivers[0] if drivers else "", "cuda": cuda.group(1) if cuda else ""}
+
+
+def _version(program: str) -> str | None:
+    path = shutil.which(program)
+    if path is None:
+        return None
+    said = " ".join(_ask(path, "--version")[1].split())
+    return f"{said} at {path}"
 
 
 def _no_gpus() -> dict[str, Any]:

@@ -12,6 +12,8 @@ from .config import PlatformConf
 # GB of disk below which a sweep's outputs soon find no room, and seconds that the clocks may differ without a word.
 _DISK_GB = 5.0
 _SKEW_S = 60.0
+# The program without which a machine lacks a capability, and how it is installed.
+_PROGRAMS = {"R_tidymodels": ("Rscript", "apt-get install r-base-core, brew install r or conda install r-base")}
 
 
 @dataclass(frozen=True)
@@ -102,6 +104,29 @@ def gpus(entry: PlatformConf, there: Mapping[str, Any]) -> Iterator[Finding]:
 def _use(use: Mapping[str, Any]) -> str:
     who = f"{use['user']}'s {use['program'] or 'process'}" if use["user"] else "process"
     return f"{who} {use['pid']} ({use['memory_gb']:.1f} GB)"
+
+
+def programs_of(entry: PlatformConf) -> dict[str, str]:
+    """By the capabilities that a platform claims the programs that it then has."""
+    return {name: program for name, (program, _) in _PROGRAMS.items() if name in entry.capabilities}
+
+
+def claimed(name: str, capability: str, program: str, version: str | None) -> Finding:
+    """A capability that stands or falls with a program.
+
+    Args:
+        name: The platform.
+        capability: What it claims.
+        program: What has to be on its PATH.
+        version: What that says of its version; None where it is not there.
+    """
+    if version is not None:
+        return Finding(capability, True, version)
+    step = (
+        f"Install it there ({_PROGRAMS[capability][1]}), or take {capability} out of "
+        f"registry.platforms.{name}.capabilities: its jobs then go elsewhere."
+    )
+    return Finding(capability, False, f"there is no {program} on its PATH", step)
 
 
 def conda(name: str, conda: Mapping[str, Any]) -> Finding:
