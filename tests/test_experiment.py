@@ -13,6 +13,7 @@ import pytest
 from sklearn.ensemble import RandomForestClassifier
 from sklearn.linear_model import LogisticRegression
 
+import r_here
 import synthetic_games
 from handmade_sweep import fresh_store
 from small_trial import ROOT, SMALL, compose, composed
@@ -180,6 +181,28 @@ def test_it_is_named_by_its_model_its_job_and_its_own_overrides(
     assert alone.name == f"GLM {' '.join(SMALL)} seed=7 C=0.02"
     _, third = run(tmp_path, *SMALL, "model=glm", "tracking.models=none", "model.params.C=0.1", "hydra.job.num=3")
     assert third.name == f"GLM #3 {' '.join(SMALL)} C=0.1"
+
+
+def test_a_model_that_another_language_fits_says_by_what_and_what_it_learned(tmp_path: Path) -> None:
+    r_here.or_skip()
+    _, written = run(tmp_path, "model=glm_r", *SMALL, "model.params.max_iter=1", "model.params.engine=stats")
+    tags = written.tags
+    assert tags["sweeproute.engine"] == f"stats::glm, R {tags['sweeproute.version.R']}"
+    assert f",R={tags['sweeproute.version.R']}" in tags["sweeproute.device_class"]
+    assert tags["sweeproute.warnings"].startswith("2018, 2019: R's glm did not converge in 1 steps; ")
+    assert "coefficients.csv" in [path for path, _ in written.artifacts]
+    table = pd.read_csv(tmp_path / "coefficients.csv", index_col="term")
+    assert list(table.columns) == ["estimate", "std_error", "z", "p"]
+    assert list(table.index) == ["(Intercept)", *(tmp_path / "features.txt").read_text().splitlines()]
+
+
+def test_where_r_is_absent_a_trial_is_refused_with_how_to_install_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PATH", str(tmp_path))
+    with pytest.raises(ConfigError, match=r"^model.type=GLM_R needs R_tidymodels, and there is no Rscript .*brew inst"):
+        run(tmp_path, "model=glm_r", *SMALL)
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_it_names_its_data_set(glm: tuple[Path, dict[str, float], Page]) -> None:

@@ -175,6 +175,7 @@ def test_the_code_hash_covers_files_modules_and_packages(tmp_path: Path, monkeyp
     monkeypatch.syspath_prepend(tmp_path)
     (tmp_path / "hashed_package" / "inner").mkdir(parents=True)
     files = ["hashed_file.py", "hashed_module.py", "hashed_package/__init__.py", "hashed_package/inner/deep.py"]
+    files += ["hashed_package/inner/script.R"]
     for name in files:
         (tmp_path / name).write_text("value = 1\n")
     names = ("hashed_file.py", "hashed_module", "hashed_package")
@@ -183,7 +184,7 @@ def test_the_code_hash_covers_files_modules_and_packages(tmp_path: Path, monkeyp
         (tmp_path / name).write_text("value = 2\n")
         fingerprint.code_hash.cache_clear()
         seen.add(fingerprint.code_hash(names))
-    assert len(seen) == 5
+    assert len(seen) == 6
     (tmp_path / "hashed_package" / "notes.txt").write_text("no code")
     (tmp_path / "unnamed.py").write_text("value = 1\n")
     fingerprint.code_hash.cache_clear()
@@ -248,6 +249,7 @@ def test_the_class_of_device_names_all_that_bitwise_equality_needs() -> None:
     assert "threads=2" in text
     assert f"numpy={versions['numpy']}" in text
     assert text != fingerprint.device_class("cpu", 1)
+    assert fingerprint.device_class("cpu", 2, {"R": "4.2.2"}) == f"{text},R=4.2.2"
 
 
 def test_the_class_of_device_does_not_depend_on_what_a_warm_worker_has_imported() -> None:

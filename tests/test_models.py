@@ -11,6 +11,7 @@ from omegaconf import DictConfig
 from sklearn.exceptions import NotFittedError
 from threadpoolctl import threadpool_limits
 
+import r_here
 import sweeproute.config  # noqa: F401  (registers the schema)
 from sweeproute.betting import BettingRule
 from sweeproute.estimators import build, check_axes, check_parameters, load, predict_on_one_thread, save
@@ -32,7 +33,14 @@ def composed(model: str, *overrides: str, seed: int = 7, threads: int = 1) -> Di
         return compose("schema", [*settings, *overrides])
 
 
+def or_skip(model: str) -> None:
+    """Skip where a model needs what is not here."""
+    if composed(model).job.required_capabilities:
+        r_here.or_skip()
+
+
 def fitted(model: str, *overrides: str, **settings: int) -> Any:
+    or_skip(model)
     estimator = build(composed(model, *overrides, **settings).model)
     estimator.fit(FEATURES[~TESTED], DATASET.outcome[~TESTED])
     predict_on_one_thread(estimator)
@@ -48,7 +56,16 @@ def probabilities(model: str, **settings: int) -> np.ndarray:
 class TestEveryModel:
     def test_names_its_type_for_the_routing_rules(self, model: str) -> None:
         config = composed(model)
-        assert config.model.type in {"GLM", "XGBoost", "LightGBM", "RandomForest", "NeuralNetwork", "RL_DQN", "RL_PPO"}
+        assert config.model.type in {
+            "GLM",
+            "GLM_R",
+            "XGBoost",
+            "LightGBM",
+            "RandomForest",
+            "NeuralNetwork",
+            "RL_DQN",
+            "RL_PPO",
+        }
         assert config.job.required_memory_gb > 0
         assert config.job.estimated_duration_minutes > 0
 
@@ -92,6 +109,7 @@ class TestEveryModel:
         assert build(config) is not build(config)
 
     def test_goes_through_the_folds_with_features_that_are_missing_at_first(self, model: str) -> None:
+        or_skip(model)
         config = composed(model).model
         folds = walk_forward(
             DATASET.season,

@@ -67,6 +67,7 @@ def test_a_wheel_holds_every_module_of_both_roots(wheel: Path) -> None:
     inside = set(zipfile.ZipFile(wheel).namelist())
     expected = {str(file.relative_to(SIDES[package])) for package in SIDES for file in modules(package).values()}
     assert expected <= inside
+    assert "sweeproute/models/glm.R" in inside
     assert {name.split("/")[0] for name in inside} == {
         "sweeproute",
         "hydra_plugins",

@@ -176,6 +176,25 @@ def test_a_cached_list_spares_the_import(cache: Path) -> None:
     assert len(list(cache.glob("xgboost.XGBClassifier-*.json"))) == 1
 
 
+def test_a_class_of_this_project_is_listed_by_its_source_and_is_not_imported_again(cache: Path) -> None:
+    target = "sweeproute.models.r_glm.RGlm"
+    node = {"type": "GLM_R", "params": {"_target_": target, "max_iter": 5, "engine": "stats"}}
+    check_parameters(OmegaConf.create(node))
+    (file,) = cache.glob(f"{target}-*.json")
+    assert json.loads(file.read_text(encoding="utf-8")) == {
+        "names": ["engine", "max_iter", "epsilon"],
+        "kinds": {"engine": ["str"], "max_iter": ["int"], "epsilon": ["float"]},
+        "options": {"engine": ["auto", "stats", "tidymodels"]},
+    }
+    script = (
+        "import sys; from omegaconf import OmegaConf; from sweeproute.estimators import check_parameters;"
+        f"check_parameters(OmegaConf.create({node!r}));"
+        "print([name for name in ('sklearn', 'sweeproute.models.r_glm') if name in sys.modules])"
+    )
+    ran = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    assert ran.stdout.strip() == "[]"
+
+
 def test_a_cache_cut_short_is_made_anew(cache: Path) -> None:
     check_parameters(model("GLM", C=1.0))
     (file,) = cache.glob("sklearn.linear_model.LogisticRegression-*.json")

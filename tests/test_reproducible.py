@@ -2,9 +2,10 @@
 
 import pytest
 
+import r_here
 from small_trial import ONE_SLOT, SMALL, end, job_folders, start
 
-MODELS = ("glm", "xgboost", "lightgbm", "random_forest")
+MODELS = ("glm", "glm_r", "xgboost", "lightgbm", "random_forest")
 # One point a model, as it stands in its file, over one fold.
 POINTS = ("search_space=none", *SMALL[:3], "validation.selection_seasons=[2019,2019]", *SMALL[4:])
 OTHER_SEED = "one process, other order, seed=43"
@@ -15,6 +16,7 @@ pytestmark = pytest.mark.spawn
 @pytest.fixture(scope="module")
 def predictions(tmp_path_factory: pytest.TempPathFactory) -> dict[str, dict[str, bytes]]:
     """The predictions' bytes of each model, by how it was run."""
+    r_here.or_skip()
     root = tmp_path_factory.mktemp("reproducible")
     folders = {name: root / name for name in ("routed", "one process, other order", *MODELS)}
     for folder in folders.values():
@@ -24,7 +26,7 @@ def predictions(tmp_path_factory: pytest.TempPathFactory) -> dict[str, dict[str,
     end(start(folders["routed"], "-m", f"model={','.join(MODELS)}", "threads=1,2", ONE_SLOT, *POINTS))
     order = ",".join(reversed(MODELS))
     end(start(folders["one process, other order"], "-m", f"model={order}", *POINTS, *unrouted))
-    for pair in (MODELS[:2], MODELS[2:]):
+    for pair in (MODELS[:2], MODELS[2:4], MODELS[4:]):
         for run in [start(folders[model], f"model={model}", "threads=1", *POINTS) for model in pair]:
             end(run)
 
@@ -52,4 +54,4 @@ def test_different_models_do_not(predictions: dict[str, dict[str, bytes]]) -> No
 @pytest.mark.parametrize("model", MODELS)
 def test_another_seed_counts_for_the_models_that_draw(predictions: dict[str, dict[str, bytes]], model: str) -> None:
     runs = predictions[model]
-    assert (runs[OTHER_SEED] == runs["alone"]) == (model == "glm")
+    assert (runs[OTHER_SEED] == runs["alone"]) == (model in ("glm", "glm_r"))

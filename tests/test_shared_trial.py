@@ -11,7 +11,8 @@ import pytest
 from small_trial import SMALL, composed
 from sweeproute import checkpoint as checkpoints
 from sweeproute import estimators, journal, shared_fit
-from sweeproute.experiment import PREDICTIONS, run_trial
+from sweeproute.experiment import run_trial
+from sweeproute.trial_journal import PREDICTIONS
 
 KEY = "model.params.n_estimators"
 # What tells of the clock, and of which job it was.

@@ -25,7 +25,7 @@ class Prefix:
 class Model:
     """A model: how it is routed, its parameters under the library's own names, and how the estimator is built."""
 
-    # The name that routing rules match: GLM, XGBoost, LightGBM, RandomForest, NeuralNetwork, RL_DQN, RL_PPO.
+    # The name that routing rules match: GLM, GLM_R, XGBoost, LightGBM, RandomForest, NeuralNetwork, RL_DQN, RL_PPO.
     type: str = MISSING
     # `_target_` names the class, the rest are its keyword arguments.
     params: dict[str, Any] = field(default_factory=dict)
@@ -47,6 +47,8 @@ class Job:
     required_memory_gb: float = 1
     # GB of GPU memory.
     required_gpu_memory_gb: float = 0
+    # What a platform has to name among its capabilities.
+    required_capabilities: list[str] = field(default_factory=list)
 
 
 @dataclass

@@ -48,6 +48,8 @@ class Report:
         shorter: The reports of shorter fits that were taken from these, by their length; their time in `fit` and this
             one's are parts of what all took, each in proportion to its length.
         alone: Why no shorter fit was taken from these, as a clause; None where none was asked for, or all were.
+        warnings: By what a model says should be known of a fit, the seasons that were tested by it; of those folds that
+            a former attempt finished, nothing is known.
     """
 
     metrics: dict[str, float]
@@ -60,6 +62,7 @@ class Report:
     calibrator: Calibrator = field(default_factory=AsItIs)
     shorter: "Mapping[int, Report]" = field(default_factory=dict, repr=False)
     alone: str | None = None
+    warnings: "Mapping[str, list[int]]" = field(default_factory=dict, repr=False)
 
     def __eq__(self, other: object) -> bool:
         if not isinstance(other, Report):
@@ -188,6 +191,7 @@ def evaluate(
     asks = any(method != "none" for method in calibrations)
     shorter = {length: _Courses(calibrations, rule) for length in (prefixes.lengths if prefixes else ())}
     models: dict[int, Any] = {}
+    warnings: dict[str, list[int]] = {}
     model: Any = None
     fit_seconds = 0.0
 
@@ -196,6 +200,9 @@ def evaluate(
         if done is None or not shorter.keys() <= done.shorter.keys():
             model = build()
             done = _finish(model, games, dataset, fold, checkpoint, asks=asks)
+            if (told := estimators.telling(model)) is not None:
+                for warning in told.warnings(list(dataset.features.columns)):
+                    warnings.setdefault(warning, []).append(fold.season)
             if prefixes is not None and shorter:
                 try:
                     models = {n: estimators.shortened(model, prefixes.parameter, n) for n in shorter}
@@ -214,9 +221,10 @@ def evaluate(
             on_fold(fold.season, dict(own.first.by_season[fold.season]), dict(own.first.so_far()[1]))
 
     if prefixes is None or not shorter:
-        return own.report(fit_seconds, model, alone=alone)
+        return own.report(fit_seconds, model, alone=alone, warnings=warnings)
     reports = {n: courses.report(fit_seconds * prefixes.share(n), models[n]) for n, courses in shorter.items()}
-    return own.report(fit_seconds * prefixes.share(prefixes.whole), model, shorter=reports)
+    whole_s = fit_seconds * prefixes.share(prefixes.whole)
+    return own.report(whole_s, model, shorter=reports, warnings=warnings)
 
 
 def _finish(

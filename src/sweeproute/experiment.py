@@ -14,7 +14,7 @@ from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf, open_dict
 
-from sweeproute import estimators, fingerprint, pruning, shared_fit, trial_journal
+from sweeproute import capabilities, estimators, fingerprint, pruning, shared_fit, trial_journal
 from sweeproute.checkpoint import Checkpoint
 from sweeproute.config import ConfigError, plain
 from sweeproute.journal import Journal
@@ -157,6 +157,7 @@ def run_trial(cfg: DictConfig) -> dict[str, Any]:
     _refuse_plan()
     _say_here(cfg.platform.name)
     validate(cfg)
+    capabilities.refuse(cfg)
     folder = Path(HydraConfig.get().runtime.output_dir)
     settle(cfg)
     hydra = HydraConfig.get()
@@ -167,10 +168,12 @@ def run_trial(cfg: DictConfig) -> dict[str, Any]:
     with trial_journal.open_journal(cfg.model.type, number, overrides, folder, kind) as journal:
         dataset, app = _load(cfg), _app_folder()
         settled = fingerprint.settled_config(cfg)
-        device_class = fingerprint.device_class(estimators.device_name(cfg.device), cfg.threads)
+        outside = estimators.outside_versions(cfg.model)
+        device_class = fingerprint.device_class(estimators.device_name(cfg.device), cfg.threads, outside)
+        more = {"device_class": device_class, **{f"version.{name}": version for name, version in outside.items()}}
 
         def trial(number: int | None, overrides: Sequence[str], settled: dict[str, Any]) -> trial_journal.Trial:
-            identity = fingerprint.hashes(cfg, dataset.hash, app, settled) | {"device_class": device_class}
+            identity = fingerprint.hashes(cfg, dataset.hash, app, settled) | more
             return trial_journal.Trial(cfg, settled, dataset, number, overrides, identity, app)
 
         own = trial(number, overrides, settled)

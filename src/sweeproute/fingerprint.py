@@ -24,6 +24,8 @@ _REFERENCE = re.compile(r"\$\{(?:oc\.select:)?([^${}:,]+)[},]")
 _DATA_PLACES = ("path", "url", "sha256")
 # Of a model: what tells only how its fits are shared.
 _MODEL_SHARING = ("prefix",)
+# What code is written in.
+_SOURCES = (".py", ".R")
 # This project's own code is hashed; on a machine to which it was brought it has no version.
 _LIBRARIES = ("numpy", "pandas", "scikit-learn", "xgboost", "lightgbm", "torch")
 
@@ -135,7 +137,8 @@ def _sources(name: str, app: Path) -> Iterator[tuple[str, Path]]:
         return
     if spec.submodule_search_locations:
         for folder in map(Path, spec.submodule_search_locations):
-            yield from ((p.relative_to(folder).as_posix(), p) for p in sorted(folder.rglob("*.py")))
+            sources = (p for p in sorted(folder.rglob("*")) if p.suffix in _SOURCES)
+            yield from ((p.relative_to(folder).as_posix(), p) for p in sources)
     elif spec.has_location and spec.origin:
         yield Path(spec.origin).name, Path(spec.origin)
 
@@ -176,22 +179,23 @@ def library_versions() -> dict[str, str]:
     return found
 
 
-def device_class(device: str, threads: int | None) -> str:
+def device_class(device: str, threads: int | None, outside: Mapping[str, str] | None = None) -> str:
     """What has to agree for two results to be bitwise equal, beside the fingerprint.
 
     Args:
         device: cpu, or cuda with the GPU's model.
         threads: Threads of the job.
+        outside: Versions of what the model needs outside Python, such as R; None for nothing.
 
     Returns:
-        Device, machine, BLAS kernel, threads and library versions, as text.
+        Device, machine, BLAS kernel, threads and versions, as text.
     """
     import threadpoolctl
 
     # Pools without a kernel of their own, such as OpenMP's, come and go with what a warm worker has imported.
     pools = [pool for pool in threadpoolctl.threadpool_info() if pool.get("architecture")]
     kernels = {f"{pool['internal_api']}-{pool['architecture']}" for pool in pools}
-    versions = ",".join(f"{name}={version}" for name, version in library_versions().items())
+    versions = ",".join(f"{name}={version}" for name, version in (library_versions() | dict(outside or {})).items())
     return f"{device};{platform.machine()};{'+'.join(sorted(kernels))};threads={threads};{versions}"
 
 

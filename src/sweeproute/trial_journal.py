@@ -2,6 +2,7 @@
 
 import functools
 import json
+import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,9 +19,12 @@ if TYPE_CHECKING:
     from sweeproute.data.dataset import Dataset
     from sweeproute.evaluation import Report
 
+log = logging.getLogger(__name__)
+
 # Groups of the config whose leaves are a run's parameters.
 _PARAMETERS = ("data", "validation", "betting")
 PREDICTIONS = "predictions.parquet"
+COEFFICIENTS = "coefficients.csv"
 MODEL = "model"
 # Beside a model's files: what its probabilities are calibrated by.
 CALIBRATION = "calibration.json"
@@ -38,7 +42,7 @@ class Trial:
         dataset: What it is evaluated on.
         number: Its job's; None where it is no job of a sweep.
         overrides: As they were requested.
-        identity: fingerprint, data_hash, code_hash and device_class.
+        identity: fingerprint, data_hash, code_hash and device_class, with versions from outside Python.
         app: The folder that holds the configuration.
     """
 
@@ -92,6 +96,7 @@ def end(journal: Journal, trial: Trial, report: "Report") -> None:
     journal.metrics(returned(report), step=_behind(report))
     journal.metrics({"fit_s": report.fit_seconds, "predict_s": report.predict_seconds})
     _keep_predictions(journal, report)
+    _say_how_it_was_fitted(journal, trial, report)
     if trial.cfg.tracking.models != "none":
         _save_model(journal.folder / MODEL, report)
     for method, other in report.calibrated.items():
@@ -156,6 +161,20 @@ def _describe(journal: Journal, trial: Trial, method: str) -> None:
 def _keep_predictions(journal: Journal, report: "Report") -> None:
     report.predictions.to_parquet(journal.folder / PREDICTIONS, index=False)
     journal.artifact(PREDICTIONS)
+
+
+def _say_how_it_was_fitted(journal: Journal, trial: Trial, report: "Report") -> None:
+    """What a model says of its fits: by what, what to know of them, and what the last season's has learned."""
+    told = estimators.telling(report.model)
+    if told is None:
+        return
+    warnings = [f"{', '.join(map(str, seasons))}: {text}" for text, seasons in report.warnings.items()]
+    for warning in warnings:
+        log.warning("%s", warning)
+    said = {"sweeproute.warnings": " ".join(warnings)} if warnings else {}
+    journal.tags({"sweeproute.engine": told.engine_} | said)
+    told.coefficients(list(trial.dataset.features.columns)).to_csv(journal.folder / COEFFICIENTS)
+    journal.artifact(COEFFICIENTS)
 
 
 def _save_model(folder: Path, report: "Report") -> None:

@@ -8,6 +8,7 @@ from sweeproute.estimators.fitting import fit
 from sweeproute.estimators.games import Games, LearnsFromGames, fit_games, predict
 from sweeproute.estimators.parameters import check_axes, check_parameter, check_parameters
 from sweeproute.estimators.prefix import PrefixError, shortened
+from sweeproute.estimators.telling import outside_versions, telling
 
 __all__ = [
     "Games",
@@ -22,9 +23,11 @@ __all__ = [
     "fit",
     "fit_games",
     "load",
+    "outside_versions",
     "predict",
     "predict_on_one_thread",
     "save",
     "settle_device",
     "shortened",
+    "telling",
 ]

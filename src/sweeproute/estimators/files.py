@@ -24,6 +24,7 @@ TRUSTED = (
     "numpy.dtype",
     "sklearn.ensemble._hist_gradient_boosting.predictor.TreePredictor",
     "sklearn.tree._tree.Tree",
+    "sweeproute.models.r_glm.RGlm",
     "xgboost.core.Booster",
     "xgboost.sklearn.XGBClassifier",
 )

@@ -1,11 +1,13 @@
 """Checks a model's parameters against what its library documents."""
 
 import difflib
+import hashlib
 import json
 import os
 from collections.abc import Iterable, Mapping
 from functools import lru_cache
 from importlib import import_module, metadata
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +18,7 @@ from sweeproute.estimators.errors import ModelError
 from sweeproute.estimators.signatures import KINDS, Signature, read_signature
 
 # Part of a cached list's file name; raise it when `read_signature` learns something.
-_CACHE_FORMAT = 1
+_CACHE_FORMAT = 2
 # Where the distribution is not called as the package.
 _DISTRIBUTIONS = {"sklearn": "scikit-learn"}
 
@@ -184,15 +186,28 @@ def _locate(target: str) -> Any:
 
 
 def _cache_file(target: str) -> Path | None:
-    """Where a library's list is kept; None for a module that is no installed library: its source may change."""
+    """Where a class's list is kept; None for a module that is no installed library and none of ours."""
     package = target.partition(".")[0]
     if package == __name__.partition(".")[0]:
-        return None
+        # The text of its module stands for the version, so that no command imports a model to check it.
+        source = _source(target.rpartition(".")[0])
+        return None if source is None else _cache_folder() / f"{target}-{source}-{_CACHE_FORMAT}.json"
     try:
         version = metadata.version(_DISTRIBUTIONS.get(package, package))
     except metadata.PackageNotFoundError:
         return None
     return _cache_folder() / f"{target}-{version}-{_CACHE_FORMAT}.json"
+
+
+def _source(module: str) -> str | None:
+    """A hash of a module's text, 16 hexadecimal digits; None where there is no such module."""
+    try:
+        spec = find_spec(module)
+    except ImportError:
+        return None
+    if spec is None or spec.origin is None:
+        return None
+    return hashlib.sha256(Path(spec.origin).read_bytes()).hexdigest()[:16]
 
 
 def _cache_folder() -> Path:

@@ -59,7 +59,17 @@ def read_signature(target: Callable[..., Any]) -> Signature:
     signature = Signature(names=[parameter.name for parameter in parameters])
     for name, constraints in getattr(target, "_parameter_constraints", {}).items():
         _add_sklearn(signature, name, constraints)
+    if library == __name__.partition(".")[0]:
+        _add_ours(signature, target)
     return signature
+
+
+def _add_ours(signature: Signature, target: Any) -> None:
+    """Add what the annotations of a class of this project say."""
+    signature.kinds |= _annotated(target.__init__)
+    for parameter in inspect.signature(target).parameters.values():
+        if typing.get_origin(parameter.annotation) is typing.Literal:
+            signature.options[parameter.name] = sorted(map(str, typing.get_args(parameter.annotation)))
 
 
 def _xgboost(target: Any) -> Signature:
@@ -130,6 +140,8 @@ def _kinds_of(annotation: Any) -> set[str]:
     if typing.get_origin(annotation) in (typing.Union, types.UnionType):
         parts = typing.get_args(annotation)
         return set() if Any in parts else set().union(*(_kinds_of(part) for part in parts))
+    if typing.get_origin(annotation) is typing.Literal:
+        return set().union(*({KINDS[type(word)]} for word in typing.get_args(annotation)))
     plain = typing.get_origin(annotation) or annotation
     if isinstance(plain, type):
         if plain in KINDS:

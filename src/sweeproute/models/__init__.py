@@ -1,0 +1,1 @@
+"""Models of this project's own, beside those that a library brings whole."""
