@@ -170,6 +170,8 @@ class Policy:
             raise UnknownPlatformError("The job" if job.asked else "The routing", target, states)
         barred = barrier(job, states[target])
         if not barred:
+            if job.capabilities and reason == self.default_reason:
+                reason = f"{reason}, and it has {' and '.join(job.capabilities)}"
             return Home(target, "scheduled", reason)
         pool = [states[target]] if job.asked else list(states.values())
         able = [state for state in pool if not lack(job, state)]
