@@ -30,13 +30,15 @@ def models() -> list[str]:
 
 @pytest.mark.parametrize("option", options())
 def test_every_option_composes_against_the_schema(option: str) -> None:
-    composed = compose(option, *MANDATORY.get(option, ()))
+    # An experiment stands in no list of defaults: who wants one adds it.
+    written_so = f"+{option}" if option.startswith("experiment=") else option
+    composed = compose(written_so, *MANDATORY.get(option, ()))
     OmegaConf.to_container(composed, resolve=True, throw_on_missing=True)
     group, _, name = option.partition("=")
     if group not in HYDRA_GROUPS:
         written = yaml.safe_load((CONF / group / f"{name}.yaml").read_text())
         told = OmegaConf.create({k: v for k, v in written.items() if k not in ("defaults", "hydra")})
-        if group not in ("model", "tracking"):
+        if group not in ("model", "tracking", "experiment"):
             told = OmegaConf.create({group: told})
         # The file's own values stand in the config, and none of its keys was dropped.
         merged = OmegaConf.merge(composed, told)
