@@ -82,7 +82,7 @@ def test_a_device_that_is_asked_for_is_taken(device: str) -> None:
 
 
 def test_an_unknown_device_is_named() -> None:
-    with pytest.raises(ModelError, match="device=gpu is not known; use auto, cpu, cuda or cuda:N"):
+    with pytest.raises(ModelError, match="device=gpu is not known; use auto, cpu, cuda, cuda:N or mps"):
         settle_device("gpu")
 
 

@@ -143,6 +143,7 @@ ONLY_IN = {
     "mlflow": ["tracking*", "replay", "registry", "store*", "runs*", "data_input"],
     "matplotlib": ["plot*"],
     "torch": ["models"],
+    "safetensors": ["models"],
     "xgboost": ["models", "estimators"],
     "lightgbm": ["models", "estimators"],
 }
@@ -169,7 +170,7 @@ IMPURE = {"datetime", "io", "multiprocessing", "os", "pathlib", "shutil", "socke
 
 HEAVY = {
     *("lightgbm", "matplotlib", "mlflow", "numpy", "optuna", "pandas", "psutil", "pyarrow", "rich", "sklearn", "torch"),
-    "xgboost",
+    *("safetensors", "xgboost"),
 }
 VAGUE = {"base", "common", "core", "helper", "helpers", "manager", "misc", "util", "utils"}
 

@@ -98,7 +98,7 @@ class TestEveryModel:
 
     def test_leaves_no_pickle_behind(self, model: str, tmp_path: Path) -> None:
         save(fitted(model), tmp_path)
-        assert {path.suffix for path in tmp_path.iterdir()} <= {".json", ".ubj", ".txt", ".skops"}
+        assert {path.suffix for path in tmp_path.iterdir()} <= {".json", ".ubj", ".txt", ".safetensors", ".skops"}
 
     def test_refuses_to_predict_before_it_is_fitted(self, model: str) -> None:
         with pytest.raises(NotFittedError):
@@ -126,7 +126,9 @@ class TestEveryModel:
         assert report.metrics["n_games"] == 300
 
 
-@pytest.mark.parametrize("model", [model for model in MODELS if model in {"xgboost", "lightgbm", "random_forest"}])
+@pytest.mark.parametrize(
+    "model", [model for model in MODELS if model in {"xgboost", "lightgbm", "random_forest", "neural_network"}]
+)
 def test_another_seed_gives_another_model(model: str) -> None:
     assert probabilities(model, seed=8).tobytes() != probabilities(model).tobytes()
 

@@ -5,7 +5,7 @@ import pytest
 import r_here
 from small_trial import ONE_SLOT, SMALL, end, job_folders, start
 
-MODELS = ("glm", "glm_r", "xgboost", "lightgbm", "random_forest")
+MODELS = ("glm", "glm_r", "xgboost", "lightgbm", "random_forest", "neural_network")
 # One point a model, as it stands in its file, over one fold.
 POINTS = ("search_space=none", *SMALL[:3], "validation.selection_seasons=[2019,2019]", *SMALL[4:])
 OTHER_SEED = "one process, other order, seed=43"

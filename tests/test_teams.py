@@ -187,7 +187,12 @@ class Curious:
         return found
 
     def fit_games(
-        self, games: Games, outcome: np.ndarray, watched: tuple[Games, np.ndarray] | None, progress: Progress | None
+        self,
+        games: Games,
+        outcome: np.ndarray,
+        watched: tuple[Games, np.ndarray] | None,
+        progress: Progress | None,
+        told: Any,
     ) -> None:
         self.learned = self.rows(games)
         assert outcome.tolist() == DATASET.outcome[self.learned].tolist()

@@ -33,6 +33,8 @@ class Model:
     estimator: Any = None
     # Along which axis one fit serves several points of a grid; null for none.
     prefix: Prefix | None = None
+    # Devices that it can use: cpu, cuda, and mps, the GPU of an Apple chip. One that cannot use any takes no notice.
+    devices: list[str] = field(default_factory=lambda: ["cpu", "cuda"])
 
 
 @dataclass
@@ -224,7 +226,7 @@ class Config:
     plots: bool = True
     # Pins Python, NumPy, the model and the workers.
     seed: int = 42
-    # auto, cpu or cuda; auto is settled by the platform.
+    # auto, cpu, cuda or mps; auto is settled by the platform.
     device: str = "auto"
     # Threads of one job; null is the platform's cores over its slots.
     threads: int | None = None

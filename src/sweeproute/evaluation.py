@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from time import perf_counter
 from typing import TYPE_CHECKING, Any
 
@@ -109,7 +110,7 @@ class _Course:
 
     def add(self, dataset: "Dataset", fold: Fold, answer: Answer) -> None:
         self.calibrator = calibrate(self._method, answer.calibration, dataset.outcome[fold.calibration])
-        table = _predictions(dataset, fold, self.calibrator(answer.probability), self._rule)
+        table = _predictions(dataset, fold.test, self.calibrator(answer.probability), self._rule)
         self._tables.append(table)
         self.by_season[fold.season] = _metrics(table, self._rule)
         self._predict_seconds += answer.seconds
@@ -121,6 +122,10 @@ class _Course:
             predictions = pd.concat(self._tables, ignore_index=True)
             self._so_far = predictions, _metrics(predictions, self._rule)
         return self._so_far
+
+    def tables(self) -> tuple[pd.DataFrame, ...]:
+        """Predictions of each season by now."""
+        return tuple(self._tables)
 
     def report(self, fit_seconds: float, model: Any, **more: Any) -> Report:
         predictions, metrics = self.so_far()
@@ -157,6 +162,7 @@ def evaluate(
     checkpoint: Checkpoint | None = None,
     prefixes: Prefixes | None = None,
     calibrations: Sequence[str] = ("none",),
+    on_epoch: Callable[[int, int, Callable[[], dict[str, float]]], None] | None = None,
 ) -> Report:
     """Fit a fresh model on each fold in turn, then score what it says about the fold's test season.
 
@@ -174,6 +180,9 @@ def evaluate(
         prefixes: Shorter fits of which a report is wanted, too; None for none.
         calibrations: Methods of `calibration.METHODS` by which what the fits say is calibrated, each on the calibration
             games of a fold; the report is of the first, the others stand in its `calibrated`.
+        on_epoch: Called after each epoch of a model that tells what it says of the games that it watches, with the
+            season that the fold tests, the epochs that are done, and a function that gives the metrics over the watched
+            games and the seasons tested so far; what it raises ends the evaluation.
 
     Returns:
         The report; bitwise the same for the same arguments, with the prefixes and without. Its `shorter` are bitwise
@@ -199,7 +208,8 @@ def evaluate(
         done = None if checkpoint is None else checkpoint.finished.get(fold.season)
         if done is None or not shorter.keys() <= done.shorter.keys():
             model = build()
-            done = _finish(model, games, dataset, fold, checkpoint, asks=asks)
+            inside = None if on_epoch is None else partial(_tell, on_epoch, own.first, dataset, fold.season, rule)
+            done = _finish(model, games, dataset, fold, checkpoint, inside, asks=asks)
             if (told := estimators.telling(model)) is not None:
                 for warning in told.warnings(list(dataset.features.columns)):
                     warnings.setdefault(warning, []).append(fold.season)
@@ -228,24 +238,54 @@ def evaluate(
 
 
 def _finish(
-    model: Any, games: estimators.Games, dataset: "Dataset", fold: Fold, checkpoint: Checkpoint | None, *, asks: bool
+    model: Any,
+    games: estimators.Games,
+    dataset: "Dataset",
+    fold: Fold,
+    checkpoint: Checkpoint | None,
+    inside: Callable[[NDArray[np.int64], int, NDArray[np.float64]], None] | None,
+    *,
+    asks: bool,
 ) -> FinishedFold:
     """Fit a model on a fold's training games, then let it say what it makes of the others."""
-    learned = dataset.outcome[fold.train]
-    if np.unique(learned).size < 2:
+    outcome = dataset.outcome
+    if np.unique(outcome[fold.train]).size < 2:
         raise EvaluationError(
-            f"All {learned.size} training games of season {fold.season} ended the same way, so there is nothing to "
+            f"All {fold.train.size} training games of season {fold.season} ended the same way, so there is nothing to "
             "learn; set validation.first_test_season later."
         )
     progress = None if checkpoint is None else checkpoint.fit(fold.season)
-    watched = games.rows(fold.calibration), dataset.outcome[fold.calibration]
+    train, apart = estimators.divided(model, dataset.season, fold.train, fold.calibration)
+    watched = games.rows(apart), outcome[apart]
+    told = None if inside is None else partial(inside, apart)
     before = 0.0 if progress is None else progress.seconds
     started = perf_counter()
-    estimators.fit_games(model, games.rows(fold.train), learned, dataset.season[fold.train], watched, progress)
+    estimators.fit_games(model, games.rows(train), outcome[train], watched, progress, told)
     fitted = perf_counter()
 
     estimators.predict_on_one_thread(model)
     return FinishedFold(fold.season, _answer(model, games, fold, asks=asks), before + fitted - started)
+
+
+def _tell(
+    on_epoch: Callable[[int, int, Callable[[], dict[str, float]]], None],
+    own: _Course,
+    dataset: "Dataset",
+    season: int,
+    rule: BettingRule,
+    watched: NDArray[np.int64],
+    epoch: int,
+    says: NDArray[np.float64],
+) -> None:
+    """Tell of an epoch; what it says, as it is, is scored where somebody wants to know."""
+    if not watched.size:  # the model watches some of its own training games
+        return
+    earlier = own.tables()  # taken now: the tested season joins them, and may be known when somebody asks
+
+    def measure() -> dict[str, float]:
+        return _metrics(pd.concat([*earlier, _predictions(dataset, watched, says, rule)], ignore_index=True), rule)
+
+    on_epoch(season, epoch, measure)
 
 
 def _answer(model: Any, games: estimators.Games, fold: Fold, *, asks: bool) -> Answer:
@@ -274,8 +314,9 @@ def _home_probability(model: Any, games: estimators.Games, season: int) -> NDArr
     return probability
 
 
-def _predictions(dataset: "Dataset", fold: Fold, probability: NDArray[np.float64], rule: BettingRule) -> pd.DataFrame:
-    test = fold.test
+def _predictions(
+    dataset: "Dataset", test: NDArray[np.int64], probability: NDArray[np.float64], rule: BettingRule
+) -> pd.DataFrame:
     odds = np.full((test.size, 2), np.nan) if dataset.odds is None else dataset.odds[test]
     week = pd.array([pd.NA] * test.size, dtype="Int64") if dataset.week is None else dataset.week[test]
     bets = settle(probability, odds, dataset.outcome[test], rule)

@@ -85,7 +85,7 @@ def validate(cfg: DictConfig) -> None:
     estimators.check_axes(cfg.model, cfg.search_space.axes)
     _betting_rule(cfg)
     if cfg.device != "auto":
-        estimators.settle_device(cfg.device)
+        estimators.settle_device(cfg.device, cfg.model.devices)
     _check_data(cfg.data)
     validation = cfg.validation
     check_window(validation.window, validation.window_seasons, validation.gap_seasons, validation.calibration_seasons)
@@ -119,7 +119,8 @@ def preload(cfg: DictConfig) -> None:
     from sweeproute import evaluation  # noqa: F401  (imported so that the first job does not wait for it)
 
     if "_target_" in cfg.model.params:
-        get_class(cfg.model.params._target_)
+        # A model of this project imports its library late.
+        getattr(get_class(cfg.model.params._target_), "preload", lambda: None)()
     _load(cfg)
 
 
@@ -253,7 +254,7 @@ def _load(cfg: DictConfig) -> "Dataset":
 def settle(cfg: DictConfig) -> None:
     """Settle in place what no launcher has: the device that is there, every core that this process may use."""
     with open_dict(cfg):
-        cfg.device = estimators.settle_device(cfg.device)
+        cfg.device = estimators.settle_device(cfg.device, cfg.model.devices)
         if cfg.threads is None:
             cfg.threads = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
 

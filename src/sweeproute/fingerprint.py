@@ -22,8 +22,8 @@ _VOLATILE = re.compile(r"\$\{(now|hydra|oc\.env|env)[:.]")
 _REFERENCE = re.compile(r"\$\{(?:oc\.select:)?([^${}:,]+)[},]")
 # Keys of a data source that say where its content lies; the content has a hash of its own.
 _DATA_PLACES = ("path", "url", "sha256")
-# Of a model: what tells only how its fits are shared.
-_MODEL_SHARING = ("prefix",)
+# Of a model: what tells only how its fits are shared, and where they can run.
+_MODEL_SHARING = ("prefix", "devices")
 # What code is written in.
 _SOURCES = (".py", ".R")
 # This project's own code is hashed; on a machine to which it was brought it has no version.

@@ -70,7 +70,8 @@ def predict_upcoming(
             f"fitted on {learned} games up to {pd.Timestamp(dataset.kickoff[learned - 1]).date()}"
         )
         later = len(dataset.outcome) - learned
-        how += f", calibrated ({method}) on the {later} after them." if later else "."
+        use = "stopped by" if method == "none" else f"calibrated ({method}) on"
+        how += f", {use} the {later} after them." if later else "."
     to_come = estimators.Games(games.features.to_numpy(), games.teams, dataset.team_names)
     table = pd.DataFrame(
         {
@@ -86,7 +87,8 @@ def predict_upcoming(
 
 
 def _fitted(cfg: "DictConfig", dataset: "Dataset", method: str) -> "tuple[Any, Calibrator, int]":
-    """A model fitted on every game, but for those that its calibration needs; that; and on how many it was fitted."""
+    """A model fitted on every game, but for those that its calibration needs or by which it stops; that calibration;
+    and on how many games it was fitted."""
     import numpy as np
 
     from sweeproute import estimators
@@ -100,13 +102,14 @@ def _fitted(cfg: "DictConfig", dataset: "Dataset", method: str) -> "tuple[Any, C
     games = estimators.Games(dataset.features.to_numpy(), dataset.teams, dataset.team_names)
     early, late = np.arange(learned), np.arange(learned, len(dataset.outcome))
     estimator = estimators.build(cfg.model)
-    watched = games.rows(late), dataset.outcome[late]
-    estimators.fit_games(estimator, games.rows(early), dataset.outcome[early], dataset.season[early], watched)
+    train, apart = estimators.divided(estimator, dataset.season, early, late)
+    watched = games.rows(apart), dataset.outcome[apart]
+    estimators.fit_games(estimator, games.rows(train), dataset.outcome[train], watched)
     estimators.predict_on_one_thread(estimator)
     if method == "none":
-        return estimator, calibrate(method, np.empty(0), dataset.outcome[late]), learned
-    says = estimators.predict(estimator, watched[0])[:, 1]
-    return estimator, calibrate(method, says, dataset.outcome[late]), learned
+        return estimator, calibrate(method, np.empty(0), dataset.outcome[late]), len(train)
+    says = estimators.predict(estimator, games.rows(late))[:, 1]
+    return estimator, calibrate(method, says, dataset.outcome[late]), len(train)
 
 
 def _compose(pointer: "Pointer", overrides: Sequence[str]) -> "tuple[Dataset, Upcoming, DictConfig]":

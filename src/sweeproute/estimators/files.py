@@ -58,7 +58,7 @@ class BoosterClassifier:
 
 
 def save(estimator: Any, folder: Path) -> None:
-    """Write a fitted estimator: XGBoost as UBJ, LightGBM as text, scikit-learn (pipelines, forests) by skops.
+    """Write a fitted estimator: XGBoost as UBJ, LightGBM as text, a network as safetensors, the rest by skops.
 
     Args:
         estimator: A fitted binary classifier.
@@ -163,8 +163,20 @@ def _read_skops(path: Path) -> Any:
     return io.loads(data, trusted=list(TRUSTED))
 
 
+def _write_network(estimator: Any, path: Path) -> None:
+    estimator.write(path)
+
+
+def _read_network(path: Path) -> Any:
+    # Late, since it imports scikit-learn.
+    from sweeproute.models.network import NeuralNetwork
+
+    return NeuralNetwork.read(path)
+
+
 _FORMATS = (
     _Format("model.ubj", ("xgboost.XGBClassifier",), _write_xgboost, _read_xgboost),
     _Format("model.txt", ("lightgbm.LGBMClassifier",), _write_lightgbm, _read_lightgbm),
+    _Format("model.safetensors", ("sweeproute.NeuralNetwork",), _write_network, _read_network),
     _Format("model.skops", (), _write_skops, _read_skops),
 )

@@ -1,95 +1,63 @@
 """Hands a model the games of a fold, more of them than their features where it asks for that."""
 
-from dataclasses import dataclass
-from typing import Any, Protocol, runtime_checkable
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from sweeproute.checkpoint import Progress
+from sweeproute.estimators.contract import Games, LearnsFromGames, Told
 from sweeproute.estimators.fitting import fit
 
 
-@dataclass(frozen=True, eq=False)
-class Games:
-    """What is known of games before they begin.
+def divided(
+    estimator: Any, season: NDArray[np.int64], train: NDArray[np.int64], calibration: NDArray[np.int64]
+) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Which games a model is to learn from, and which to watch.
 
-    Attributes:
-        features: (n_games, n_features) float64.
-        teams: (n_games, 2) int64, home and away as positions in `team_names`; None where nobody knows them.
-        team_names: Names of the teams; a team has the same name in other data, and may have another position.
+    A model that learns from games watches the calibration games; where there are none, the last training season, which
+    it then does not learn from. Any other model learns from all training games.
+
+    Args:
+        estimator: A classifier.
+        season: (n_games,).
+        train: Positions of the training games, (n_train,), ascending.
+        calibration: Positions of the games that neither train nor test, (n_calibration,), ascending.
+
+    Returns:
+        Positions of both; of one training season without calibration games nothing is left to watch.
     """
-
-    features: NDArray[np.float64]
-    teams: NDArray[np.int64] | None = None
-    team_names: tuple[str, ...] = ()
-
-    def __len__(self) -> int:
-        return len(self.features)
-
-    def rows(self, rows: NDArray[np.int64]) -> "Games":
-        """The games at these positions, (n_rows,)."""
-        return Games(self.features[rows], None if self.teams is None else self.teams[rows], self.team_names)
-
-
-@runtime_checkable
-class LearnsFromGames(Protocol):
-    """A model that wants more than features: who plays, and games by which it tells when it has learned enough."""
-
-    def fit_games(
-        self,
-        games: Games,
-        outcome: NDArray[np.int8],
-        watched: tuple[Games, NDArray[np.int8]] | None,
-        progress: Progress | None,
-    ) -> Any:
-        """Fit on games, in place.
-
-        Args:
-            games: The training games, in the order of their kick-off.
-            outcome: 1 when the home side won, else 0, (n_train,).
-            watched: Later games with their outcomes, to stop by and never to learn from; None where there are none.
-            progress: As in `Continuable.fit_from`; None to keep nothing.
-        """
-        ...
-
-    def predict_games(self, games: Games) -> NDArray[np.float64]:
-        """Probabilities of a loss and of a win of the home side, (n_games, 2)."""
-        ...
+    if not isinstance(estimator, LearnsFromGames):
+        return train, calibration[:0]
+    last = season[train] == season[train].max()
+    if calibration.size or last.all():
+        return train, calibration
+    return train[~last], train[last]
 
 
 def fit_games(
     estimator: Any,
     games: Games,
     outcome: NDArray[np.int8],
-    season: NDArray[np.int64],
-    calibration: tuple[Games, NDArray[np.int8]] | None = None,
+    watched: tuple[Games, NDArray[np.int8]],
     progress: Progress | None = None,
+    told: Told | None = None,
 ) -> None:
-    """Fit in place on training games.
-
-    A model that learns from games watches the calibration games meanwhile; where there are none, the last training
-    season, which it then does not learn from. Any other model is given the features of the training games alone.
+    """Fit in place on training games, or on their features alone where a model does not ask for more.
 
     Args:
         estimator: An unfitted classifier.
         games: The training games, in the order of their kick-off.
         outcome: 1 when the home side won, else 0, (n_train,).
-        season: (n_train,).
-        calibration: Later games that neither train nor test, with their outcomes; None or no games where there are
-            none.
+        watched: The games to watch, and their outcomes; there may be none.
         progress: Where a former attempt stood, and where to keep how far this one comes; None to keep nothing.
+        told: To be told, by a model that learns from games, what it says of the watched ones on its way; None where
+            nobody asks.
     """
-    if not isinstance(estimator, LearnsFromGames):
+    if isinstance(estimator, LearnsFromGames):
+        estimator.fit_games(games, outcome, watched if len(watched[0]) else None, progress, told)
+    else:
         fit(estimator, games.features, outcome, progress)
-        return
-    watched = calibration if calibration is not None and len(calibration[0]) else None
-    last = season == season.max()
-    if watched is None and not last.all():
-        earlier, late = np.flatnonzero(~last), np.flatnonzero(last)
-        watched = games.rows(late), outcome[late]
-        games, outcome = games.rows(earlier), outcome[earlier]
-    estimator.fit_games(games, outcome, watched, progress)
 
 
 def predict(estimator: Any, games: Games) -> Any:

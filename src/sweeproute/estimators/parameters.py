@@ -18,7 +18,7 @@ from sweeproute.estimators.errors import ModelError
 from sweeproute.estimators.signatures import KINDS, Signature, read_signature
 
 # Part of a cached list's file name; raise it when `read_signature` learns something.
-_CACHE_FORMAT = 2
+_CACHE_FORMAT = 3
 # Where the distribution is not called as the package.
 _DISTRIBUTIONS = {"sklearn": "scikit-learn"}
 
@@ -139,11 +139,34 @@ def _check_value(target: str, name: str, value: Any) -> None:
         return
     if kind not in kinds and not (kind == "int" and "float" in kinds):
         raise ModelError(f"model.params.{name}={_shown(value)} has type {kind}; {target} takes {_either(kinds)} here.")
+    ranges = signature.ranges.get(name)
+    if ranges and kind in ("int", "float") and not any(_within(value, *one) for one in ranges):
+        taken = _either([_range(*one) for one in ranges])
+        raise ModelError(f"model.params.{name}={value} is out of range; {target} takes {taken} here.")
     options = signature.options.get(name)
     if kind == "str" and options and value not in options:
         near = difflib.get_close_matches(value, options, n=1, cutoff=0.6)
         meant = f"did you mean {near[0]}? It" if near else target
         raise ModelError(f"model.params.{name}={value} is not known; {meant} takes {_either(options)}.")
+
+
+def _within(value: float, kind: str, least: float | None, most: float | None, closed: str) -> bool:
+    if kind == "int" and isinstance(value, float):
+        return False
+    above = least is None or value > least or (value == least and closed in ("left", "both"))
+    below = most is None or value < most or (value == most and closed in ("right", "both"))
+    return above and below
+
+
+def _range(kind: str, least: float | None, most: float | None, closed: str) -> str:
+    """A range in words, such as 0 or more and below 1."""
+    ends = []
+    if least is not None:
+        ends.append(f"{least:.10g} or more" if closed in ("left", "both") else f"more than {least:.10g}")
+    if most is not None:
+        ends.append(f"at most {most:.10g}" if closed in ("right", "both") else f"below {most:.10g}")
+    numbers = "whole numbers" if kind == "int" else "numbers"
+    return " ".join([numbers, "that are", " and ".join(ends)]) if ends else numbers
 
 
 def _shown(value: Any) -> str:

@@ -28,11 +28,14 @@ class Signature:
         names: Parameter names; empty where the class takes any keyword and documents none.
         kinds: What a parameter takes, in the words of KINDS; a parameter that is not in here takes anything.
         options: The words that a parameter takes, where it takes words of a closed list.
+        ranges: Ranges of the numbers that a parameter takes, each as [int or float, least, greatest, which of the two
+            ends it includes: left, right, both or neither], null for no end; none where any number will do.
     """
 
     names: list[str]
     kinds: dict[str, list[str]] = field(default_factory=dict)
     options: dict[str, list[str]] = field(default_factory=dict)
+    ranges: dict[str, list[list[Any]]] = field(default_factory=dict)
 
     def to_json(self) -> dict[str, Any]:
         """The same as plain data."""
@@ -155,6 +158,7 @@ def _add_sklearn(signature: Signature, name: str, constraints: Any) -> None:
     """Add what scikit-learn's own declaration says of one parameter; what it says in another way allows anything."""
     kinds: set[str] = set()
     options: set[str] = set()
+    ranges: list[list[Any]] = []
     if not isinstance(constraints, list):
         return
     for constraint in constraints:
@@ -165,10 +169,13 @@ def _add_sklearn(signature: Signature, name: str, constraints: Any) -> None:
             kinds.add("null")
         elif isinstance(constraint, str) and constraint == "boolean":
             kinds.add("bool")
-        elif constraint is dict:
-            kinds.add("dict")
+        elif constraint in (dict, str):
+            kinds.add(KINDS[constraint])
         elif form == "Interval":
-            kinds.add("int" if constraint.type.__name__ == "Integral" else "float")
+            kind = "int" if constraint.type.__name__ == "Integral" else "float"
+            kinds.add(kind)
+            ends = (None if one is None else float(one) for one in (constraint.left, constraint.right))
+            ranges.append([kind, *ends, constraint.closed])
         elif form == "StrOptions":
             kinds.add("str")
             options |= set(constraint.options)
@@ -178,3 +185,5 @@ def _add_sklearn(signature: Signature, name: str, constraints: Any) -> None:
         signature.kinds[name] = sorted(kinds)
     if options:
         signature.options[name] = sorted(options)
+    if ranges:
+        signature.ranges[name] = ranges
