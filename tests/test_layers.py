@@ -37,6 +37,7 @@ LAYERS = {
         ["bankroll"],
         ["validation", "scores", "betting", "calibration", "checkpoint", "fingerprint", "sweep_folder"],
         ["choice", "configuration"],
+        ["trial_steps"],
         ["journal", "pointers", "selection", "pareto", "pruning", "shared_fit"],
         ["config"],
     ],

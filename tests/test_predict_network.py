@@ -66,9 +66,7 @@ def test_the_best_configuration_learns_from_all_seasons_but_the_last_which_it_wa
     strangers = Games(to_come.features)
     assert (network.predict_games(strangers)[:, 1] != table["probability"].to_numpy()).all()
     last = pd.Timestamp(known.kickoff[train[-1]]).date()
-    assert (
-        f"fitted on {len(train)} games up to {last}, and stopped by the {len(watched)} that were played since." in how
-    )
+    assert f"fitted on {len(train)} games up to {last}, stopped by the {len(watched)} after them." in how
 
 
 def test_a_registered_network_knows_its_teams_in_a_table_with_others(home: Path) -> None:

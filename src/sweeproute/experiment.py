@@ -1,7 +1,6 @@
 """Runs one trial: the only module that knows data, folds, models, scores and the journal together."""
 
 import difflib
-import itertools
 import logging
 import os
 import random
@@ -18,6 +17,7 @@ from sweeproute import capabilities, estimators, fingerprint, pruning, shared_fi
 from sweeproute.checkpoint import Checkpoint
 from sweeproute.config import ConfigError, plain
 from sweeproute.journal import Journal
+from sweeproute.trial_steps import PrunedError, Steps
 
 if TYPE_CHECKING:
     from sweeproute.betting import BettingRule
@@ -28,20 +28,6 @@ log = logging.getLogger(__name__)
 
 # Which trials may keep their fitted model.
 _KEPT_MODELS = ("best", "all", "none")
-
-
-class _PrunedError(Exception):
-    """The rest of a trial is not needed: leaves the folds where they are.
-
-    Attributes:
-        reason: As a person is told.
-        season: The season that was tested last.
-        metrics: Over all seasons that were tested.
-    """
-
-    def __init__(self, reason: str, season: int, metrics: dict[str, float]) -> None:
-        super().__init__(reason)
-        self.reason, self.season, self.metrics = reason, season, metrics
 
 
 def admit(cfg: DictConfig) -> None:
@@ -140,7 +126,8 @@ def run_trial(cfg: DictConfig) -> dict[str, Any]:
     """Evaluate one config, and journal all that is to be known of it.
 
     Where the output folder holds the checkpoint of a former attempt, the trial goes on from it, to the same result.
-    After each fold it reports the metrics so far, and ends there where the rest of it is not needed; see `pruning`.
+    After each fold, and at times inside a fit, it reports the metrics so far, and ends there where the rest of it is
+    not needed; see `trial_steps`.
     Where it is asked for other points of its grid whose fits are the beginning of its own, it leaves what a trial of
     each would have left; see `shared_fit`.
 
@@ -184,7 +171,7 @@ def run_trial(cfg: DictConfig) -> dict[str, Any]:
         result: dict[str, Any]
         try:
             report = _evaluate(cfg, dataset, journal, checkpoint, prefixes)
-        except _PrunedError as early:
+        except PrunedError as early:
             _journal_pruned(journal, early)
             metrics, result = early.metrics, pruning.pruned(early.reason, early.metrics)
         else:
@@ -313,17 +300,11 @@ def _evaluate(
         _pin_seeds(cfg.seed)
         return estimators.build(cfg.model)
 
-    steps = itertools.count(1)
-
-    def on_fold(season: int, metrics: dict[str, float], so_far: dict[str, float]) -> None:
-        journal.metrics(metrics, step=season)
-        alone = {f"{pruning.OF_STEP}{name}": value for name, value in metrics.items()}
-        reason = pruning.report(next(steps), so_far | alone, journal.folder)
-        if reason is not None and season != folds[-1].season:  # else it is done, though told late
-            raise _PrunedError(reason, season, so_far)
-
-    methods = list(cfg.calibration.methods)
-    return evaluate(build, dataset, folds, _betting_rule(cfg), on_fold, checkpoint, prefixes, methods)
+    # The same for all trials of a model, also for those whose folds were fitted by a former attempt.
+    inside = isinstance(estimators.build(cfg.model), estimators.LearnsFromGames)
+    steps = Steps(journal, folds[-1].season, inside=inside)
+    methods, rule = list(cfg.calibration.methods), _betting_rule(cfg)
+    return evaluate(build, dataset, folds, rule, steps.fold, checkpoint, prefixes, methods, steps.epoch)
 
 
 def _say_where_it_starts(checkpoint: Checkpoint, seasons: list[int], journal: Journal) -> None:
@@ -348,9 +329,10 @@ def _journal_shorter(
         trial_journal.end(journal, trial, report)
 
 
-def _journal_pruned(journal: Journal, early: _PrunedError) -> None:
-    log.info("Pruned after season %d: %s", early.season, early.reason)
-    journal.metrics(early.metrics, step=early.season + 1)
+def _journal_pruned(journal: Journal, early: PrunedError) -> None:
+    log.info("Pruned %s: %s", early.where, early.reason)
+    if early.season is not None:
+        journal.metrics(early.metrics, step=early.season + 1)
     journal.tags({"sweeproute.pruned": early.reason})
     journal.end("PRUNED")
 

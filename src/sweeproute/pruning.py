@@ -59,6 +59,15 @@ def report(step: int, metrics: Mapping[str, SupportsFloat] | SupportsFloat, fold
         os.write(descriptor, line.encode())
     finally:
         os.close(descriptor)
+    return told(folder)
+
+
+def told(folder: Path) -> str | None:
+    """Why a task need not go on, for one that would like to know between two steps; None where it goes on.
+
+    Args:
+        folder: The job's output folder.
+    """
     try:
         return (folder / STOP).read_text(encoding="utf-8").strip() or "told to stop"
     except FileNotFoundError:
