@@ -27,6 +27,8 @@ LAYERS = {
         ["experiment", "prediction", "callbacks", "summary", "cleaning", "request"],
         ["trial_journal", "holdout"],
         ["tracking*", "replay", "registry", "store*", "runs*", "mlflow_limits", "launch_facts", "data_input"],
+        ["figures"],
+        ["figure_*"],
         ["plot*"],
         ["evaluation", "errors"],
         ["capabilities"],
