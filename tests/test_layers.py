@@ -144,7 +144,7 @@ SEE_BOTH = ["sweeproute.__main__", "sweeproute.commands.*"]
 # Who alone may import a library, by room of src/sweeproute; nothing in launchers may import any of these.
 ONLY_IN = {
     "mlflow": ["tracking*", "replay", "registry", "store*", "runs*", "data_input"],
-    "matplotlib": ["plot*"],
+    "matplotlib": ["plot*", "figure_*"],
     "torch": ["models"],
     "safetensors": ["models"],
     "xgboost": ["models", "estimators"],

@@ -58,8 +58,8 @@ def check(curves: Sequence[Curve]) -> None:
     """Refuse what cannot be drawn.
 
     Raises:
-        FigureError: There is no curve, or more than can be told apart, or no label, or one twice; predictions lack a column or
-            hold no game; a probability is not in [0, 1], or an outcome neither 0 nor 1.
+        FigureError: There is no curve, or more than can be told apart; a label is empty, or there twice; predictions
+            lack a column or hold no game; a probability is not in [0, 1], or an outcome neither 0 nor 1.
     """
     if not curves:
         raise FigureError("There is no model to draw; give at least one.")

@@ -143,7 +143,7 @@ def reliability(curves: Sequence[Curve], width: float, level: float = 0.95) -> "
         _diagram(above, curves[position], level)
         figure_style.lettered(above.set_title(" ", fontsize=8.5), titles[position])
         count, _, _ = below.hist(
-            curves[position].probability, _BARS, (0, 1), color=GREY, edgecolor="white", linewidth=0.3
+            curves[position].probability, _BARS, range=(0, 1), color=GREY, edgecolor="white", linewidth=0.3
         )
         # Each has a scale of its own, of which the tallest bar is named: one model that says one thing would press all
         # others flat.

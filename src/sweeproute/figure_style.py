@@ -56,7 +56,15 @@ _LOOK: dict[str, Any] = {
     "pdf.fonttype": 42,
 }
 # The codes of the font are TeX's: what stands at these is another sign, so they are set as mathematics.
-_SIGNS = {"_": r"$\_$", "<": r"$\!<\!$", ">": r"$\!>\!$", "{": r"$\{$", "}": r"$\}$", "|": "${|}$", "$": r"\$"}
+_SIGNS = {
+    "_": r"$\_$",
+    "<": r"$\!<\!$",
+    ">": r"$\!>\!$",
+    "{": r"$\lbrace$",
+    "}": r"$\rbrace$",
+    "|": "${|}$",
+    "$": r"\$",
+}
 _SIGNS["\\"] = r"${\backslash}$"
 _PLAIN = re.compile(r"[A-Za-z0-9 !#%&'()*+,\-./:;=?@\[\]_<>{}|$\\]*")
 # Where a line of a label may end.

@@ -69,8 +69,8 @@ def draw_figures(
     }
     folder.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=folder, prefix=".drawing-") as beside, warnings.catch_warnings():
-        # Of letters that no font has, for one.
-        warnings.simplefilter("ignore")
+        # Letters that none of the fonts has are drawn as boxes.
+        warnings.filterwarnings("ignore", message="Glyph ")
         with figure_style.look():
             made = [path for name in NAMES for path in figure_style.save(pictures[name](), Path(beside), name)]
         return [path.replace(folder / path.name) for path in made]

@@ -1,0 +1,144 @@
+"""Tests of the door to the figures: which files there are, what their bytes hold, and what is refused."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from predicted_games import predictions, without_odds
+from sweeproute.figures import MOST_CURVES, NAMES, Curve, FigureError, draw_figures
+
+# Says the bytes' hashes of what it draws of two models.
+DRAWN = """
+import hashlib, pathlib, sys
+from predicted_games import predictions
+from sweeproute.figures import Curve, draw_figures
+curves = [Curve("random_forest", predictions(noise=0.3)), Curve("Müller", predictions(noise=0.9, seed=1))]
+for path in draw_figures(curves, pathlib.Path(sys.argv[1])):
+    print(path.name, hashlib.sha256(path.read_bytes()).hexdigest())
+"""
+
+
+def models(count: int) -> list[Curve]:
+    return [Curve(f"model {number}", predictions(noise=0.2 + 0.1 * number, seed=number)) for number in range(count)]
+
+
+def test_each_figure_is_there_in_both_forms_and_nothing_else(tmp_path):
+    folder = tmp_path / "new" / "figures"
+    made = draw_figures(models(2), folder)
+    assert [path.name for path in made] == [f"{name}.{kind}" for name in NAMES for kind in ("pdf", "png")]
+    assert sorted(made) == sorted(folder.iterdir())
+    for path in made:
+        assert path.read_bytes().startswith(b"%PDF" if path.suffix == ".pdf" else b"\x89PNG")
+
+
+def test_two_processes_draw_the_same_bytes_whatever_their_settings_are(tmp_path):
+    (tmp_path / "matplotlibrc").write_text("lines.linewidth: 9\nfont.family: sans-serif\nsavefig.dpi: 30\n")
+    said = []
+    for number, more in enumerate(({}, {"MATPLOTLIBRC": str(tmp_path), "SOURCE_DATE_EPOCH": "1"})):
+        done = subprocess.run(
+            [sys.executable, "-c", DRAWN, str(tmp_path / str(number))],
+            env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path), **more},
+            capture_output=True,
+            text=True,
+            check=True,
+        )
+        assert done.stderr == ""
+        said.append(done.stdout)
+    assert said[0] == said[1]
+    assert said[0].count("\n") == 2 * len(NAMES)
+
+
+def test_they_are_as_wide_as_was_asked_for_and_their_letters_are_truetype(tmp_path):
+    made = draw_figures(models(1), tmp_path, width=5.0)
+    for path in made:
+        if path.suffix == ".png":
+            assert Image.open(path).width == 5 * 160
+        else:
+            text = path.read_bytes()
+            assert b"/MediaBox [ 0 0 360 " in text
+            assert b"/Type3" not in text
+            assert b"/CIDFontType2" in text
+            assert b"/FontFile2" in text
+            assert b"Date" not in text
+
+
+@pytest.mark.parametrize("count", [4, MOST_CURVES])
+def test_many_models_with_whatever_labels_are_drawn(tmp_path, count):
+    labels = ["_hidden", "100 % & more $x$", "a_b^c~{d}\\e|<f>", "Wörter, 日本", "w" * 90, "long " * 20, "\x07\n\t-"]
+    curves = [
+        Curve(labels[number] if number < len(labels) else one.label, one.predictions)
+        for number, one in enumerate(models(count))
+    ]
+    assert len(draw_figures(curves, tmp_path)) == 2 * len(NAMES)
+
+
+def test_one_season_one_game_and_no_odds_are_drawn(tmp_path):
+    whole = predictions()
+    for frame in (whole[whole["season"] == 2019], whole[:1], without_odds(whole), whole.assign(week=None)):
+        assert len(draw_figures([Curve("a", frame)], tmp_path)) == 2 * len(NAMES)
+
+
+def test_what_was_there_stays_when_drawing_fails(tmp_path):
+    draw_figures(models(1), tmp_path)
+    before = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
+    broken = predictions().assign(kickoff="when it is dark")
+    with pytest.raises(ValueError, match="dark"):
+        draw_figures([Curve("a", broken)], tmp_path)
+    assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == before
+
+
+def test_settings_of_the_process_are_left_as_they_were(tmp_path):
+    import matplotlib as mpl
+
+    with mpl.rc_context({"lines.linewidth": 7.5, "pdf.fonttype": 3}):
+        draw_figures(models(1), tmp_path)
+        assert (mpl.rcParams["lines.linewidth"], mpl.rcParams["pdf.fonttype"]) == (7.5, 3)
+
+
+@pytest.mark.parametrize(
+    ("curves", "said"),
+    [
+        ([], "no model to draw"),
+        ([Curve("a", predictions())] * 2, "Two models are called 'a'"),
+        ([Curve(" ", predictions())], "no label"),
+        (
+            [Curve(str(number), predictions()) for number in range(MOST_CURVES + 1)],
+            "13 models cannot be told apart in a figure; choose at most 12",
+        ),
+        ([Curve("a", predictions().drop(columns=["bet", "stake"]))], "of 'a' have no bet, stake"),
+        ([Curve("a", predictions()[:0])], "hold no game"),
+        ([Curve("a", predictions().assign(probability=np.nan))], "gave nan as a probability"),
+        ([Curve("a", predictions().assign(probability=1.5))], "gave 1.5 as a probability"),
+        ([Curve("a", predictions().assign(outcome=2))], "outcome of 'a' is 2"),
+    ],
+)
+def test_what_cannot_be_drawn_is_refused_in_a_sentence(tmp_path, curves, said):
+    with pytest.raises(FigureError, match=said):
+        draw_figures(curves, tmp_path / "none")
+    assert not (tmp_path / "none").exists()
+
+
+@pytest.mark.parametrize("setting", [{"width": 1.0}, {"level": 1.0}, {"kelly_fraction": 0.0}])
+def test_a_setting_that_cannot_be_is_refused(tmp_path, setting):
+    with pytest.raises(FigureError, match=r"; (use|make it) "):
+        draw_figures(models(1), tmp_path / "none", **setting)
+    assert not (tmp_path / "none").exists()
+
+
+def test_nothing_that_draws_is_imported_before_something_is_drawn():
+    code = "import sys, sweeproute.figures; print(*{'matplotlib', 'scipy', 'sklearn'} & set(sys.modules))"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == ""
+
+
+def test_no_window_is_needed(tmp_path):
+    code = "import sys; from test_figures import models, draw_figures; from pathlib import Path"
+    code += "; draw_figures(models(1), Path(sys.argv[1]))"
+    env = {name: value for name, value in os.environ.items() if name not in ("DISPLAY", "MPLBACKEND")}
+    env["PYTHONPATH"] = os.pathsep.join([str(Path(__file__).parent), *sys.path])
+    subprocess.run([sys.executable, "-c", code, str(tmp_path)], env=env, check=True)
