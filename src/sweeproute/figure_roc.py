@@ -16,8 +16,9 @@ if TYPE_CHECKING:
 
 # Markers a curve.
 _MARKED = 3
-# The height of a figure whose legend is narrow, as a part of its width.
-_HIGHEST = 0.66
+# The height of the axes beside a narrow legend, and the width from which on a legend stands below, as parts of the
+# figure's width.
+_HIGHEST, _BESIDE = 0.66, 0.45
 _DIAGONAL: dict[str, Any] = {"color": GREY, "linewidth": 0.8, "linestyle": "--"}
 
 
@@ -96,9 +97,15 @@ def roc(curves: Sequence[Curve], width: float, level: float = 0.95) -> "Figure":
     # Markers at the ends are not cut off.
     for one in axis.lines:
         one.set_clip_on(False)
-    wide, high = figure_style.legend(drawn, entries, beside=True, title=f"area under the curve\n[{level:.0%} interval]")
-    # The square that is left beside the legend.
-    drawn.set_figheight(max(min(width - wide - 0.2, _HIGHEST * width), high + 0.1))
+    title = f"area under the curve\n[{level:.0%} interval]"
+    wide, high = figure_style.legend(drawn, entries, beside=True, title=title)
+    if wide <= _BESIDE * width:
+        # The square that is left beside the legend.
+        drawn.set_figheight(max(min(width - wide - 0.2, _HIGHEST * width), high + 0.1))
+    else:
+        drawn.legends[0].remove()
+        drawn.set_figheight(_HIGHEST * width)
+        figure_style.legend(drawn, entries, title=title)
     return drawn
 
 
