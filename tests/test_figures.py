@@ -37,7 +37,7 @@ def test_each_figure_is_there_in_both_forms_and_nothing_else(tmp_path):
 
 
 def test_two_processes_draw_the_same_bytes_whatever_their_settings_are(tmp_path):
-    (tmp_path / "matplotlibrc").write_text("lines.linewidth: 9\nfont.family: sans-serif\nsavefig.dpi: 30\n")
+    (tmp_path / "matplotlibrc").write_text("lines.linewidth: 9\naxes.edgecolor: red\nxtick.direction: in\nsavefig.dpi: 30\n")
     said = []
     for number, more in enumerate(({}, {"MATPLOTLIBRC": str(tmp_path), "SOURCE_DATE_EPOCH": "1"})):
         done = subprocess.run(

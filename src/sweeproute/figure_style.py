@@ -194,7 +194,7 @@ def legend(
 def _legend(
     drawn: Figure, entries: Sequence[tuple["Artist", str]], columns: int, beside: bool, title: str | None
 ) -> tuple["Legend", tuple[float, float]]:
-    # A text that begins with an underscore would be left out: they are set afterwards.
+    # What they say is set afterwards, in the font that has its letters.
     made = drawn.legend(
         [handle for handle, _ in entries],
         ["."] * len(entries),
