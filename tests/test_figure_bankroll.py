@@ -111,6 +111,13 @@ def test_a_model_that_never_bets_has_no_line_and_the_legend_says_so():
     assert texts(figure) == ["bets", "never\n(no bet)"]
 
 
+def test_a_model_that_bets_at_even_chances_has_no_line_by_kelly_and_the_legend_says_so():
+    frame = predictions().assign(probability=0.5, odds_home=2.0, odds_away=2.0)
+    figure = drawn(Curve("even", bet(frame, BettingRule(min_edge=0.0))))
+    assert [len(moved(axis)) for axis in figure.axes] == [1, 0]
+    assert texts(figure) == ["even\n(none at Kelly's stakes)"]
+
+
 def test_where_no_model_bets_nothing_is_drawn_and_it_is_said():
     figure = drawn(Curve("never", without_odds(predictions())))
     for axis in figure.axes:

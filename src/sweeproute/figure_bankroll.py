@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 _NOTHING = 1e-9
 # From the lowest to the highest bankroll, a factor from which on the axis is logarithmic; how far down that goes.
 _FACTOR, _FLOOR = 4.0, 1e-4
+_RUIN: dict[str, Any] = {"marker": "x", "color": BLACK, "markersize": 6, "markeredgewidth": 1.4}
+_OFF: dict[str, Any] = {"marker": "v", "color": GREY, "markersize": 5}
 # Markers a curve; the least inches of the figure's height.
 _MARKED, _LEAST = 4, 4.6
 
@@ -99,23 +101,17 @@ def bankrolls(curves: Sequence[Curve], width: float, kelly_fraction: float = 0.2
     axes[1].set_xlabel("kick-off")
     entries: list[tuple[Any, str]] = []
     for position, curve in enumerate(curves):
-        note = "" if panels[0][position] else "\n(no bet)"
-        entries.append(
-            (
-                Line2D([], [], **figure_style.line(position).drawn, visible=not note),
-                figure_style.wrapped(curve.label) + note,
-            )
-        )
+        by_rule, by_kelly = (some[position] is not None for some in panels)
+        # Kelly stakes nothing on a bet of which nothing is expected.
+        note = "" if by_kelly else "\n(none at Kelly's stakes)" if by_rule else "\n(no bet)"
+        handle = Line2D([], [], **figure_style.line(position).drawn, visible=by_rule)
+        entries.append((handle, figure_style.wrapped(curve.label) + note))
     if any(one.ruined for some in panels for one in some if one):
         entries.append((Line2D([], [], linestyle="none", **_RUIN), "ruin"))
     if any(seen):
         entries.append((Line2D([], [], linestyle="none", **_OFF), f"below {_FLOOR:g}"))
     figure_style.legend(drawn, entries)
     return drawn
-
-
-_RUIN: dict[str, Any] = {"marker": "x", "color": BLACK, "markersize": 6, "markeredgewidth": 1.4}
-_OFF: dict[str, Any] = {"marker": "v", "color": GREY, "markersize": 5}
 
 
 def _stakes(some: Sequence[Bets]) -> str:
