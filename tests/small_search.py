@@ -55,7 +55,7 @@ class Searched:
         prunes: str = "none",
         ask_ahead: int | None = None,
     ) -> Proposals:
-        storage = open_storage(self.folder / "study.log")
+        storage = self.storage = open_storage(self.folder / "study.log")
         self.shares = []
         for one in spaces:
             of_space = sampler(name, {}, one)

@@ -2,12 +2,13 @@
 
 import json
 import signal
+import sys
 from pathlib import Path
 
 import pytest
 
 from app_folder import AppFolder
-from processes import until
+from far_app import wait_until
 
 APP = '''
 import time
@@ -35,6 +36,9 @@ HOOK = '''
 def best(results, rule, cfg):
     """One more job for the best, and one for the worst."""
     assert (rule["metric"], rule["direction"], rule["repeats"]) == ("loss", "minimize", [])
+    assert rule["failed"] is any(one["state"] == "FAILED" for one in results)
+    if rule["failed"]:
+        return [["after=true"]]  # which is not listened to
     assert cfg.after is False and "hydra" not in cfg
     ranked = sorted(results, key=lambda one: one["value"]["loss"])
     assert all(one["state"] == "FINISHED" for one in results)
@@ -51,6 +55,13 @@ def wrong(results, rule, cfg):
 
 def refuses(results, rule, cfg):
     raise RuntimeError("not today")
+
+
+def admit(cfg):
+    if cfg.x > 5:
+        raise RuntimeError("not with that")
+    with open("admitted.txt", "a") as told:
+        told.write("asked\\n")
 '''
 CONF = """
 defaults:
@@ -146,7 +157,7 @@ def test_one_that_fails_fails_the_sweep_and_alone_runs_again(app: App):
 def test_a_sweep_that_was_killed_among_them_goes_on_with_those_that_are_missing(app: App):
     (app.folder / "hold").touch()
     process = app.start(*GRID)
-    until(lambda: len(app.ran()) == 5, "both to run")
+    wait_until(lambda: len(app.ran()) == 5, "both to run", 120)
     process.send_signal(signal.SIGKILL)
     process.communicate()
     (app.folder / "hold").unlink()
@@ -174,6 +185,28 @@ def test_a_hook_that_is_not_there_is_said_before_anything_runs(app: App):
     said = app.sweep(*GRID, "hydra.launcher.follow_up=further.bets", code=1)
     assert "hydra.launcher.follow_up is 'further.bets', which cannot be had" in said
     assert not (app.folder / "ran.txt").exists()
+
+
+def test_who_may_refuse_a_sweep_is_asked_once_before_it_begins_and_not_when_it_goes_on(app: App):
+    admit = "hydra.launcher.admit=further.admit"
+    app.sweep(*GRID, admit, "hydra.launcher.dry_run=true", "hydra.sweep.dir=plan")
+    assert not (app.folder / "admitted.txt").exists()
+    app.sweep(*GRID, admit)
+    app.sweep(*GRID, admit, "hydra.sweeper.resume=keep")
+    assert (app.folder / "admitted.txt").read_text() == "asked\n"
+    said = app.sweep("x=9", admit, "hydra.sweep.dir=other", code=1)
+    assert "not with that" in said
+    assert not (app.folder / "other" / "0").exists()
+
+
+def test_no_search_begins_with_what_followed_another_and_nobody_is_told_that_it_was_the_best(app: App):
+    note = app.folder / "note.py"
+    note.write_text("import sys; open('noted.txt', 'a').write(sys.stdin.read())")
+    app.sweep(*GRID, f"hydra.launcher.notify=[{sys.executable},{note}]")
+    assert json.loads((app.folder / "noted.txt").read_text())["best_job"] == 1
+    words = ("hydra.sweeper.sampler=random", "hydra.sweeper.n_trials=1", "hydra.sweeper.space=axes")
+    app.sweep(*words, "hydra.sweeper.enqueue=[best:last]", "hydra.sweep.dir=other", "hydra.launcher.follow_up=null")
+    assert (app.folder / "ran.txt").read_text().splitlines()[-1] == "0.4 False"
 
 
 def test_a_hook_may_want_nothing(app: App):

@@ -6,16 +6,18 @@ from pathlib import Path
 import pytest
 from mlflow import MlflowClient
 
+from far_app import wait_until
 from handmade_sweep import fresh_store
 from small_trial import SMALL, compose, end, start
 from sweeproute import registry
-from sweeproute.experiment import admit, validate
+from sweeproute.experiment import admit, identity, validate
 from sweeproute.holdout import FILE, HoldoutError, follow_up
 from sweeproute.selection import DirectionError
 
 RULE = {"metric": "brier", "direction": "minimize", "repeats": ["seed"]}
 # Two seasons behind those of the small trials.
 LATER = (*SMALL[:-1], "data.last_season=2021", "validation.holdout_seasons=[2020,2021]")
+LAST_ALONE = "validation.holdout_seasons=[2024,2024]"
 CALIBRATED = ("calibration=all", "validation.calibration_seasons=1", "holdout=true")
 
 
@@ -31,7 +33,7 @@ def record(model: str, overrides: list[str], sweep: str = "s1", data: str = "d1"
         "state": state,
         "fields": {"model_type": model},
         "overrides": overrides,
-        "identity": {"data_hash": data},
+        "identity": {"games_hash": data},
         "value": {name.replace("__", "/"): value for name, value in metrics.items()},
     }
 
@@ -72,10 +74,32 @@ def test_a_trial_that_was_pruned_cannot_win():
     assert [one[0] for one in follow_up(results, RULE, compose("holdout=true"))] == ["C=2"]
 
 
-def test_calibrations_that_the_command_named_are_replaced():
-    results = [record("GLM", ["calibration=all", "calibration.methods=[platt]", "C=2"], brier=0.2)]
-    (wanted,) = follow_up(results, RULE, compose("holdout=true"))
-    assert wanted == ["C=2", "calibration.methods=[none]", "validation.scoring=1"]
+def test_calibrations_that_the_command_named_are_replaced_by_those_that_have_won():
+    words = ["calibration=all", "calibration.methods=[platt,none]"]
+    results = [record("GLM", [*words, f"C={c}"], brier=0.2 + c / 100, none__brier=0.3 - c / 100) for c in (1, 2)]
+    cfg = compose("holdout=true", "validation.calibration_seasons=1", *words)
+    assert follow_up(results, RULE, cfg) == [
+        ["C=1", "calibration.methods=[platt]", "validation.scoring=1"],
+        ["C=2", "calibration.methods=[none]", "validation.scoring=1"],
+    ]
+
+
+def test_a_sweep_that_chooses_by_a_further_calibration_scores_what_won_by_it():
+    wanted = follow_up(three(), {**RULE, "metric": "platt/brier"}, compose(*CALIBRATED))
+    assert wanted[0] == ["model=glm", "C=1", "calibration.methods=[platt]", "validation.scoring=1"]
+
+
+@pytest.mark.parametrize("word", ["calibration.methods=[none]", "data.seed=3", "+validation.gap_seasons=1"])
+def test_jobs_that_differ_in_what_they_are_compared_on_have_no_one_holdout(word: str):
+    results = [record("GLM", ["C=1", word], brier=0.2), record("GLM", ["C=1"], brier=0.2)]
+    with pytest.raises(HoldoutError, match=r"jobs of this sweep differ in (calibration|data|validation)"):
+        follow_up(results, RULE, compose("holdout=true"))
+
+
+def test_nothing_is_scored_or_noted_where_a_job_has_failed(state: Path, capsys):
+    assert follow_up(three(), {**RULE, "failed": True}, compose(*CALIBRATED)) == []
+    assert "The holdout was not scored, since not all jobs have ended well; resume=true" in capsys.readouterr().out
+    assert not (state / FILE).exists()
 
 
 def test_the_same_choice_of_the_same_sweep_is_no_second_look():
@@ -89,7 +113,7 @@ def test_the_same_choice_of_the_same_sweep_is_no_second_look():
 )
 def test_a_second_look_is_refused_unless_it_is_forced_and_then_recorded(again, by):
     follow_up(three(), RULE, compose(*CALIBRATED))
-    with pytest.raises(HoldoutError, match=f"seasons 2023 to 2024 of this data were scored for GLM before, {by}"):
+    with pytest.raises(HoldoutError, match=f"Seasons of 2023 to 2024 were scored for GLM before, {by}"):
         follow_up(again, RULE, compose("holdout=true"))
     assert follow_up(again, RULE, compose("holdout=again"))[0][-1] == "validation.scoring=2"
 
@@ -99,9 +123,15 @@ def test_other_data_other_seasons_and_other_models_are_other_looks():
     for other in (
         ([record("GLM", ["C=1"], "s2", "d2", brier=0.2)], ()),
         ([record("XGBoost", ["C=1"], "s2", brier=0.2)], ()),
-        ([record("GLM", ["C=1"], "s2", brier=0.2)], ("validation.holdout_seasons=[2024,2024]",)),
+        ([record("GLM", ["C=1"], "s2", brier=0.2)], ("validation.holdout_seasons=[2025,2025]",)),
     ):
         assert follow_up(other[0], RULE, compose("holdout=true", *other[1]))[0][-1] == "validation.scoring=1"
+
+
+def test_a_part_of_the_seasons_again_is_a_second_look():
+    follow_up([record("GLM", ["C=1"], brier=0.2)], RULE, compose("holdout=true"))
+    with pytest.raises(HoldoutError, match="by sweep s1"):
+        follow_up([record("GLM", ["C=1"], "s2", brier=0.2)], RULE, compose("holdout=true", LAST_ALONE))
 
 
 def test_a_line_that_a_crash_has_cut_hides_no_other(state: Path):
@@ -130,18 +160,67 @@ def test_a_holdout_that_cannot_be_scored_is_said_before_anything_runs(words, sen
         validate(compose(*words))
 
 
-def test_a_sweep_that_could_not_be_scored_at_its_end_is_refused_at_its_beginning(state: Path):
-    from sweeproute.experiment import identity
-
+def test_a_sweep_that_could_not_be_scored_at_its_end_is_refused_at_its_beginning():
     cfg = compose(*LATER, "holdout=true")
     admit(cfg)
-    data = identity(cfg)["data_hash"]
-    follow_up([record("GLM", ["C=1"], data=data, brier=0.2)], RULE, cfg)
+    games = identity(cfg)["games_hash"]
+    follow_up([record("GLM", ["C=1"], data=games, brier=0.2)], RULE, cfg)
     with pytest.raises(HoldoutError, match="scored for GLM before, by sweep s1"):
         admit(cfg)
-    admit(compose(*LATER, "holdout=true", "resume=true"))  # it may be the very sweep
+    with pytest.raises(HoldoutError, match="scored for GLM before"):
+        admit(compose(*LATER, "holdout=true", "data.market_features=true"))  # other features, the same games
     admit(compose(*LATER, "holdout=again"))
     admit(compose(*LATER))
+
+
+@pytest.mark.parametrize(
+    ("words", "sentence"),
+    [
+        (
+            ["validation.holdout_seasons=[2021,2022]"],
+            r"holdout_seasons=\[2021,2022\] has 2022, and the data has 2015 to",
+        ),
+        (["validation.scoring=1"], "validation.scoring=1 is set by holdout=true; leave it out"),
+    ],
+)
+def test_what_could_not_be_scored_is_refused_at_the_beginning(words, sentence):
+    with pytest.raises(HoldoutError, match=sentence):
+        admit(compose(*LATER, "holdout=true", *words))
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["holdout=true"],
+        ["validation.scoring=1"],
+        ["-m", "model.params.C=0.1,1", "holdout=true", "hydra/launcher=basic"],
+    ],
+)
+def test_a_holdout_that_nobody_would_score_is_refused(tmp_path: Path, words: list[str]):
+    said = end(start(tmp_path, *words, "model=glm", "search_space=none", *LATER), code=1)
+    assert "is for what a routed sweep has chosen, when it has ended" in said
+    assert "Traceback" not in said
+
+
+def test_a_sweep_that_was_killed_before_its_holdout_was_scored_goes_on_with_that(tmp_path: Path, state: Path):
+    words = [
+        "-m",
+        "model=glm",
+        "search_space=none",
+        "model.params.C=0.1,1",
+        *LATER,
+        "holdout=true",
+        "hydra.sweep.dir=out",
+    ]
+    process = start(tmp_path, *words, SWEEPROUTE_STATE=str(state))
+    wait_until(lambda: (state / FILE).exists(), "the note of what is scored", 120)
+    process.kill()
+    process.communicate()
+    said = end(start(tmp_path, *words, "resume=true", SWEEPROUTE_STATE=str(state)))
+    assert "1 of 1 done" in said
+    launches = [json.loads(path.read_text()) for path in (tmp_path / "out").rglob("launch.json")]
+    assert sorted(one["job"] for one in launches if one["current"]) == [0, 1, 2]
+    assert (state / FILE).read_text().count('"scoring": 1') == 1
 
 
 def test_no_direction_is_guessed():
@@ -159,7 +238,7 @@ def test_a_sweep_scores_what_has_won_on_the_holdout_and_chooses_by_the_rest_alon
     kinds = [run.data.tags["sweeproute.kind"] for run in runs]
     scored = [run for run in runs if run.data.tags.get("sweeproute.set") == "holdout"]
     assert kinds.count("trial") == 2
-    assert kinds.count("holdout") in (1, 2, 3)
+    assert 1 <= kinds.count("holdout") <= 3
     # One run for each calibration, the fit's own among them, whichever configuration has won.
     assert sorted(run.data.tags["sweeproute.calibration"] for run in scored) == ["isotonic", "none", "platt"]
     assert {run.data.tags["sweeproute.scoring"] for run in scored} == {"1"}

@@ -8,6 +8,7 @@ import pytest
 
 from hydra_plugins.sweeproute._errors import SettingsError
 from hydra_plugins.sweeproute._proposals import Proposals
+from hydra_plugins.sweeproute._reports import Reports
 from small_search import Ended, Searched, X, finish, score, space, take
 
 WAIT_S = 60
@@ -29,7 +30,7 @@ class Thinking:
     def let_go(self) -> None:
         """Let one answer come, and wait until it is there."""
         self.go.release()
-        self.points._asking[1].exception(timeout=WAIT_S)
+        self.points._thread._asked[1].exception(timeout=WAIT_S)
 
 
 @pytest.fixture
@@ -40,7 +41,7 @@ def searched(tmp_path: Path) -> Iterator[Searched]:
 def begun(searched: Searched, **more) -> tuple[Proposals, Thinking, int]:
     """A search whose first job runs, while its sampler thinks about the second."""
     points = searched.start(space(X), name="gp", **more)
-    points._asking[1].result(timeout=WAIT_S)
+    points._thread._asked[1].result(timeout=WAIT_S)
     points.prepare()
     number = take(points)
     thinking = Thinking(points, searched)
@@ -111,6 +112,40 @@ def test_a_sweep_that_is_stopped_waits_for_the_answer_and_a_later_one_has_it(sea
     again = searched.start(space(X), name="tpe")
     assert set(overrides.values()) <= set(again.overrides.values())
     assert len(again.overrides) == 2
+
+
+def test_who_does_not_wait_leaves_a_log_to_which_nothing_is_added(searched: Searched, tmp_path: Path, monkeypatch):
+    points, thinking, _ = begun(searched)
+    log = tmp_path / "study.log"
+    before = log.read_bytes()
+    pool = points._thread._pool
+    shutdown = pool.shutdown
+
+    def interrupted(*given, **named):
+        raise KeyboardInterrupt  # the second one
+
+    monkeypatch.setattr(pool, "shutdown", interrupted)
+    points._thread._abandon = searched.storage.abandon
+    with pytest.raises(KeyboardInterrupt), points:
+        raise KeyboardInterrupt
+    again = searched.start(space(X), name="tpe")  # somebody else goes on with the sweep
+    proposed = again.overrides
+    taken = log.read_bytes()
+    thinking.go.release()
+    shutdown()
+    assert log.read_bytes() == taken
+    assert taken.startswith(before)
+    assert proposed == again.overrides
+
+
+def test_a_loop_that_waits_for_reports_waits_while_a_sampler_thinks(searched: Searched):
+    points, thinking, _ = begun(searched, prunes="median")
+    reports = Reports(points)
+    assert points.busy
+    assert list(reports.look({}, 100.0)) == []
+    assert reports.wait_s(100.0) == float("inf")
+    thinking.let_go()
+    assert reports.wait_s(100.0) == 0.0
 
 
 def test_at_the_end_the_last_result_is_told(searched: Searched):

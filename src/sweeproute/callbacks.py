@@ -128,7 +128,8 @@ class Plots(Callback):
             return
         root = Path(self._config.hydra.sweep.dir).absolute()
         record = sweep_record(root) or {}
-        finished = sum(outcome.state == "FINISHED" for outcome in SweepFolder(root).outcomes())
+        outcomes = SweepFolder(root).outcomes()
+        finished = sum(outcome.state == "FINISHED" and not outcome.follow_up for outcome in outcomes)
         if finished >= plots.FEWEST and record.get("state") != "KILLED":
             _say(_drawn(root, str(record.get("id") or root), self.metric))
 

@@ -31,20 +31,21 @@ _KEPT_MODELS = ("best", "all", "none")
 
 
 def admit(cfg: DictConfig) -> None:
-    """Refuse what must not begin; called where a sweep is started, for one job of each kind.
+    """Refuse a sweep that must not begin: its holdout is to be scored when it has ended, and cannot be.
 
     Args:
-        cfg: A trial's config.
+        cfg: The config of one of its trials.
 
     Raises:
-        Exception: As `validate`.
-        sweeproute.holdout.HoldoutError: The holdout is to be scored when the sweep has ended, and was scored before.
+        sweeproute.holdout.HoldoutError: It was scored before, or the data does not have its seasons.
     """
     from sweeproute import holdout
 
-    validate(cfg)
-    if holdout.is_to_be_scored(cfg):
-        holdout.check_unscored(cfg, _load(cfg).hash)
+    holdout.check(cfg)
+    if holdout.is_wanted(cfg):
+        dataset = _load(cfg)
+        holdout.check_seasons(cfg, dataset.season)
+        holdout.check_unscored(cfg, dataset.games_hash)
 
 
 def validate(cfg: DictConfig) -> None:
@@ -117,9 +118,10 @@ def identity(cfg: DictConfig) -> dict[str, str]:
         cfg: A trial's config.
 
     Returns:
-        fingerprint, data_hash and code_hash.
+        fingerprint, data_hash, code_hash, and games_hash, which is of the games alone, whatever is known of them.
     """
-    return fingerprint.hashes(cfg, _load(cfg).hash, _app_folder())
+    dataset = _load(cfg)
+    return fingerprint.hashes(cfg, dataset.hash, _app_folder()) | {"games_hash": dataset.games_hash}
 
 
 def run_trial(cfg: DictConfig) -> dict[str, Any]:
@@ -142,7 +144,7 @@ def run_trial(cfg: DictConfig) -> dict[str, Any]:
     Raises:
         Exception: What the data, the folds or the model raise; the journal then ends as FAILED.
     """
-    _refuse_plan()
+    _refuse_alone(cfg)
     _say_here(cfg.platform.name)
     validate(cfg)
     capabilities.refuse(cfg)
@@ -189,9 +191,17 @@ def run_trial(cfg: DictConfig) -> dict[str, Any]:
     return result
 
 
-def _refuse_plan() -> None:
-    """A trial alone asks no launcher, so nobody would have planned it."""
+def _refuse_alone(cfg: DictConfig) -> None:
+    """Refuse what needs a sweep, and our launcher: a plan, and the holdout, which is scored for what a sweep chose."""
     config = HydraConfig.get()
+    routed = str(config.launcher.get("_target_")).startswith("hydra_plugins.sweeproute.")
+    asked = "validation.scoring" if cfg.validation.scoring else "holdout"
+    if (cfg.validation.scoring or str(cfg.holdout).lower() != "false") and (config.mode == RunMode.RUN or not routed):
+        cure = "add -m" if config.mode == RunMode.RUN else "leave hydra/launcher as it is"
+        raise ConfigError(
+            f"{asked}={cfg.validation.scoring or cfg.holdout} is for what a routed sweep has chosen, when it has "
+            f"ended: {cure}, with holdout=true."
+        )
     if config.mode == RunMode.RUN and config.launcher.get("dry_run"):
         raise ConfigError("hydra.launcher.dry_run=true plans a sweep, and this is one trial: add -m.")
 

@@ -11,6 +11,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
+import numpy as np
+from filelock import FileLock
+from numpy.typing import NDArray
 from omegaconf import DictConfig
 
 from sweeproute.choice import Scored, choose
@@ -23,7 +26,7 @@ from sweeproute.sweep_folder import returned_metrics
 FILE = "holdout.jsonl"
 # What `holdout` may be: never scored, scored unless it was before, scored whether it was or not.
 WORDS = ("false", "true", "again")
-# The key that says that a trial is tested on the holdout, and for the how manieth time.
+# The key that says that a trial is tested on the holdout, and which look at it this is.
 SCORING = "validation.scoring"
 Record = Mapping[str, Any]
 
@@ -51,25 +54,54 @@ def check(cfg: DictConfig) -> None:
         )
 
 
-def is_to_be_scored(cfg: DictConfig) -> bool:
-    """Whether a sweep that begins with this config scores the holdout at its end, where that was not done before."""
-    begins = str(cfg.resume).lower() == "false" and not cfg.validation.scoring
-    return begins and str(cfg.holdout).lower() == "true"
+def is_wanted(cfg: DictConfig) -> bool:
+    """Whether the holdout is to be scored when the sweep has ended."""
+    return str(cfg.holdout).lower() != "false"
 
 
-def check_unscored(cfg: DictConfig, data_hash: str) -> None:
+def check_seasons(cfg: DictConfig, season: NDArray[np.int64]) -> None:
+    """Refuse a holdout that the data does not have.
+
+    Args:
+        cfg: A trial's config.
+        season: Of each game, (n_games,).
+
+    Raises:
+        HoldoutError: In a sentence.
+    """
+    first, last = cfg.validation.holdout_seasons
+    there = set(season.tolist())
+    missing = [one for one in range(first, last + 1) if one not in there]
+    if missing:
+        raise HoldoutError(
+            f"validation.holdout_seasons=[{first},{last}] has {missing[0]}, and the data has {min(there)} to "
+            f"{max(there)}; set it to seasons that are there."
+        )
+
+
+def check_unscored(cfg: DictConfig, games_hash: str) -> None:
     """Refuse to begin what could not be scored at its end.
 
     Args:
         cfg: A trial's config.
-        data_hash: Of its data.
+        games_hash: Of its data.
 
     Raises:
-        HoldoutError: Its model was scored on these seasons of this data before.
+        HoldoutError: Its model was scored on these seasons of these games before; or its config says already that it is
+            scored, which is for `holdout` to say.
     """
-    seasons = list(cfg.validation.holdout_seasons)
-    entry = {"data_hash": data_hash, "seasons": seasons, "model": cfg.model.type, "sweep": None, "overrides": None}
-    _number(entry, list(_scored()), forced=False)
+    if cfg.validation.scoring:
+        raise HoldoutError(f"{SCORING}={cfg.validation.scoring} is set by holdout=true; leave it out.")
+    if str(cfg.holdout).lower() == "true":
+        seasons = list(cfg.validation.holdout_seasons)
+        entry = {
+            "games_hash": games_hash,
+            "seasons": seasons,
+            "model": cfg.model.type,
+            "sweep": None,
+            "overrides": None,
+        }
+        _number(entry, list(_scored()), forced=False)
 
 
 def follow_up(results: Sequence[Record], decides: Record, cfg: DictConfig) -> list[list[str]]:
@@ -89,10 +121,20 @@ def follow_up(results: Sequence[Record], decides: Record, cfg: DictConfig) -> li
     Raises:
         HoldoutError: These seasons were scored before, with this data, by another sweep or for another configuration.
     """
-    if str(cfg.holdout).lower() == "false":
+    if not is_wanted(cfg):
         return []
+    if decides.get("failed"):
+        print("The holdout was not scored, since not all jobs have ended well; resume=true goes on.", flush=True)
+        return []
+    _refuse_swept(results)
+    state_directory().mkdir(parents=True, exist_ok=True)
+    # Two sweeps that end together are no first one twice.
+    with FileLock(state_directory() / f"{FILE}.lock"):
+        return _wanted([one for one in results if one["state"] == "FINISHED"], decides, cfg)
+
+
+def _wanted(finished: Sequence[Record], decides: Record, cfg: DictConfig) -> list[list[str]]:
     methods = [str(method) for method in cfg.calibration.methods]
-    finished = [one for one in results if one["state"] == "FINISHED"]
     wanted: list[list[str]] = []
     entries: list[dict[str, Any]] = []
     before = list(_scored())
@@ -100,7 +142,7 @@ def follow_up(results: Sequence[Record], decides: Record, cfg: DictConfig) -> li
         chosen = _chosen(of_model, rule(decides), methods)
         words = [[f"calibration.methods=[{','.join(won)}]", *one["overrides"]] for one, won in chosen]
         entry = {
-            "data_hash": (of_model[0].get("identity") or {}).get("data_hash"),
+            "games_hash": (of_model[0].get("identity") or {}).get("games_hash"),
             "seasons": list(cfg.validation.holdout_seasons),
             "model": model,
             "sweep": of_model[0]["sweep"],
@@ -115,6 +157,20 @@ def follow_up(results: Sequence[Record], decides: Record, cfg: DictConfig) -> li
     return wanted
 
 
+def _refuse_swept(results: Sequence[Record]) -> None:
+    """What is compared has to be scored on the same games under the same calibrations."""
+    for group in ("calibration", "data", "validation"):
+        told = {
+            frozenset(word for word in one["overrides"] if word.lstrip("+").split("=")[0].split(".")[0] == group)
+            for one in results
+        }
+        if len(told) > 1:
+            raise HoldoutError(
+                f"The jobs of this sweep differ in {group}, so that there is no one holdout to score them on. Give "
+                f"{group} one value, or leave holdout=true out; all results are kept."
+            )
+
+
 def _by_model(results: Sequence[Record]) -> dict[str, list[Record]]:
     found: dict[str, list[Record]] = {}
     for one in results:
@@ -126,10 +182,11 @@ def _chosen(results: Sequence[Record], decides: Rule, methods: Sequence[str]) ->
     """The jobs of the configurations that won, each with the calibrations under which it did, in the order of both."""
     won: dict[int, list[str]] = {}
     for place, method in enumerate(methods):
-        of_method = decides
-        if place:
-            objectives = tuple(Objective(f"{method}/{one.metric}", one.maximize) for one in decides.objectives)
-            of_method = replace(decides, objectives=objectives)
+        # The first is the trial's own, whose metrics have no name before them.
+        named = "" if place == 0 else f"{method}/"
+        bare = [(one.metric.rpartition("/")[2], one.maximize) for one in decides.objectives]
+        objectives = tuple(Objective(f"{named}{metric}", maximize) for metric, maximize in bare)
+        of_method = replace(decides, objectives=objectives)
         scored = []
         for position, one in enumerate(results):
             kept, repeat = split(one["overrides"], decides.repeats)
@@ -148,18 +205,25 @@ def _overrides(overrides: Sequence[str], methods: Sequence[str], scoring: int) -
 
 
 def _number(entry: Record, before: Sequence[Record], *, forced: bool) -> int:
-    """The how manieth time this is; the same configurations of the same sweep are no second time."""
-    alike = [one for one in before if all(one.get(key) == entry[key] for key in ("data_hash", "seasons", "model"))]
+    """Which look this is, 1 for the first; the same configurations of the same sweep are no second time."""
+    first, last = entry["seasons"]
+    alike = [
+        one
+        for one in before
+        if all(one.get(key) == entry[key] for key in ("games_hash", "model"))
+        and one["seasons"][0] <= last
+        and first <= one["seasons"][1]
+    ]
     for one in alike:
         if one["sweep"] == entry["sweep"] and one["overrides"] == entry["overrides"]:
             return int(one["scoring"])
     if alike and not forced:
-        first, last = entry["seasons"]
         other = alike[-1]["sweep"]
         by = f"sweep {other}" if other != entry["sweep"] else "this sweep, for other configurations"
         raise HoldoutError(
-            f"The seasons {first} to {last} of this data were scored for {entry['model']} before, by {by}. Whoever "
-            "looks twice chooses by them; holdout=again scores them all the same, and says so in the runs."
+            f"Seasons of {first} to {last} were scored for {entry['model']} before, by {by}. Whoever looks twice "
+            "chooses by them. The same command with holdout=again reuse=true scores them all the same, runs no trial "
+            "again, and says in the runs that it was not the first time."
         )
     return 1 + max((int(one["scoring"]) for one in alike), default=0)
 

@@ -58,7 +58,7 @@ def predict_upcoming(
                     f"({dataset.features.shape[1]} of them). Name the data that it was fitted on: data=..."
                 )
             estimator = estimators.load(found.files)
-            calibrator = saved_calibration(found.files)
+            calibrator = saved_calibration(found.files, metric)
         how = f"{found.name} version {found.version} ({cfg.model.type} of run {found.run_id}), as it was registered."
     else:
         best = registry.best(sweep, metric)

@@ -181,15 +181,19 @@ def _save_model(folder: Path, report: "Report") -> None:
     from sweeproute.calibration import to_json
 
     estimators.save(report.model, folder)
-    if report.calibrator.method != "none":
-        (folder / CALIBRATION).write_text(json.dumps(to_json(report.calibrator)) + "\n", encoding="utf-8")
+    reports = (report, *report.calibrated.values())
+    if any(one.calibrator.method != "none" for one in reports):
+        # The trial's own stands first.
+        content = json.dumps([to_json(one.calibrator) for one in reports])
+        (folder / CALIBRATION).write_text(content + "\n", encoding="utf-8")
 
 
-def saved_calibration(folder: Path) -> "Calibrator":
+def saved_calibration(folder: Path, metric: str = "") -> "Calibrator":
     """What the probabilities of a saved model are calibrated by.
 
     Args:
         folder: The folder of its files.
+        metric: What it was chosen by; one as in platt/brier says which calibration, any other means the trial's own.
 
     Raises:
         sweeproute.calibration.CalibrationError: What stands there is no calibration.
@@ -197,7 +201,11 @@ def saved_calibration(folder: Path) -> "Calibrator":
     from sweeproute.calibration import AsItIs, from_json
 
     path = folder / CALIBRATION
-    return from_json(json.loads(path.read_text(encoding="utf-8"))) if path.is_file() else AsItIs()
+    if not path.is_file():
+        return AsItIs()
+    kept = [from_json(one) for one in json.loads(path.read_text(encoding="utf-8"))]
+    named = metric.rpartition("/")[0]
+    return next((one for one in kept if one.method == named), kept[0])
 
 
 def _behind(report: "Report") -> int:

@@ -60,6 +60,7 @@ class Adaptive:
         _check(settings, spaces)
         self._resumed = resumed
         self._reused: list[int] = []
+        self._abandon: Callable[[], None] = lambda: None
         self._spaces = list(spaces)
         self._objective = objective
         self._settings = settings
@@ -71,6 +72,10 @@ class Adaptive:
         self._pruner = pruner(settings.pruner, _mapping("pruner_options", settings.pruner_options), count)
         self._starts = starting_points(settings.enqueue, self._spaces, objective, composer, folder if resumed else None)
         self._budgets = shares(settings.n_trials, [one.size() for one in self._spaces])
+
+    def samples(self) -> list[tuple[str, ...]]:
+        """Overrides of jobs, of each choice of groups one at least; without what is searched."""
+        return [tuple(word for _, word in space.fixed) for space in self._spaces]
 
     def total(self) -> int | None:
         """How many jobs there will be; None where only time ends the search."""
@@ -111,8 +116,10 @@ class Adaptive:
         parts = self._open(sweep)
         for remark in self._remarks(parts):
             print(remark, flush=True)
-        earlier = self._earlier(sweep)
-        with Proposals(parts, self._objective, known, first, self._timer(), settings.ask_ahead, earlier) as points:
+        earlier, timer = self._earlier(sweep), self._timer()
+        with Proposals(
+            parts, self._objective, known, first, timer, settings.ask_ahead, earlier, self._abandon
+        ) as points:
             points.restore()
             if self._resumed and points.closed() and not any(share.ready for share in parts):
                 done = sum(share.study.distinct() for share in parts)
@@ -149,6 +156,7 @@ class Adaptive:
 
         settings = self._settings
         storage = open_storage(settings.storage or sweep.ours / STUDY_LOG)
+        self._abandon = storage.abandon
         # Of a database, which other sweeps may share, this sweep's alone.
         mark = f"{sweep.record['id']} " if settings.storage else ""
         names = [f"{mark}{space.name or 'search'}" for space in self._spaces]

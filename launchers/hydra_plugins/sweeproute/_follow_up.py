@@ -15,6 +15,25 @@ from ._source import Points
 from .config import RoutedLauncherConf, SearchSweeperConf
 
 
+def admit(launcher: Any, composer: Composer, listed: Sequence[tuple[str, ...]]) -> None:
+    """Ask `hydra.launcher.admit` whether a sweep may begin.
+
+    Args:
+        launcher: Streams jobs.
+        composer: Composes the jobs' configs.
+        listed: Overrides of jobs; of those that agree in their groups one is asked about.
+
+    Raises:
+        Exception: What the hook raised: it may not.
+    """
+    ask = hook("admit", launcher.settings.admit)
+    if ask is None:
+        return
+    of_groups = {composer.split(overrides)[0]: overrides for overrides in reversed(listed)}
+    for overrides in of_groups.values():
+        ask(without_hydra(composer.compose(overrides, 0)))
+
+
 def follow_up(
     launcher: Any, settings: SearchSweeperConf, composer: Composer, goal: Objective, sweep: SweepFolder
 ) -> list[JobReturn]:
@@ -42,13 +61,14 @@ def follow_up(
         return []
     ask = hook("follow_up", launches.follow_up)
     results = {number: one for number, one in sorted(sweep.launches.items()) if not one.get("follow_up")}
-    if ask is None or not results or sweep.failed or any(one["state"] not in DONE for one in results.values()):
+    if ask is None or not results:
         return []
+    failed = sweep.failed or any(one["state"] not in DONE for one in results.values())
     number, first = next(iter(results.items()))
     config = without_hydra(composer.compose(tuple(first["overrides"]), number))
-    rule = {"metric": goal.metric, "direction": goal.direction, "repeats": list(settings.repeats)}
+    rule = {"metric": goal.metric, "direction": goal.direction, "repeats": list(settings.repeats), "failed": failed}
     wanted = _overrides(launches.follow_up, ask(list(results.values()), rule, config))
-    if not wanted:
+    if not wanted or failed:
         return []
     numbered = _numbered(wanted, sweep)
     points = Points(numbered, follow_up=True)

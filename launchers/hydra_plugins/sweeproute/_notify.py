@@ -120,7 +120,8 @@ def facts_of(sweep: SweepFolder) -> dict[str, Any]:
         "seconds": round(record["ended"] - record["started"], 1),
     }
     metric = record["metric"]
-    whole = [launch for launch in launches if launch["state"] == "FINISHED" and isinstance(launch["value"], dict)]
+    trials = [launch for launch in launches if not launch.get("follow_up")]
+    whole = [launch for launch in trials if launch["state"] == "FINISHED" and isinstance(launch["value"], dict)]
     # Of several metrics none decides alone.
     results = [(launch["value"].get(metric), launch["job"]) for launch in whole] if isinstance(metric, str) else []
     scored = [(score, job) for score, job in results if isinstance(score, int | float) and score == score]

@@ -145,7 +145,8 @@ def objective(metric: Any, direction: Any, *, searched: bool) -> Objective:
             allowed = nearest_first(one, DIRECTIONS)
             raise SettingsError(f"hydra.sweeper.direction is {one!r}. Allowed: {allowed}.")
     if not directions:
-        known = [_DIRECTIONS.get(name, "") for name in metrics]
+        # As in platt/brier: what stands last says what it is.
+        known = [_DIRECTIONS.get(name.rpartition("/")[2], "") for name in metrics]
         if all(known):
             directions = known
     if len(set(metrics)) < len(metrics):
@@ -156,7 +157,7 @@ def objective(metric: Any, direction: Any, *, searched: bool) -> Objective:
             "each metric has one direction, in the same order."
         )
     if searched and not directions:
-        unknown = [name for name in metrics if name not in _DIRECTIONS]
+        unknown = [name for name in metrics if name.rpartition("/")[2] not in _DIRECTIONS]
         named = f" {', '.join(unknown)}" if unknown else ""
         near = f" It is of {nearest_first(unknown[0], _DIRECTIONS)}." if unknown else ""
         raise SettingsError(

@@ -2,7 +2,6 @@
 
 import time
 from collections.abc import Callable, Hashable, Mapping, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass
 from statistics import fmean
 from typing import TYPE_CHECKING, Self
@@ -14,6 +13,7 @@ from ._admission import JobClass
 from ._assignment import Job
 from ._durations import Durations
 from ._objective import Objective
+from ._sampler_thread import SamplerThread
 from ._share import Share
 
 if TYPE_CHECKING:
@@ -62,6 +62,7 @@ class Proposals:
         first: The first number that is free for a job.
         over: Whether the time for new points is up.
         ask_ahead: Jobs that may wait on a platform with a queue of its own; None for as many as it has slots.
+        abandon: See SamplerThread.
         earlier: From a job's number and overrides to the result that another sweep has of it, or None.
 
     Attributes:
@@ -78,6 +79,7 @@ class Proposals:
         over: Callable[[], bool],
         ask_ahead: int | None,
         earlier: Callable[[int, Overrides], JobReturn | None] = lambda _, __: None,
+        abandon: Callable[[], None] = lambda: None,
     ) -> None:
         self.overrides: dict[int, Overrides] = {}
         self.returns: dict[int, JobReturn] = {}
@@ -96,8 +98,7 @@ class Proposals:
         self._classes: dict[Hashable, JobClass] = {}
         self._class_of: Callable[[int, Overrides], JobClass] | None = None
         self.prunes = any(share.prunes for share in shares)
-        self._asking: tuple[Share, Future[Proposal | None]] | None = None
-        self._beside = ThreadPoolExecutor(1, "sampler")
+        self._thread = SamplerThread(abandon)
         self._unheard: list[tuple[int, int, Mapping[str, float]]] = []
         self._stratum: Callable[[Overrides], Hashable] = hash
         self._durations = Durations()
@@ -145,9 +146,9 @@ class Proposals:
         if self._over():
             return False
         for share in self._shares:
-            while not share.ready and share.left() and self._asking is None:
+            while not share.ready and share.left() and not self._thread.asked:
                 if share.slow:
-                    self._asking = share, self._beside.submit(share.study.ask)
+                    self._thread.ask(share)
                 else:
                     self._answer(share, share.study.ask())
         return sum(len(share.ready) for share in self._shares) > before
@@ -155,25 +156,24 @@ class Proposals:
     @property
     def busy(self) -> bool:
         """See JobSource: whether a sampler is at work, in which time no study is to be touched."""
-        return self._asking is not None and not self._asking[1].done()
+        return self._thread.busy
 
     def wait_s(self) -> float:
         """See JobSource."""
-        return float("inf") if self._asking is None else _LOOK_S
+        return _LOOK_S if self._thread.asked else float("inf")
 
     def __enter__(self) -> Self:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
         """Wait for a sampler that is at work: nobody else may write to the log before it has. No other is asked."""
-        self._beside.shutdown()
+        self._thread.close(stopped=kind is KeyboardInterrupt)
         if kind is None:
             self._take_in()
 
     def _take_in(self) -> None:
-        if self._asking is not None:
-            (share, asked), self._asking = self._asking, None
-            self._answer(share, asked.result())
+        if self._thread.asked:
+            self._answer(*self._thread.answer())
         for report in self._unheard:
             self.reported(*report)
         self._unheard.clear()
@@ -206,8 +206,8 @@ class Proposals:
         taken: dict[int, Overrides] = {}
         while len(taken) < size:
             self.prepare()
-            if self._asking is not None:
-                wait([self._asking[1]])
+            if self._thread.asked:
+                self._thread.wait()
                 continue
             ready = min(
                 (share for share in self._shares if share.ready), key=lambda share: share.ready[0], default=None
@@ -369,7 +369,7 @@ class Proposals:
 
     def closed(self) -> bool:
         """See JobSource."""
-        return self._over() or (self._asking is None and not any(share.left() for share in self._shares))
+        return self._over() or (not self._thread.asked and not any(share.left() for share in self._shares))
 
     def total(self) -> int | None:
         """Jobs of the whole sweep, as far as that is known."""

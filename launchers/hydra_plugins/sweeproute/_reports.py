@@ -28,7 +28,8 @@ class Reports:
 
     def wait_s(self, now: float) -> float:
         """Seconds until the next look."""
-        return max(0.0, self._look_at - now) if self._points.prunes else float("inf")
+        looks = self._points.prunes and not self._points.busy  # else a loop that waits would not wait at all
+        return max(0.0, self._look_at - now) if looks else float("inf")
 
     def look(self, attempts: Mapping[_Key, Attempt], now: float) -> Iterator[tuple[_Key, str]]:
         """Take what is new, where it is time for that.

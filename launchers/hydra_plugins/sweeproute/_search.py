@@ -11,7 +11,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from ._compose import Composer, as_written
 from ._errors import JobsFailedError, SettingsError, SweepError, headline, nearest_first
-from ._follow_up import follow_up
+from ._follow_up import admit, follow_up
 from ._hooks import hook
 from ._hydra_versions import tell_end
 from ._notify import facts_of, notify, words
@@ -162,6 +162,8 @@ class Search:
                 course.plan(folder)
                 return []
             course.check(folder)
+        if self._streams and not self._resumed:
+            admit(self._launcher, self._composer, course.samples())
         record = sweep_record(
             self._config,
             settings.id,

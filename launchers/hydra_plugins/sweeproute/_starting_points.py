@@ -186,7 +186,8 @@ def _best(
 def _finished(folder: Path) -> Iterator[dict[str, Any]]:
     for line in read_lines(folder / OURS / "jobs.jsonl"):
         launch = read_json(folder / line["folder"] / LAUNCH)
-        if launch is not None and launch.get("state") == "FINISHED" and launch.get("current"):
+        counts = launch is not None and launch.get("state") == "FINISHED" and launch.get("current")
+        if launch is not None and counts and not launch.get("follow_up"):
             yield launch
 
 

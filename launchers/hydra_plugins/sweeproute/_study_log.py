@@ -28,10 +28,13 @@ class StudyStorage:
     Attributes:
         optuna: The storage, as Optuna takes it.
         step: Opens a block of which all changes are written at once, where the storage can do that.
+        abandon: Has nothing more written by this process, not even by a step that is open, where the storage can do
+            that.
     """
 
     optuna: BaseStorage
     step: Callable[[], AbstractContextManager[None]]
+    abandon: Callable[[], None] = lambda: None
 
     def names(self) -> list[str]:
         """The names of the studies that it holds."""
@@ -74,7 +77,7 @@ def open_storage(place: Path | str) -> StudyStorage:
     heal(place)
     log = StudyLog(place)
     try:
-        return StudyStorage(JournalStorage(log), log.step)
+        return StudyStorage(JournalStorage(log), log.step, log.abandon)
     except (ValueError, KeyError, AssertionError) as error:
         raise SweepError(
             f"{place} is damaged: {headline(str(error)) or type(error).__name__}. Bring back an earlier copy of it; "
@@ -148,7 +151,7 @@ class StudyLog(BaseJournalBackend):
         self._file = JournalFileBackend(str(path), self._lock)
         self._lines = 0
         self._step: list[dict[str, Any]] | None = None
-        self._broken = False
+        self._broken = self._abandoned = False
 
     @contextmanager
     def step(self) -> Iterator[None]:
@@ -168,7 +171,8 @@ class StudyLog(BaseJournalBackend):
                 logs, self._step = self._step, None
                 self._write(logs)
         finally:
-            self._lock.release()
+            if not self._abandoned:  # else the lock may be another's
+                self._lock.release()
 
     def read_logs(self, log_number_from: int) -> Generator[dict[str, Any], None, None]:
         """Lines from a number on, those of the step that is open included."""
@@ -186,6 +190,10 @@ class StudyLog(BaseJournalBackend):
             # As a reader will find them: enumerations as numbers, keys as text.
             self._step += [json.loads(json.dumps(log)) for log in logs]
 
+    def abandon(self) -> None:
+        """Write nothing more: somebody else may have the file from now on."""
+        self._abandoned = True
+
     def _read_on(self) -> None:
         self._lines += sum(1 for _ in self._file.read_logs(self._lines))
 
@@ -196,6 +204,8 @@ class StudyLog(BaseJournalBackend):
         text = "".join(json.dumps(line, separators=(",", ":")) + "\n" for line in lines).encode()
         with self._path.open("ab", buffering=0) as log:
             size = log.tell()
+            if self._abandoned:
+                raise OSError(None, "it was given up", str(self._path))
             try:
                 if log.write(text) != len(text):
                     raise OSError(None, "only a part could be written", str(self._path))

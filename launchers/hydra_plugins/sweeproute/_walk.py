@@ -93,6 +93,10 @@ class Walk:
         self._launcher.settings = planned.settings(launcher)
         self._planned = planned
 
+    def samples(self) -> list[tuple[str, ...]]:
+        """Overrides of jobs, of each choice of groups one at least."""
+        return list(self._listed)
+
     def total(self) -> int:
         """How many jobs there are."""
         return len(self._planned.points if self._planned else self._listed)

@@ -109,8 +109,11 @@ class RoutedLauncherConf:
     lacks: str | None = None
     # Dotted path of a function(config) to a dict of hashes (fingerprint, code_hash, data_hash).
     identity: str | None = None
-    # Dotted path of a function(launch records, rule, config) to lists of overrides: of further jobs that run when all
-    # others of a sweep have ended well, and by which nothing is chosen.
+    # Dotted path of a function(config) that raises where no new sweep may begin with this config; asked before anything
+    # runs, for one job of each choice of groups, and not for a sweep that goes on, nor for a plan.
+    admit: str | None = None
+    # Dotted path of a function(launch records, rule, config) to lists of overrides: of further jobs, by which nothing
+    # is chosen. They run where all others have ended well; `failed` in the rule says that one has not.
     follow_up: str | None = None
     # Keys of the app's config that name files which a job reads: a far machine gets them by their content.
     files: list[str] = field(default_factory=list)

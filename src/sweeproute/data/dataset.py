@@ -80,6 +80,13 @@ class Dataset:
             digest.update("\n".join(["", *sides.ravel().tolist()]).encode())
         return digest.hexdigest()
 
+    @cached_property
+    def games_hash(self) -> str:
+        """SHA-256 of the games and how they ended, whatever is known of them before, 64 hexadecimal digits."""
+        digest = hashlib.sha256("\n".join(self.game_id.tolist()).encode())
+        digest.update(np.ascontiguousarray(self.season).tobytes() + np.ascontiguousarray(self.outcome).tobytes())
+        return digest.hexdigest()
+
     @property
     def feature_hash(self) -> str:
         """SHA-256 of the ordered feature names, 64 hexadecimal digits."""
