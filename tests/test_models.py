@@ -33,14 +33,14 @@ def composed(model: str, *overrides: str, seed: int = 7, threads: int = 1) -> Di
         return compose("schema", [*settings, *overrides])
 
 
-def or_skip(model: str) -> None:
+def or_skip(model: str, *overrides: str) -> None:
     """Skip where a model needs what is not here."""
-    if composed(model).job.required_capabilities:
+    if composed(model, *overrides).job.required_capabilities:
         r_here.or_skip()
 
 
 def fitted(model: str, *overrides: str, **settings: int) -> Any:
-    or_skip(model)
+    or_skip(model, *overrides)
     estimator = build(composed(model, *overrides, **settings).model)
     estimator.fit(FEATURES[~TESTED], DATASET.outcome[~TESTED])
     predict_on_one_thread(estimator)

@@ -185,6 +185,7 @@ def test_a_class_of_this_project_is_listed_by_its_source_and_is_not_imported_aga
         "names": ["engine", "max_iter", "epsilon"],
         "kinds": {"engine": ["str"], "max_iter": ["int"], "epsilon": ["float"]},
         "options": {"engine": ["auto", "stats", "tidymodels"]},
+        "ranges": {},
     }
     script = (
         "import sys; from omegaconf import OmegaConf; from sweeproute.estimators import check_parameters;"
