@@ -206,6 +206,82 @@ class Sweep:
 
 
 @dataclass
+class ReportColumn:
+    """A column of a report's table: a metric, and how it is written."""
+
+    metric: str = MISSING
+    title: str = MISSING
+    # Digits behind the point.
+    decimals: int = 3
+    # Shown times 100.
+    percent: bool = False
+    # With its interval below, where there is one.
+    interval: bool = False
+
+
+@dataclass
+class ReportTable:
+    """A table of a report: the name of its file, and what it says."""
+
+    name: str = MISSING
+    # {games}, {seasons}, {set}, {metric}, {n_models} and {sweep} stand for what they say.
+    caption: str = MISSING
+    label: str = MISSING
+    columns: list[ReportColumn] = field(default_factory=list)
+
+
+@dataclass
+class SeasonTable:
+    """The table of one metric, season by season."""
+
+    name: str = MISSING
+    caption: str = MISSING
+    label: str = MISSING
+    # null for the first metric that decides.
+    metric: str | None = None
+    decimals: int = 3
+
+
+@dataclass
+class SignificanceTable:
+    """The table of p-values between models."""
+
+    name: str = MISSING
+    caption: str = MISSING
+    label: str = MISSING
+    # A block each: auc, brier, log_loss, accuracy, roi.
+    metrics: list[str] = field(default_factory=list)
+    # With more rows than this, each model stands there with its best calibration alone.
+    most: int = 15
+
+
+@dataclass
+class Report:
+    """What `sweeproute report` makes of a sweep."""
+
+    # Its folder; null is reports/<sweep>.
+    to: str | None = None
+    # A thesis's folder that gets the tables and figures, too; null for none.
+    copy_to: str | None = None
+    # A difference counts with at most this p-value, adjusted for the number of tests.
+    alpha: float = 0.05
+    # Share of intervals that should contain the truth.
+    level: float = 0.95
+    # Resamples of weeks behind intervals and tests, and their seed.
+    resamples: int = 2000
+    seed: int = 0
+    comparison: ReportTable = field(default_factory=ReportTable)
+    calibration: ReportTable = field(default_factory=ReportTable)
+    betting: ReportTable = field(default_factory=ReportTable)
+    season: SeasonTable = field(default_factory=SeasonTable)
+    significance: SignificanceTable = field(default_factory=SignificanceTable)
+    # What models, calibrations, baselines and metrics are called; another is called by its name.
+    titles: dict[str, str] = field(default_factory=dict)
+    # The folder of each model type in a report; another's is its name in small letters.
+    folders: dict[str, str] = field(default_factory=dict)
+
+
+@dataclass
 class Config:
     """The root: what `conf/config.yaml` fills."""
 
@@ -273,6 +349,9 @@ def register() -> None:
     store.store(name="schema", node=Config, provider="sweeproute")
     for source in (LeagueData, NflData, CsvData):
         store.store(group="data", name=f"{source.source}_schema", node=source, provider="sweeproute")
+    store.store(group="report", name="schema", node=Report, provider="sweeproute")
+    # What a report composes by itself: a trial's config has nothing of it.
+    store.store(name="report_alone", node={"defaults": [{"report": "thesis"}]}, provider="sweeproute")
 
 
 register()

@@ -112,7 +112,7 @@ class _Course:
         self.calibrator = calibrate(self._method, answer.calibration, dataset.outcome[fold.calibration])
         table = _predictions(dataset, fold.test, self.calibrator(answer.probability), self._rule)
         self._tables.append(table)
-        self.by_season[fold.season] = _metrics(table, self._rule)
+        self.by_season[fold.season] = metrics_of(table, self._rule)
         self._predict_seconds += answer.seconds
         self._so_far = None
 
@@ -120,7 +120,7 @@ class _Course:
         """Predictions and metrics over all seasons by now."""
         if self._so_far is None:
             predictions = pd.concat(self._tables, ignore_index=True)
-            self._so_far = predictions, _metrics(predictions, self._rule)
+            self._so_far = predictions, metrics_of(predictions, self._rule)
         return self._so_far
 
     def tables(self) -> tuple[pd.DataFrame, ...]:
@@ -283,7 +283,7 @@ def _tell(
     earlier = own.tables()  # taken now: the tested season joins them, and may be known when somebody asks
 
     def measure() -> dict[str, float]:
-        return _metrics(pd.concat([*earlier, _predictions(dataset, watched, says, rule)], ignore_index=True), rule)
+        return metrics_of(pd.concat([*earlier, _predictions(dataset, watched, says, rule)], ignore_index=True), rule)
 
     on_epoch(season, epoch, measure)
 
@@ -337,7 +337,16 @@ def _predictions(
     )
 
 
-def _metrics(predictions: pd.DataFrame, rule: BettingRule) -> dict[str, float]:
+def metrics_of(predictions: pd.DataFrame, rule: BettingRule) -> dict[str, float]:
+    """Score predictions, whoever made them.
+
+    Args:
+        predictions: One row a game, with the columns of `Report.predictions`, (n_games, n_columns).
+        rule: The betting rule that its bets follow.
+
+    Returns:
+        The metrics of a `Report`.
+    """
     outcome = predictions["outcome"].to_numpy()
     probability = predictions["probability"].to_numpy()
     reliability, resolution, uncertainty = scores.brier_parts(outcome, probability)

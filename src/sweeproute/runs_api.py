@@ -55,6 +55,17 @@ class ApiRuns:
         """One run with all that it holds."""
         return self._found(self.client.get_run(run_id))
 
+    def histories(self, run_ids: Sequence[str]) -> dict[str, dict[str, dict[int, float]]]:
+        """Every value of every metric of some runs: by run, name and step; of one step the last that was written."""
+        found: dict[str, dict[str, dict[int, float]]] = {}
+        for run_id in run_ids:
+            metrics = found.setdefault(run_id, {})
+            for name in sorted(self.client.get_run(run_id).data.metrics):
+                written = self.client.get_metric_history(run_id, name)
+                rows = sorted(written, key=lambda one: (one.step, one.timestamp))
+                metrics[name] = {one.step: one.value for one in rows}
+        return found
+
     def sweep_tags(self, sweep: str) -> dict[str, str]:
         """What the sweep's own run says of what the sweep chooses by."""
         question = Question(metric="", maximize=True, sweep=sweep)

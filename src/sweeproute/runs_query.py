@@ -82,6 +82,9 @@ class Runs(Protocol):
     def run(self, run_id: str) -> FoundRun:
         """One run with all that it holds."""
 
+    def histories(self, run_ids: Sequence[str]) -> dict[str, dict[str, dict[int, float]]]:
+        """Every value of every metric of some runs: by run, name and step; of one step the last that was written."""
+
     def sweep_tags(self, sweep: str) -> Mapping[str, str]:
         """What the sweep's own run says of what the sweep chooses by; see configuration.RULE_TAGS."""
 

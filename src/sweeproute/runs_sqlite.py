@@ -79,6 +79,7 @@ WHERE s.key = 'sweeproute.sweep' AND s.value = :sweep AND {counts}
 """
 _TAGS_OF = "SELECT run_uuid, key, value FROM tags WHERE key IN ({keys}) AND run_uuid IN ({runs})"
 _METRICS_OF = "SELECT run_uuid, key, value, is_nan FROM latest_metrics WHERE key IN ({keys}) AND run_uuid IN ({runs})"
+_HISTORY_OF = "SELECT run_uuid, key, step, value, is_nan FROM metrics WHERE run_uuid IN ({runs}) ORDER BY step, timestamp"
 # Runs in one question, well below the most values that any SQLite takes.
 _CHUNK = 500
 _OWN_TAGS = """
@@ -150,6 +151,16 @@ class SqliteRuns:
             finished = status == "FINISHED" and tags[run_id].get("sweeproute.current") == "true"
             found.append((start, Trial(run_id, finished, tags[run_id], scores[run_id])))
         return in_order(found)
+
+    def histories(self, run_ids: Sequence[str]) -> dict[str, dict[str, dict[int, float]]]:
+        """Every value of every metric of some runs: by run, name and step; of one step the last that was written."""
+        found: dict[str, dict[str, dict[int, float]]] = {run_id: {} for run_id in run_ids}
+        ids = list(found)
+        for some in (ids[start : start + _CHUNK] for start in range(0, len(ids), _CHUNK)):
+            query = _HISTORY_OF.format(runs=", ".join("?" * len(some)))
+            for run_id, name, step, value, is_nan in self._connection.execute(query, some):
+                found[run_id].setdefault(name, {})[step] = math.nan if is_nan else value
+        return found
 
     def sweep_tags(self, sweep: str) -> dict[str, str]:
         """What the sweep's own run says of what the sweep chooses by."""

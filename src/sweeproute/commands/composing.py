@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from hydra_plugins.sweeproute._platforms import Registry
     from hydra_plugins.sweeproute._space import Space
     from hydra_plugins.sweeproute.config import RoutedLauncherConf
+    from sweeproute.config import Report
 
 # Where an app's configuration lies, beside its script.
 _CONF, _NAME = "conf", "config"
@@ -58,6 +59,35 @@ def registry(overrides: Sequence[str]) -> "Registry":
     with hydra.initialize_config_dir(str(_folder()), version_base="1.3"):
         composed = hydra.compose(_NAME, list(overrides), return_hydra_config=True)
     return read(_launcher(composed), composed)
+
+
+def report(overrides: Sequence[str]) -> "Report":
+    """Read what a report says, and in which words.
+
+    Args:
+        overrides: Hydra's, as in `report.alpha=0.01`, or `report=mine` for conf/report/mine.yaml.
+
+    Returns:
+        The settings, as plain data.
+
+    Raises:
+        NoAppError: There is no configuration here, or it has no reports.
+        hydra.errors.HydraException: The overrides do not compose.
+    """
+    import hydra
+    from omegaconf import OmegaConf
+
+    from sweeproute import config
+
+    config.register()
+    folder = _folder()
+    if not (folder / "report" / "thesis.yaml").is_file():
+        raise NoAppError(f"There is no report/thesis.yaml in {folder}, which says what a report consists of.")
+    with hydra.initialize_config_dir(str(folder), version_base="1.3"):
+        composed = hydra.compose("report_alone", list(overrides)).report
+    settings = OmegaConf.to_object(composed)
+    assert isinstance(settings, config.Report)
+    return settings
 
 
 def sweep(app: Path, overrides: Sequence[str]) -> Sweep:

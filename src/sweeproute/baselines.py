@@ -1,0 +1,83 @@
+"""What a model has to beat, computed from the very games that it was tested on: the market, a coin, the home side.
+
+A rating such as Elo is not among them: it needs the games before the tested ones, and predictions hold only these.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from sweeproute.betting import NO_BET, SIDES, BettingRule, implied_probability, settle
+from sweeproute.evaluation import metrics_of
+
+MARKET, COIN, HOME = "market", "coin", "home"
+# The odds of these say what they say, so that betting by them at these odds means nothing.
+_OF_BETS = ("roi", "roi_kelly", "roi_flat", "drawdown", "drawdown_kelly", "log_growth", "log_growth_kelly")
+
+
+@dataclass(frozen=True, eq=False)
+class Baseline:
+    """Forecasts that need no model."""
+
+    # market, coin or home.
+    name: str
+    # In the form of `evaluation.Report.predictions`, on the games that it has a forecast for.
+    games: pd.DataFrame
+    metrics: dict[str, float]
+    by_season: dict[int, dict[str, float]]
+
+
+def baselines(games: pd.DataFrame, rule: BettingRule) -> tuple[Baseline, ...]:
+    """Forecast the games of a table without a model.
+
+    - market: what the odds imply, without the overround; on the games alone that have odds, and there may be none.
+    - coin: 0.5.
+    - home: the share of home wins in the tested seasons before, and 0.5 in the first one.
+
+    Args:
+        games: Predictions, whoever made them, (n_games, n_columns) in the form of `evaluation.Report.predictions`.
+        rule: The betting rule of the table.
+
+    Returns:
+        The three of them, with all metrics. Of the market those of bets are NaN: by its own odds nothing is worth
+        betting on.
+    """
+    odds = games[["odds_home", "odds_away"]].to_numpy(dtype=np.float64)
+    implied = implied_probability(odds)
+    priced = ~np.isnan(implied)
+    market = _baseline(MARKET, games[priced], implied[priced], rule)
+    coin = _baseline(COIN, games, np.full(len(games), 0.5), rule)
+    return market, coin, _baseline(HOME, games, _home_share(games), rule)
+
+
+def _home_share(games: pd.DataFrame) -> NDArray[np.float64]:
+    """Share of home wins before each game's season, (n_games,)."""
+    season, outcome = games["season"].to_numpy(), games["outcome"].to_numpy()
+    share = np.full(len(games), 0.5)
+    for one in np.unique(season)[1:]:
+        share[season == one] = outcome[season < one].mean()
+    return share
+
+
+def _baseline(name: str, games: pd.DataFrame, probability: NDArray[np.float64], rule: BettingRule) -> Baseline:
+    odds, outcome = games[["odds_home", "odds_away"]].to_numpy(dtype=np.float64), games["outcome"].to_numpy()
+    bets = settle(probability, odds, outcome, rule)
+    side = bets.side if name != MARKET else np.full_like(bets.side, NO_BET)
+    none = side == NO_BET
+    told = games.assign(
+        probability=probability,
+        bet=pd.array([None if one == NO_BET else SIDES[one] for one in side], dtype="string"),
+        stake=np.where(none, np.nan, bets.stake),
+        profit=np.where(none, np.nan, bets.profit),
+    ).reset_index(drop=True)
+    by_season = {int(season): _metrics(name, one, rule) for season, one in told.groupby("season", sort=True)}
+    return Baseline(name, told, _metrics(name, told, rule), by_season)
+
+
+def _metrics(name: str, games: pd.DataFrame, rule: BettingRule) -> dict[str, float]:
+    if games.empty:
+        return {"n_games": 0.0}
+    found = metrics_of(games, rule)
+    return found | dict.fromkeys((*_OF_BETS, "n_bets"), float("nan")) if name == MARKET else found

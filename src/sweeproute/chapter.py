@@ -1,0 +1,365 @@
+"""The tables of a thesis's chapter: what of a comparison stands in which of them, and what is said below."""
+
+import shlex
+import string
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+
+from sweeproute.baselines import MARKET, Baseline
+from sweeproute.comparison import Comparison, Row, SetOfSeasons, apart, span
+from sweeproute.config import Report, ReportTable
+from sweeproute.configuration import Estimate
+from sweeproute.selection import maximize
+from sweeproute.sweep_runs import SELECTION
+from sweeproute.tables import BEST, TIED, Cell, Column, Table, number
+from sweeproute.verdicts import TESTED, Settings, Verdicts, judge
+
+_PLACES = ("games", "seasons", "set", "metric", "n_models", "sweep")
+_NOTHING = Estimate(float("nan"), None, 0)
+
+
+class ChapterError(ValueError):
+    """What a report is told to say cannot be said."""
+
+
+@dataclass(frozen=True, eq=False)
+class Chapter:
+    """One set of seasons, with all that its tables say."""
+
+    comparison: Comparison
+    found: SetOfSeasons
+    settings: Report
+
+    @cached_property
+    def verdicts(self) -> Verdicts:
+        """What is significant among its rows."""
+        rows = [row.games for row in self.found.rows]
+        values = {
+            metric: np.array([row.metrics.get(metric, _NOTHING).mean for row in self.found.rows]) for metric in TESTED
+        }
+        told = self.settings
+        return judge(
+            rows,
+            values,
+            [one.games for one in self.found.baselines],
+            self.found.betting,
+            Settings(told.alpha, told.level, told.resamples, told.seed),
+        )
+
+    @cached_property
+    def tables(self) -> tuple[Table, ...]:
+        """All of them."""
+        told = self.settings
+        return (
+            self._of_metrics(told.comparison, self._of_baselines()),
+            self._of_metrics(told.calibration, self._of_calibrations()),
+            self._of_metrics(told.betting, self._of_bets()),
+            self._season(),
+            self._significance(),
+        )
+
+    def title(self, name: str) -> str:
+        """What a model, a calibration, a baseline or a metric is called."""
+        return self.settings.titles.get(name, name)
+
+    @cached_property
+    def marks(self) -> tuple[str, ...]:
+        """A letter for each class of device that a row was made on; none where all are the same."""
+        return tuple(",".join(self._letters[one] for one in row.device_classes) for row in self.found.rows)
+
+    @cached_property
+    def _letters(self) -> dict[str, str]:
+        classes = list(dict.fromkeys(one for row in self.found.rows for one in row.device_classes))
+        if len(classes) < 2:
+            return dict.fromkeys(classes, "")
+        return dict(zip(classes, string.ascii_lowercase, strict=False))
+
+    def _of_metrics(self, told: ReportTable, more: Sequence[str]) -> Table:
+        columns = [Column("model", "Model"), Column("calibration", "Calibration")]
+        columns += [Column(one.metric, one.title, one.decimals, one.percent) for one in told.columns]
+        rows = []
+        for position, row in enumerate(self.found.rows):
+            cells = [
+                self._metric(row.metrics.get(one.metric, _NOTHING), one.metric, position, interval=one.interval)
+                for one in told.columns
+            ]
+            rows.append((*self._names(position), *cells))
+        for position, baseline in enumerate(self.found.baselines):
+            cells = []
+            for one in told.columns:
+                value = number(baseline.metrics.get(one.metric))
+                ends = self.verdicts.baseline_intervals.get(one.metric) if value is not None and one.interval else None
+                low, high = (number(end[position]) for end in ends) if ends else (None, None)
+                cells.append(Cell(value, low, high))
+            rows.append((Cell(self.title(baseline.name), mark=self._mark(baseline)), Cell(), *cells))
+        sections = ((len(self.found.rows), ""),)
+        return self._table(told, columns, rows, sections, [*self._of_standing(told), *more])
+
+    def _metric(self, found: Estimate, metric: str, position: int, *, interval: bool) -> Cell:
+        value = number(found.mean)
+        if value is None:
+            return Cell()
+        low = high = None
+        if interval and metric in self.verdicts.intervals:
+            low, high = (number(end[position]) for end in self.verdicts.intervals[metric])
+        return Cell(value, low, high, number(found.sem), self._standing(metric, position))
+
+    def _standing(self, metric: str, position: int) -> str:
+        if metric not in self.verdicts.tests or len(self.found.rows) < 2:
+            return ""
+        standing = self.verdicts.tests[metric].standing
+        return BEST if standing.bold[position] else TIED if standing.tied[position] else ""
+
+    def _names(self, position: int) -> tuple[Cell, Cell]:
+        row = self.found.rows[position]
+        first = position == 0 or self.found.rows[position - 1].model != row.model
+        mark = self.marks[position]
+        # A model is named once, unless its rows differ in what they were made on.
+        model = Cell(self.title(row.model), mark=mark) if first or mark else Cell(self.title(row.model))
+        return model, Cell(self.title(row.calibration))
+
+    def _mark(self, baseline: Baseline) -> str:
+        partly = baseline.name == MARKET and 0 < len(baseline.games) < len(self.found.games)
+        return "m" if partly else ""
+
+    def _season(self) -> Table:
+        told = self.settings.season
+        metric = told.metric or self.found.rule.metrics[0]
+        seasons = sorted({int(season) for season in self.found.games["season"]})
+        columns = [Column("model", "Model"), Column("calibration", "Calibration")]
+        columns += [Column(str(season), str(season), told.decimals) for season in seasons]
+        rows = []
+        for position, row in enumerate(self.found.rows):
+            found = [row.seasons.get(season, {}).get(metric, _NOTHING) for season in seasons]
+            cells = [Cell(number(one.mean), error=number(one.sem)) for one in found]
+            rows.append((*self._names(position), *cells))
+        for baseline in self.found.baselines:
+            values = [number(baseline.by_season.get(season, {}).get(metric)) for season in seasons]
+            name = Cell(self.title(baseline.name), mark=self._mark(baseline))
+            rows.append((name, Cell(), *(Cell(value) for value in values)))
+        sections = ((len(self.found.rows), ""),)
+        more = ["Nothing is tested within a season, whose weeks are few."]
+        if any(cell.error is not None for row in rows for cell in row):
+            more.append("Standard errors over seeds in parentheses.")
+        shape = ReportTable(told.name, told.caption, told.label)
+        return self._table(shape, columns, rows, sections, more, self.title(metric))
+
+    def _significance(self) -> Table:
+        told = self.settings.significance
+        shown = self._shown(told.most)
+        columns = [Column("row", "", None), Column("model", "Model"), Column("calibration", "Calibration")]
+        numbers = [f"({place})" for place in range(1, len(shown) + 1)]
+        columns += [Column(f"p_{place}", numbers[place - 1], 3, least=0.001) for place in range(1, len(shown) + 1)]
+        rows, sections = [], []
+        for metric in told.metrics:
+            if metric not in self.verdicts.tests:
+                raise ChapterError(
+                    f"report.significance.metrics has {metric!r}, of which pairs are not tested; allowed are "
+                    f"{', '.join(TESTED)}."
+                )
+            tests = self.verdicts.tests[metric]
+            sections.append((len(rows), self.title(metric)))
+            for place, position in enumerate(shown):
+                before = [Cell(number(tests.adjusted[position, other])) for other in shown[:place]]
+                cells = [*before, *(Cell("") for _ in shown[place:])]
+                rows.append((Cell(numbers[place]), *self._names(position), *cells))
+            for place, baseline in enumerate(self.found.baselines):
+                cells = [Cell(number(tests.against_adjusted[position, place])) for position in shown]
+                name = Cell(self.title(baseline.name), mark=self._mark(baseline))
+                rows.append((Cell(""), name, Cell(), *cells))
+        more = [
+            f"Two-sided p-values, adjusted by Holm's method for all {_pairs(len(self.found.rows))} of models, and for "
+            "all comparisons with baselines.",
+            "AUC by DeLong's method, other scores by Diebold and Mariano's test, returns by a bootstrap; games of a "
+            "week may depend on each other.",
+        ]
+        if len(shown) < len(self.found.rows):
+            more.append("Each model with its best calibration; significance.csv has all pairs.")
+        shape = ReportTable(told.name, told.caption, told.label)
+        names = " and ".join(self.title(metric) for metric in told.metrics)
+        return self._table(shape, columns, rows, tuple(sections), more, names)
+
+    def _shown(self, most: int) -> list[int]:
+        """The rows of the table of p-values: all, or of each model the best one by the first metric that decides."""
+        rows = self.found.rows
+        if len(rows) <= most:
+            return list(range(len(rows)))
+        objective = self.found.rule.objectives[0]
+        best: dict[str, int] = {}
+        for position, row in enumerate(rows):
+            loss = objective.loss(row.metrics[objective.metric].mean)
+            if row.model not in best or loss < objective.loss(rows[best[row.model]].metrics[objective.metric].mean):
+                best[row.model] = position
+        return list(best.values())
+
+    def _table(
+        self,
+        told: ReportTable,
+        columns: Sequence[Column],
+        rows: Sequence[tuple[Cell, ...]],
+        sections: tuple[tuple[int, str], ...],
+        more: Sequence[str],
+        metric: str | None = None,
+    ) -> Table:
+        games, name = self.found.games, self.found.name
+        says = {
+            "games": f"{len(games):,}",
+            "seasons": span(games["season"]),
+            "set": name,
+            "metric": metric or self.title(self.found.rule.metrics[0]),
+            "n_models": len({row.model for row in self.found.rows}),
+            "sweep": self.comparison.sweep.id,
+        }
+        try:
+            caption = told.caption.format_map(says)
+        except (KeyError, ValueError, IndexError):
+            raise ChapterError(
+                f"The caption {told.caption!r} of {told.name} names what is not known; allowed in braces are "
+                f"{', '.join(_PLACES)}."
+            ) from None
+        apart_by = "" if name == SELECTION else name
+        return Table(
+            f"{told.name}_{apart_by}" if apart_by else told.name,
+            caption,
+            f"{told.label}-{apart_by}" if apart_by else told.label,
+            tuple(columns),
+            tuple(tuple(row) for row in rows),
+            sections,
+            (*more, *self._of_rows(), *self._of_origin()),
+        )
+
+    def _of_standing(self, told: ReportTable) -> list[str]:
+        tested = [one.title for one in told.columns if one.metric in self.verdicts.tests]
+        if not tested or len(self.found.rows) < 2:
+            return []
+        said = [
+            f"Bold: significantly better than every other model (p ≤ {self.settings.alpha:g}, adjusted by Holm's "
+            "method).",
+            f"=: not significantly worse than the best. Tested are {', '.join(tested)}; baselines take no part.",
+        ]
+        if any(one.interval for one in told.columns):
+            said.append(f"In brackets {self.settings.level * 100:g} % intervals, from resampled weeks; of AUC DeLong's.")
+        return said
+
+    def _of_baselines(self) -> list[str]:
+        market = next(one for one in self.found.baselines if one.name == MARKET)
+        said = []
+        if market.games.empty:
+            said.append("No game has odds, so that there is no market to compare with.")
+        elif self._mark(market):
+            said.append(
+                f"m: on the {len(market.games):,} games that have odds, on which alone it is compared with a model."
+            )
+        return [*said, "Home-win rate: the share in the tested seasons before, 0.5 in the first."]
+
+    def _of_calibrations(self) -> list[str]:
+        said = ["Brier = reliability - resolution + uncertainty, over the best curve that never falls."]
+        different = [
+            self.title(model)
+            for model in dict.fromkeys(row.model for row in self.found.rows)
+            if len({row.configuration for row in self.found.rows if row.model == model}) > 1
+        ]
+        if different:
+            said.append(
+                f"Each calibration of {', '.join(different)} has the configuration that was best with it, so that its "
+                "rows differ in more than calibration."
+            )
+        return said
+
+    def _of_bets(self) -> list[str]:
+        rule = self.found.betting
+        said = [
+            f"Rule: {rule.stake * 100:g} % of the first bankroll where the expected profit of a unit staked is at least "
+            f"{rule.min_edge:g}; Kelly: the same bets at {rule.kelly_fraction:g} of Kelly's stake; all games: one unit "
+            "on each game that has odds.",
+            "ROI is profit over total staked, growth the natural logarithm of what a unit has become.",
+        ]
+        rules = {
+            tuple(run.params.get(f"betting.{name}") for name in ("min_edge", "stake", "kelly_fraction"))
+            for row in self.found.rows
+            for run in row.runs
+        }
+        if len(rules) > 1:
+            said.append("Rows differ in their betting rule; the one above is that of the first.")
+        return said
+
+    def _of_rows(self) -> list[str]:
+        said = []
+        if len(self._letters) > 1:
+            classes = list(self._letters)
+            told = "; ".join(f"{self._letters[one]}: {name}" for one, name in zip(classes, apart(classes), strict=True))
+            said.append(f"Made on different classes of device, so that last digits do not compare ({told}).")
+        folds = [row.folds for row in self.found.rows]
+        names = sorted({name for one in folds for name in one if one[name] != folds[0].get(name)})
+        if names:
+            said.append(f"Rows differ in {', '.join(names)}.")
+        return said
+
+    def _of_origin(self) -> list[str]:
+        found = self.found
+        seeds = sorted({seed for row in found.rows for seed in row.seeds}, key=lambda seed: (len(seed), seed))
+        repeated = any(len(row.runs) > 1 for row in found.rows)
+        told = " (means over them)" if repeated else ""
+        objectives = self.comparison.rule.objectives
+        by = " and ".join(f"{self.title(one.metric)} ({one.direction})" for one in objectives)
+        chosen = f"chosen by {by} on these seasons" if found.name == SELECTION else f"chosen by {by} on other seasons"
+        return [
+            f"{len(found.games):,} games in {self.verdicts.n_weeks:,} weeks of {span(found.games['season'])} "
+            f"({found.name} seasons), configurations {chosen}; data {found.data_hash[:12] or 'without a hash'}, "
+            f"seed{'s' if len(seeds) > 1 else ''} {', '.join(seeds)}{told}.",
+        ]
+
+
+def _pairs(n: int) -> str:
+    count = n * (n - 1) // 2
+    return f"{count:,} pair" + ("" if count == 1 else "s")
+
+
+def command(comparison: Comparison, asked: Sequence[str]) -> str:
+    """The command that makes a report again, fit for a shell.
+
+    Args:
+        comparison: What it tells of.
+        asked: The options that change what it says.
+    """
+    return shlex.join(["sweeproute", "report", comparison.sweep.id, *asked])
+
+
+def pairs_of(chapter: Chapter) -> tuple[list[str], list[list[object]]]:
+    """Every test of two rows, and of a row against a baseline, in full precision.
+
+    Returns:
+        The heads of the columns, and the rows.
+    """
+    heads = ["set", "metric", "model", "calibration", "other_model", "other_calibration"]
+    heads += ["difference", "standard_error", "p", "p_holm", "better"]
+    lines: list[list[object]] = []
+    rows = chapter.found.rows
+    for metric, tests in chapter.verdicts.tests.items():
+        up = maximize(metric)
+
+        def told(
+            row: Row, other: tuple[str, str], values: Sequence[float], metric: str = metric, up: bool = up
+        ) -> list[object]:
+            difference, _, _, adjusted = values
+            significant = adjusted <= chapter.settings.alpha
+            better = "" if not significant or not difference else "first" if (difference > 0) == up else "second"
+            own = [chapter.found.name, metric, row.model, row.calibration, *other]
+            return [*own, *(float(value) for value in values), better]
+
+        pairs, versus = tests.pairs, tests.against
+        for one, row in enumerate(rows):
+            for place in range(one + 1, len(rows)):
+                at = one, place
+                values = [part[at] for part in (pairs.difference, pairs.standard_error, pairs.p_value, tests.adjusted)]
+                lines.append(told(row, (rows[place].model, rows[place].calibration), values))
+        for one, row in enumerate(rows):
+            for place, baseline in enumerate(chapter.found.baselines):
+                at = one, place
+                parts = (versus.difference, versus.standard_error, versus.p_value, tests.against_adjusted)
+                lines.append(told(row, (baseline.name, ""), [part[at] for part in parts]))
+    return heads, lines
+

@@ -1,0 +1,298 @@
+"""Puts the best configuration of each model and calibration of a sweep side by side, from the tracking store alone."""
+
+import re
+import tempfile
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from sweeproute.baselines import Baseline, baselines
+from sweeproute.betting import BettingRule
+from sweeproute.calibration import METHODS
+from sweeproute.choice import Choice, Scored, choose
+from sweeproute.configuration import TAG, Estimate, estimates, split
+from sweeproute.runs_where import RegistryError, nearest
+from sweeproute.selection import Rule, deciding, objectives
+from sweeproute.sweep_runs import FinishedRun, SweepRuns, by_season
+
+_PREDICTIONS = "predictions.parquet"
+# Parameters that say which seasons train, calibrate and test.
+_FOLDS = "validation."
+
+
+class ComparisonError(LookupError):
+    """Runs that do not belong into one table."""
+
+
+@dataclass(frozen=True, eq=False)
+class Row:
+    """The best configuration of a model under a calibration."""
+
+    model: str
+    calibration: str
+    # Its finished repeats, or the one run.
+    runs: tuple[FinishedRun, ...]
+    # What reproduces it, without what tells its repeats apart.
+    overrides: tuple[str, ...]
+    # Means over repeats.
+    metrics: Mapping[str, Estimate]
+    seasons: Mapping[int, Mapping[str, Estimate]]
+    # The predictions of each repeat, of the same games in the same order; see `registry.predictions`.
+    games: tuple[pd.DataFrame, ...]
+
+    @property
+    def seeds(self) -> tuple[str, ...]:
+        """The seeds of its repeats."""
+        return tuple(dict.fromkeys(run.tags.get("sweeproute.seed", run.params.get("seed", "")) for run in self.runs))
+
+    @property
+    def device_classes(self) -> tuple[str, ...]:
+        """On what its repeats were made, each class once."""
+        return tuple(dict.fromkeys(run.device_class for run in self.runs))
+
+    @property
+    def folds(self) -> dict[str, str]:
+        """Which seasons train, calibrate and test."""
+        return {name: value for name, value in self.runs[0].params.items() if name.startswith(_FOLDS)}
+
+    @property
+    def configuration(self) -> str:
+        """What tells it from other configurations; calibrations of one fit have the same."""
+        return "\n".join(self.overrides)
+
+
+@dataclass(frozen=True, eq=False)
+class SetOfSeasons:
+    """What was found on the same games: rows that may stand in one table."""
+
+    # selection or holdout.
+    name: str
+    rows: tuple[Row, ...]
+    rule: Rule
+
+    @property
+    def games(self) -> pd.DataFrame:
+        """The tested games; of the columns that differ between rows, those of the first."""
+        return self.rows[0].games[0]
+
+    @property
+    def data_hash(self) -> str:
+        """The hash of the data that all of its rows were made from."""
+        return self.rows[0].runs[0].data_hash
+
+    @property
+    def betting(self) -> BettingRule:
+        """The betting rule of the first row."""
+        told = self.rows[0].runs[0].params
+        names = ("min_edge", "stake", "kelly_fraction")
+        return BettingRule(**{name: float(told[f"betting.{name}"]) for name in names if f"betting.{name}" in told})
+
+    @cached_property
+    def baselines(self) -> tuple[Baseline, ...]:
+        """What needs no model, on the same games."""
+        return baselines(self.games, self.betting)
+
+
+@dataclass(frozen=True, eq=False)
+class Comparison:
+    """A sweep's best, model by model and calibration by calibration."""
+
+    sweep: SweepRuns
+    # What decided among the configurations of a row: metrics without the name of a calibration.
+    rule: Rule
+    # selection, then holdout where there is one.
+    sets: tuple[SetOfSeasons, ...]
+
+
+def compare(sweep: SweepRuns, metric: str | None = None, direction: str | None = None) -> Comparison:
+    """Choose a configuration for each model and calibration, and read what came of it.
+
+    A row is chosen among the runs of its model that have its calibration, by their own scores, with the rule of the
+    sweep: `best` chooses among trials in the same way. Of several metrics the knee of the front is taken. On the
+    holdout nothing is chosen: the row is what was scored there.
+
+    Args:
+        sweep: The sweep's runs.
+        metric: What decides; the sweep's own metrics when None.
+        direction: maximize or minimize; None follows from the metric.
+
+    Returns:
+        Rows in the order in which models come up in the sweep, each with its calibrations from none on.
+
+    Raises:
+        ComparisonError: Runs were made from different data, or tested on different games.
+        RegistryError: No run has the metric, or one has no predictions.
+        sweeproute.selection.DirectionError: It is not known whether more of the metric is better.
+    """
+    _check_data(sweep.runs)
+    rule = _rule(sweep, metric, direction)
+    sets = []
+    for name in dict.fromkeys(run.set for run in sweep.runs):
+        groups: dict[tuple[str, str], list[FinishedRun]] = {}
+        _check_sizes([run for run in sweep.runs if run.set == name])
+        for run in sweep.runs:
+            if run.set == name:
+                groups.setdefault((run.model, run.calibration), []).append(run)
+        models = list(dict.fromkeys(model for model, _ in groups))
+        methods = list(dict.fromkeys((*METHODS, *(calibration for _, calibration in groups))))
+        order = sorted(groups, key=lambda group: (models.index(group[0]), methods.index(group[1])))
+        chosen = [_choose(groups[group], rule, sweep) for group in order]
+        sets.append(_read(sweep, name, chosen))
+    return Comparison(sweep, rule, tuple(sets))
+
+
+def _rule(sweep: SweepRuns, metric: str | None, direction: str | None) -> Rule:
+    told: Mapping[str, Any] = sweep.rule
+    named, sides = deciding(told), told.get("direction")
+    repeats = tuple(told.get("repeats") or ())
+    if metric is not None:
+        named, sides = metric, direction
+    names = [named] if isinstance(named, str) else list(named)
+    bare = [name.rpartition("/")[2] for name in names]
+    return Rule(objectives(bare, direction or sides or None), repeats)
+
+
+def _choose(runs: Sequence[FinishedRun], rule: Rule, sweep: SweepRuns) -> tuple[tuple[FinishedRun, ...], Rule]:
+    """The repeats that were chosen, and the rule with what is repeated."""
+    scored = [
+        Scored(
+            run,
+            True,
+            run.tags.get(TAG, run.run_id),
+            split(run.overrides, rule.repeats)[1],
+            run.metrics,
+        )
+        for run in runs
+    ]
+    choice: Choice[FinishedRun] = choose(scored, rule)
+    if choice.winner is None:
+        names = sorted({name for run in runs for name in run.metrics})
+        who = f"{runs[0].model} {runs[0].calibration}"
+        for name in rule.metrics:
+            if name not in names:
+                raise RegistryError(f"No run of {who} has a metric {name!r}; logged are {nearest(name, names)}.")
+        raise RegistryError(
+            f"No run of {who} in sweep {sweep.id} has a finite {' and '.join(rule.metrics)}; "
+            "choose by another metric: --metric brier."
+        )
+    return choice.winner.repeats, choice.rule
+
+
+def _read(
+    sweep: SweepRuns, name: str, chosen: Sequence[tuple[tuple[FinishedRun, ...], Rule]]
+) -> SetOfSeasons:
+    runs = [run for repeats, _ in chosen for run in repeats]
+    seasons = by_season(sweep, runs)
+    rows = []
+    with tempfile.TemporaryDirectory() as folder:
+        games = {run.run_id: _predictions(sweep, run, Path(folder)) for run in runs}
+    _check_games(runs, games)
+    for repeats, rule in chosen:
+        found = [seasons[run.run_id] for run in repeats]
+        rows.append(
+            Row(
+                model=repeats[0].model,
+                calibration=repeats[0].calibration,
+                runs=repeats,
+                overrides=split(repeats[0].overrides, rule.repeats)[0],
+                metrics=estimates([run.metrics for run in repeats]),
+                seasons={one: estimates([told.get(one, {}) for told in found]) for one in sorted(found[0])},
+                games=tuple(games[run.run_id] for run in repeats),
+            )
+        )
+    return SetOfSeasons(name, tuple(rows), chosen[0][1])
+
+
+def _predictions(sweep: SweepRuns, run: FinishedRun, folder: Path) -> pd.DataFrame:
+    from mlflow.exceptions import MlflowException
+
+    into = folder / run.run_id
+    into.mkdir()
+    try:
+        return pd.read_parquet(sweep.client.download_artifacts(run.run_id, _PREDICTIONS, str(into)))
+    except (MlflowException, OSError):
+        raise RegistryError(
+            f"The run {run.run_id} ({run.model} {run.calibration}) has no {_PREDICTIONS} in the store; "
+            f"`sweeproute sync {sweep.id}` writes it if the sweep's folder has it."
+        ) from None
+
+
+def _check_data(runs: Sequence[FinishedRun]) -> None:
+    """Refuse runs of different data, chosen or not: the best of them would be that of the easier data."""
+    first: dict[str, FinishedRun] = {}
+    for run in runs:
+        first.setdefault(run.data_hash, run)
+    if len(first) > 1:
+        told = " and ".join(f"{_who(run)} from {hash[:12] or 'data without a hash'}" for hash, run in first.items())
+        one = next(iter(filter(None, first)))
+        raise ComparisonError(
+            f"The sweep's runs were made from different data ({told}), so that no table can compare them; report "
+            f"those of one alone: --where data_hash={one[:12]}."
+        )
+
+
+def _check_games(runs: Sequence[FinishedRun], games: Mapping[str, pd.DataFrame]) -> None:
+    """Refuse runs that were tested on different games."""
+    first, frame = runs[0], games[runs[0].run_id]
+    for run in runs[1:]:
+        other = games[run.run_id]
+        if not (frame["game_id"].equals(other["game_id"]) and frame["outcome"].equals(other["outcome"])):
+            raise _other_games(first, _span(frame), run, _span(other))
+
+
+def _check_sizes(runs: Sequence[FinishedRun]) -> None:
+    """Refuse, before anything is chosen, runs that were tested on other numbers of games."""
+    for run in runs:
+        sizes = [one.metrics.get("n_games", float("nan")) for one in (runs[0], run)]
+        if sizes[0] == sizes[0] != sizes[1] == sizes[1]:
+            raise _other_games(runs[0], f"{sizes[0]:.0f} games", run, f"{sizes[1]:.0f}")
+
+
+def _other_games(one: FinishedRun, games: str, other: FinishedRun, other_games: str) -> ComparisonError:
+    known = sorted(one.params.keys() & other.params.keys())
+    differs = [name for name in known if name.startswith(_FOLDS) and one.params[name] != other.params[name]]
+    cure = f"; report those of one alone: --where '{differs[0]}={one.params[differs[0]]}'" if differs else ""
+    return ComparisonError(
+        f"{_who(one)} was tested on {games}, {_who(other)} on {other_games}, so that no table can compare them{cure}."
+    )
+
+
+def _who(run: FinishedRun) -> str:
+    return f"{run.model} {run.calibration}" + (f", job {run.job}," if run.job is not None else "")
+
+
+def _span(games: pd.DataFrame) -> str:
+    return f"{len(games)} games of {span(games['season'])}"
+
+
+def span(seasons: Iterable[int]) -> str:
+    """Seasons on one line.
+
+    Example:
+        >>> span([2018, 2019, 2019]), span([2018])
+        ('2018–2019', '2018')
+    """
+    found = sorted({int(season) for season in seasons})
+    if len(found) == 1:
+        return str(found[0])
+    if found == list(range(found[0], found[-1] + 1)):
+        return f"{found[0]}–{found[-1]}"
+    return ", ".join(map(str, found))
+
+
+def apart(classes: Sequence[str]) -> list[str]:
+    """Classes of device by the parts alone in which they differ.
+
+    Example:
+        >>> apart(["cpu;x86_64;threads=1", "cpu;arm64;threads=1"])
+        ['x86_64', 'arm64']
+    """
+    parts = [re.split("[;,]", one) for one in classes]
+    if len({len(part) for part in parts}) > 1:
+        return list(classes)
+    differing = [place for place in range(len(parts[0])) if len({part[place] for part in parts}) > 1]
+    return [", ".join(part[place] for place in differing) for part in parts]

@@ -1,0 +1,207 @@
+"""The files of a report, by name: tables in every form, all rows, all runs, what each model did, the best of all."""
+
+import json
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from typing import Any
+
+from sweeproute import latex
+from sweeproute.chapter import Chapter, pairs_of
+from sweeproute.comparison import Comparison, Row
+from sweeproute.config import Report
+from sweeproute.configuration import Estimate
+from sweeproute.runs_best import BestRun, Front
+from sweeproute.tables import json_text, rows_to_csv, to_csv, to_json
+
+# The document that shows all tables, and every figure that lies in this folder.
+DOCUMENT, FIGURES = "report.tex", "figures"
+
+
+def files(
+    comparison: Comparison, chapters: Sequence[Chapter], best: BestRun | Front, settings: Report, command: str
+) -> dict[str, str]:
+    """Make every file of a report but its document.
+
+    Args:
+        comparison: What was found.
+        chapters: The tables of each set of seasons.
+        best: What the sweep chose by its own rule.
+        settings: Names and folders.
+        command: What makes the report again.
+
+    Returns:
+        Text by path, relative to the report's folder; the same for the same runs, to the last byte.
+    """
+    found: dict[str, str] = {}
+    for chapter in chapters:
+        for table in chapter.tables:
+            found[f"{table.name}.tex"] = latex.table(table, command)
+            found[f"tables/{table.name}.csv"] = to_csv(table)
+            found[f"tables/{table.name}.json"] = to_json(table)
+    tests = [pairs_of(chapter) for chapter in chapters]
+    found["significance.csv"] = rows_to_csv(tests[0][0], [row for _, rows in tests for row in rows])
+    every = [_facts(chapter, row) for chapter in chapters for row in chapter.found.rows]
+    every += [one for chapter in chapters for one in _of_baselines(chapter)]
+    found["ensemble_comparison.json"] = json_text(every)
+    found["ensemble_comparison.csv"] = _flat_csv([_flat(one) for one in every])
+    found["aggregated.csv"] = _flat_csv(_all_runs(comparison))
+    found["best_config.json"] = json_text(_best(best, comparison))
+    for folder, rows in _by_folder(chapters, settings).items():
+        found[f"{folder}/results.json"] = json_text([_facts(chapter, row, seasons=True) for chapter, row in rows])
+        found[f"{folder}/results.csv"] = _flat_csv([line for chapter, row in rows for line in _lines(chapter, row)])
+    return found
+
+
+def document(chapters: Sequence[Chapter], figures: Sequence[str]) -> str:
+    """The document that shows the tables, and figures by their paths."""
+    comparison = chapters[0].comparison
+    names = [table.name for chapter in chapters for table in chapter.tables]
+    return latex.document(f"Sweep {comparison.sweep.id}", names, sorted(figures))
+
+
+def _facts(chapter: Chapter, row: Row, *, seasons: bool = False) -> dict[str, Any]:
+    """A row with all that is known of it."""
+    told: dict[str, Any] = {
+        "set": chapter.found.name,
+        "model": row.model,
+        "calibration": row.calibration,
+        "metrics": {name: one.mean for name, one in sorted(row.metrics.items())},
+        "standard_errors": {name: one.sem for name, one in sorted(row.metrics.items()) if one.sem is not None},
+        "n_repeats": len(row.runs),
+        "seeds": list(row.seeds),
+        "overrides": list(row.overrides),
+        "run_ids": [run.run_id for run in row.runs],
+        "jobs": [run.job for run in row.runs],
+        "data_hash": row.runs[0].data_hash,
+        "code_hashes": _once(row, "sweeproute.code_hash"),
+        "device_classes": list(row.device_classes),
+        "platforms": _once(row, "sweeproute.platform"),
+        "folds": row.folds,
+        "params": {name: value for name, value in sorted(row.runs[0].params.items()) if name != "seed"},
+    }
+    if seasons:
+        told["seasons"] = {season: _means(found) for season, found in row.seasons.items()}
+        told["repeats"] = [{"run_id": run.run_id, "metrics": dict(run.metrics)} for run in row.runs]
+    return told
+
+
+def _of_baselines(chapter: Chapter) -> list[dict[str, Any]]:
+    found = chapter.found
+    return [
+        {
+            "set": found.name,
+            "model": one.name,
+            "calibration": None,
+            "metrics": dict(sorted(one.metrics.items())),
+            "standard_errors": {},
+            "data_hash": found.data_hash,
+        }
+        for one in found.baselines
+    ]
+
+
+def _once(row: Row, tag: str) -> list[str]:
+    return list(dict.fromkeys(run.tags[tag] for run in row.runs if tag in run.tags))
+
+
+def _means(found: Mapping[str, Estimate]) -> dict[str, float]:
+    return {name: one.mean for name, one in sorted(found.items())}
+
+
+def _flat(told: Mapping[str, Any]) -> dict[str, Any]:
+    """A row of a comparison as one line of values: its metrics by their names, lists as JSON."""
+    line: dict[str, Any] = {name: told[name] for name in ("set", "model", "calibration")}
+    line |= told["metrics"]
+    line |= {f"{name}_se": value for name, value in told["standard_errors"].items()}
+    rest = ("n_repeats", "seeds", "overrides", "run_ids", "data_hash", "device_classes", "platforms")
+    line |= {name: told[name] for name in rest if name in told}
+    return {name: _text(value) if isinstance(value, list) else value for name, value in line.items()}
+
+
+def _text(value: Any) -> str:
+    return json.dumps(value, ensure_ascii=False)
+
+
+def _lines(chapter: Chapter, row: Row) -> list[dict[str, Any]]:
+    """A row season by season, then all seasons together."""
+    own = {"set": chapter.found.name, "model": row.model, "calibration": row.calibration}
+    seasons = [{**own, "season": str(season), **_means(found)} for season, found in row.seasons.items()]
+    return [*seasons, {**own, "season": "all", **_means(row.metrics)}]
+
+
+def _all_runs(comparison: Comparison) -> list[dict[str, Any]]:
+    """Every finished run of the sweep with its parameters and metrics."""
+    lines = []
+    for run in comparison.sweep.runs:
+        line: dict[str, Any] = {
+            "run_id": run.run_id,
+            "kind": run.kind,
+            "set": run.set,
+            "job": run.job,
+            "model": run.model,
+            "calibration": run.calibration,
+            "overrides": _text(list(run.overrides)),
+            "platform": run.tags.get("sweeproute.platform"),
+            "device_class": run.device_class,
+            "data_hash": run.data_hash,
+            "run_s": run.tags.get("sweeproute.run_s"),
+        }
+        line |= {f"params.{name}": value for name, value in sorted(run.params.items())}
+        lines.append(line | {f"metrics.{name}": value for name, value in sorted(run.metrics.items())})
+    return lines
+
+
+def _flat_csv(lines: Sequence[Mapping[str, Any]]) -> str:
+    """Lines with names, a column for each name that comes up: what all have first, in the order of the first line."""
+    heads = list(dict.fromkeys(name for line in lines for name in line))
+    groups = {"": 0, "params": 1, "metrics": 2}
+    heads.sort(key=lambda name: groups.get(name.partition(".")[0] if "." in name else "", 0))
+    return rows_to_csv(heads, [[line.get(name) for name in heads] for line in lines])
+
+
+def _best(best: BestRun | Front, comparison: Comparison) -> dict[str, Any]:
+    """What was chosen as `sweeproute best` chooses it; of several metrics the knee, beside the whole front."""
+    one = best.front[best.knee] if isinstance(best, Front) else best
+    metrics = list(best.metrics) if isinstance(best, Front) else [best.metric]
+    directions = list(best.directions) if isinstance(best, Front) else [best.direction]
+    run = next((run for run in comparison.sweep.runs if run.run_id == one.run_id), None)
+    told = {
+        "sweep": comparison.sweep.id,
+        "chosen_by": [{"metric": m, "direction": d} for m, d in zip(metrics, directions, strict=True)],
+        "model": run.model if run is not None else None,
+        "calibration": run.calibration if run is not None else None,
+        "overrides": list(one.overrides),
+        "run_id": one.run_id,
+        "job": one.job,
+        "repeats": asdict(one.repeats) if one.repeats is not None else None,
+        "metrics": dict(sorted(one.metrics.items())),
+        "params": dict(sorted(one.params.items())),
+        "platform": one.platform,
+        "device": one.device,
+        "data_hash": run.data_hash if run is not None else None,
+        "fingerprint": run.tags.get("sweeproute.fingerprint") if run is not None else None,
+    }
+    if isinstance(best, Front):
+        told["front"] = [{"run_id": p.run_id, "overrides": list(p.overrides), **_by(p.metrics, metrics)} for p in best.front]
+    return told
+
+
+def _by(values: Mapping[str, float], names: Sequence[str]) -> dict[str, float]:
+    return {name: values.get(name, math.nan) for name in names}
+
+
+def _by_folder(chapters: Sequence[Chapter], settings: Report) -> dict[str, list[tuple[Chapter, Row]]]:
+    """The rows of each model, by the name of its folder."""
+    names: dict[str, str] = {}
+    found: dict[str, list[tuple[Chapter, Row]]] = {}
+    for chapter in chapters:
+        for row in chapter.found.rows:
+            if row.model not in names:
+                name = settings.folders.get(row.model, row.model.lower())
+                name = "".join(letter if letter.isalnum() or letter in "-_" else "_" for letter in name) or "model"
+                while name in {*names.values(), "tables", FIGURES}:
+                    name += "_"
+                names[row.model] = name
+            found.setdefault(names[row.model], []).append((chapter, row))
+    return found

@@ -1,0 +1,111 @@
+"""Makes of a sweep in the tracking store the deliverables of a thesis's chapter: its tables, and every number of them."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from sweeproute import deliverables, runs_best, sweep_runs
+from sweeproute.chapter import Chapter, command
+from sweeproute.comparison import Comparison, compare
+from sweeproute.config import Report
+from sweeproute.tables import Table
+from sweeproute.whole_folder import copy_files, replace_folder
+
+
+@dataclass(frozen=True, eq=False)
+class Question:
+    """What a report is asked to tell of."""
+
+    sweep: str
+    # What decides, in place of the sweep's own metrics, and which side of it is better.
+    metric: str | None = None
+    direction: str | None = None
+    experiment: str | None = None
+    # The tracking store; the sweep's own when None.
+    uri: str | None = None
+    # Values that parameters or tags of runs have to have; see `sweep_runs.read`.
+    where: Mapping[str, str] | None = None
+
+    @property
+    def options(self) -> list[str]:
+        """What has to be typed behind the sweep to ask the same again; where the store is, is not part of it."""
+        words = []
+        for name in ("metric", "direction", "experiment"):
+            if getattr(self, name) is not None:
+                words += [f"--{name}", getattr(self, name)]
+        return words + [word for key, value in (self.where or {}).items() for word in ("--where", f"{key}={value}")]
+
+
+@dataclass(frozen=True, eq=False)
+class Made:
+    """A report that was made."""
+
+    folder: Path
+    # The files that were made, relative to the folder.
+    files: tuple[str, ...]
+    # The tables of every set of seasons, that of models first.
+    tables: tuple[Table, ...]
+    comparison: Comparison
+    # What makes a comparison doubtful, in sentences.
+    warnings: tuple[str, ...]
+
+
+def make(
+    question: Question, settings: Report, also: Callable[[Comparison, Path], object] | None = None
+) -> Made:
+    """Make a report from the tracking store alone.
+
+    Args:
+        question: What it tells of.
+        settings: In which words, and where to.
+        also: Given the comparison and the new folder, puts more into it, such as figures, before the document is
+            written that shows them.
+
+    Returns:
+        What was made; made again, it is the same to the last byte.
+
+    Raises:
+        sweeproute.runs_where.RegistryError: There is nothing to tell of.
+        sweeproute.comparison.ComparisonError: Runs that do not belong into one table.
+        sweeproute.chapter.ChapterError: The settings ask for what is not known.
+        sweeproute.whole_folder.FolderError: The folder is somebody's own.
+        sweeproute.pointers.NoSuchSweepError: No such sweep.
+        sweeproute.selection.DirectionError: It is not known whether more of the metric is better.
+    """
+    runs = sweep_runs.read(question.sweep, question.experiment, question.uri, question.where)
+    comparison = compare(runs, question.metric, question.direction)
+    best = runs_best.chosen(runs.id, question.metric, question.direction, question.experiment, runs.uri)
+    chapters = [Chapter(comparison, found, settings) for found in comparison.sets]
+    again = command(comparison, question.options)
+    files = deliverables.files(comparison, chapters, best, settings, again)
+
+    folder = Path(settings.to) if settings.to else Path("reports") / runs.id
+
+    def last(beside: Path) -> dict[str, str]:
+        if also is not None:
+            also(comparison, beside)
+        return {deliverables.DOCUMENT: deliverables.document(chapters, _figures(beside))}
+
+    replace_folder(folder, files, last)
+    if settings.copy_to:
+        names = [name for name in files if name.endswith(".tex")] + _figures(folder)
+        copy_files({Path(name).name: folder / name for name in names}, Path(settings.copy_to))
+    tables = tuple(table for chapter in chapters for table in chapter.tables)
+    return Made(folder, tuple(sorted([*files, deliverables.DOCUMENT])), tables, comparison, best.warnings)
+
+
+def log(made: Made) -> str | None:
+    """Keep a report as artifacts of its sweep's own run.
+
+    Returns:
+        The id of that run; None where the store has none.
+    """
+    sweep = made.comparison.sweep
+    if sweep.run_id is None:
+        return None
+    sweep.client.log_artifacts(sweep.run_id, str(made.folder), "report")
+    return sweep.run_id
+
+
+def _figures(folder: Path) -> list[str]:
+    return [path.relative_to(folder).as_posix() for path in sorted((folder / deliverables.FIGURES).glob("*.pdf"))]

@@ -1,0 +1,119 @@
+"""Writes files so that each, or a folder of them together, is there whole or not at all."""
+
+import json
+import os
+import shutil
+import tempfile
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+# Lists what a folder was made of, so that it can be told from a person's own when it is made again.
+CONTENTS = "contents.json"
+
+
+class FolderError(OSError):
+    """A folder that is not to be written over."""
+
+
+def replace_folder(
+    folder: Path, files: Mapping[str, str], last: Callable[[Path], Mapping[str, str]] | None = None
+) -> None:
+    """Make a folder beside where it goes, then put it there in place of the one that was made before.
+
+    What somebody has put into the old folder goes along into the new one.
+
+    Args:
+        folder: Where it goes.
+        files: Text by path, relative to it.
+        last: Given the new folder with all else in it, more files.
+
+    Raises:
+        FolderError: There is something that was not made by this.
+    """
+    folder = folder.absolute()
+    made = _made(folder)
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    _clear(folder)
+    beside = Path(tempfile.mkdtemp(prefix=f".{folder.name}.making-", dir=folder.parent))
+    try:
+        if folder.exists():
+            for path in sorted(folder.rglob("*")):
+                relative = path.relative_to(folder)
+                if path.is_file() and relative.as_posix() not in made:
+                    (beside / relative).parent.mkdir(parents=True, exist_ok=True)
+                    shutil.copy2(path, beside / relative)
+        all_files = dict(files)
+        _write(beside, files)
+        if last is not None:
+            more = last(beside)
+            _write(beside, more)
+            all_files |= more
+        _write(beside, {CONTENTS: json.dumps(sorted([*all_files, CONTENTS]), indent=1) + "\n"})
+        beside.chmod(0o777 & ~_umask())
+        if folder.exists():
+            # Named for what it is, should this process die between the two.
+            old = folder.with_name(f".{folder.name}.before")
+            folder.rename(old)
+            beside.rename(folder)
+            shutil.rmtree(old)
+        else:
+            beside.rename(folder)
+    finally:
+        shutil.rmtree(beside, ignore_errors=True)
+
+
+def copy_files(files: Mapping[str, Path], into: Path) -> None:
+    """Copy files into a folder of somebody else's, each whole or not at all, and touch nothing else there.
+
+    Args:
+        files: Where each is, by its name there.
+        into: The folder; made when absent.
+    """
+    into.mkdir(parents=True, exist_ok=True)
+    for name, source in files.items():
+        beside = into / f".{name}.{os.getpid()}~"
+        try:
+            shutil.copyfile(source, beside)
+            beside.replace(into / name)
+        finally:
+            beside.unlink(missing_ok=True)
+
+
+def _made(folder: Path) -> frozenset[str]:
+    """What an earlier making has left there; refuses a folder that is somebody's own."""
+    before = folder.with_name(f".{folder.name}.before")
+    if not folder.exists() and before.is_dir():
+        # A process died between the two renamings.
+        before.rename(folder)
+    if not folder.exists():
+        return frozenset()
+    try:
+        return frozenset(json.loads((folder / CONTENTS).read_text(encoding="utf-8")))
+    except FileNotFoundError:
+        if folder.is_dir() and not any(folder.iterdir()):
+            return frozenset()
+    except (OSError, ValueError):
+        pass
+    raise FolderError(
+        f"{folder} is there already, and was not made by this command: it would be replaced. Name another, or one that "
+        "is not there yet."
+    )
+
+
+def _clear(folder: Path) -> None:
+    """Remove what an earlier process left that died."""
+    for left in (*folder.parent.glob(f".{folder.name}.making-*"), folder.with_name(f".{folder.name}.before")):
+        shutil.rmtree(left, ignore_errors=True)
+
+
+def _write(folder: Path, files: Mapping[str, str]) -> None:
+    for name, text in files.items():
+        path = folder / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text, encoding="utf-8", newline="\n")
+
+
+def _umask() -> int:
+    mask = os.umask(0)
+    os.umask(mask)
+    return mask
