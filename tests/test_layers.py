@@ -24,12 +24,15 @@ LAYERS = {
     "sweeproute": [
         ["__main__"],
         ["commands"],
-        ["experiment", "prediction", "callbacks", "summary", "cleaning", "request"],
-        ["trial_journal", "holdout"],
+        ["experiment", "prediction", "callbacks", "summary", "cleaning", "request", "report"],
+        ["trial_journal", "holdout", "deliverables"],
+        ["chapter"],
+        ["comparison"],
+        ["sweep_runs"],
         ["tracking*", "replay", "registry", "store*", "runs*", "mlflow_limits", "launch_facts", "data_input"],
         ["figures"],
         ["figure_*"],
-        ["plot*"],
+        ["plot*", "baselines", "verdicts"],
         ["evaluation", "errors"],
         ["capabilities"],
         ["data", "estimators", "models"],
@@ -40,8 +43,8 @@ LAYERS = {
         ["validation", "scores", "betting", "calibration", "checkpoint", "fingerprint", "sweep_folder"],
         ["choice", "configuration"],
         ["trial_steps"],
-        ["journal", "pointers", "selection", "pareto", "pruning", "shared_fit"],
-        ["config"],
+        ["journal", "pointers", "selection", "pareto", "pruning", "shared_fit", "latex", "whole_folder"],
+        ["config", "tables"],
     ],
     "hydra_plugins.sweeproute": [
         ["sweeper"],
@@ -145,7 +148,7 @@ FRONT_DOORS = {"submitit_ssh"}
 SEE_BOTH = ["sweeproute.__main__", "sweeproute.commands.*"]
 # Who alone may import a library, by room of src/sweeproute; nothing in launchers may import any of these.
 ONLY_IN = {
-    "mlflow": ["tracking*", "replay", "registry", "store*", "runs*", "data_input"],
+    "mlflow": ["tracking*", "replay", "registry", "store*", "runs*", "data_input", "sweep_runs", "comparison"],
     "matplotlib": ["plot*", "figure_*"],
     "torch": ["models"],
     "safetensors": ["models"],

@@ -72,7 +72,8 @@ def _baseline(name: str, games: pd.DataFrame, probability: NDArray[np.float64], 
         stake=np.where(none, np.nan, bets.stake),
         profit=np.where(none, np.nan, bets.profit),
     ).reset_index(drop=True)
-    by_season = {int(season): _metrics(name, one, rule) for season, one in told.groupby("season", sort=True)}
+    seasons = np.unique(told["season"].to_numpy()).tolist()
+    by_season = {season: _metrics(name, told[told["season"] == season], rule) for season in seasons}
     return Baseline(name, told, _metrics(name, told, rule), by_season)
 
 

@@ -142,8 +142,6 @@ class Chapter:
             rows.append((name, Cell(), *(Cell(value) for value in values)))
         sections = ((len(self.found.rows), ""),)
         more = ["Nothing is tested within a season, whose weeks are few."]
-        if any(cell.error is not None for row in rows for cell in row):
-            more.append("Standard errors over seeds in parentheses.")
         shape = ReportTable(told.name, told.caption, told.label)
         return self._table(shape, columns, rows, sections, more, self.title(metric))
 
@@ -153,7 +151,8 @@ class Chapter:
         columns = [Column("row", "", None), Column("model", "Model"), Column("calibration", "Calibration")]
         numbers = [f"({place})" for place in range(1, len(shown) + 1)]
         columns += [Column(f"p_{place}", numbers[place - 1], 3, least=0.001) for place in range(1, len(shown) + 1)]
-        rows, sections = [], []
+        rows: list[tuple[Cell, ...]] = []
+        sections: list[tuple[int, str]] = []
         for metric in told.metrics:
             if metric not in self.verdicts.tests:
                 raise ChapterError(
@@ -171,8 +170,8 @@ class Chapter:
                 name = Cell(self.title(baseline.name), mark=self._mark(baseline))
                 rows.append((Cell(""), name, Cell(), *cells))
         more = [
-            f"Two-sided p-values, adjusted by Holm's method for all {_pairs(len(self.found.rows))} of models, and for "
-            "all comparisons with baselines.",
+            f"Two-sided p-values, for each score adjusted by Holm's method for {_pairs(len(self.found.rows))} of "
+            "models, and for all comparisons with baselines.",
             "AUC by DeLong's method, other scores by Diebold and Mariano's test, returns by a bootstrap; games of a "
             "week may depend on each other.",
         ]
@@ -220,6 +219,8 @@ class Chapter:
                 f"The caption {told.caption!r} of {told.name} names what is not known; allowed in braces are "
                 f"{', '.join(_PLACES)}."
             ) from None
+        if any(cell.error is not None and cell.low is None for row in rows for cell in row):
+            more = [*more, "In parentheses standard errors of means over seeds."]
         apart_by = "" if name == SELECTION else name
         return Table(
             f"{told.name}_{apart_by}" if apart_by else told.name,
@@ -241,7 +242,9 @@ class Chapter:
             f"=: not significantly worse than the best. Tested are {', '.join(tested)}; baselines take no part.",
         ]
         if any(one.interval for one in told.columns):
-            said.append(f"In brackets {self.settings.level * 100:g} % intervals, from resampled weeks; of AUC DeLong's.")
+            said.append(
+                f"In brackets {self.settings.level * 100:g} % intervals, from resampled weeks; of AUC DeLong's."
+            )
         return said
 
     def _of_baselines(self) -> list[str]:
@@ -272,8 +275,8 @@ class Chapter:
     def _of_bets(self) -> list[str]:
         rule = self.found.betting
         said = [
-            f"Rule: {rule.stake * 100:g} % of the first bankroll where the expected profit of a unit staked is at least "
-            f"{rule.min_edge:g}; Kelly: the same bets at {rule.kelly_fraction:g} of Kelly's stake; all games: one unit "
+            f"Rule: {rule.stake * 100:g} % of the first bankroll where the expected profit of a unit staked is at "
+            f"least {rule.min_edge:g}; Kelly: the same bets at {rule.kelly_fraction:g} of Kelly's stake; all: one unit "
             "on each game that has odds.",
             "ROI is profit over total staked, growth the natural logarithm of what a unit has become.",
         ]
@@ -362,4 +365,3 @@ def pairs_of(chapter: Chapter) -> tuple[list[str], list[list[object]]]:
                 parts = (versus.difference, versus.standard_error, versus.p_value, tests.against_adjusted)
                 lines.append(told(row, (baseline.name, ""), [part[at] for part in parts]))
     return heads, lines
-

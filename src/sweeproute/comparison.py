@@ -3,10 +3,9 @@
 import re
 import tempfile
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
-from typing import Any
 
 import pandas as pd
 
@@ -15,8 +14,9 @@ from sweeproute.betting import BettingRule
 from sweeproute.calibration import METHODS
 from sweeproute.choice import Choice, Scored, choose
 from sweeproute.configuration import TAG, Estimate, estimates, split
+from sweeproute.runs_best import rule_of
 from sweeproute.runs_where import RegistryError, nearest
-from sweeproute.selection import Rule, deciding, objectives
+from sweeproute.selection import Rule
 from sweeproute.sweep_runs import FinishedRun, SweepRuns, by_season
 
 _PREDICTIONS = "predictions.parquet"
@@ -146,14 +146,12 @@ def compare(sweep: SweepRuns, metric: str | None = None, direction: str | None =
 
 
 def _rule(sweep: SweepRuns, metric: str | None, direction: str | None) -> Rule:
-    told: Mapping[str, Any] = sweep.rule
-    named, sides = deciding(told), told.get("direction")
-    repeats = tuple(told.get("repeats") or ())
-    if metric is not None:
-        named, sides = metric, direction
-    names = [named] if isinstance(named, str) else list(named)
-    bare = [name.rpartition("/")[2] for name in names]
-    return Rule(objectives(bare, direction or sides or None), repeats)
+    """What decides among runs of one calibration: of platt/brier what stands behind the calibration's name."""
+    told = rule_of(sweep.rule, metric, direction)
+    return Rule(
+        tuple(replace(one, metric=one.metric.rpartition("/")[2]) for one in told.objectives),
+        told.repeats,
+    )
 
 
 def _choose(runs: Sequence[FinishedRun], rule: Rule, sweep: SweepRuns) -> tuple[tuple[FinishedRun, ...], Rule]:
@@ -182,9 +180,7 @@ def _choose(runs: Sequence[FinishedRun], rule: Rule, sweep: SweepRuns) -> tuple[
     return choice.winner.repeats, choice.rule
 
 
-def _read(
-    sweep: SweepRuns, name: str, chosen: Sequence[tuple[tuple[FinishedRun, ...], Rule]]
-) -> SetOfSeasons:
+def _read(sweep: SweepRuns, name: str, chosen: Sequence[tuple[tuple[FinishedRun, ...], Rule]]) -> SetOfSeasons:
     runs = [run for repeats, _ in chosen for run in repeats]
     seasons = by_season(sweep, runs)
     rows = []

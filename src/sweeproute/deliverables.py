@@ -1,9 +1,7 @@
 """The files of a report, by name: tables in every form, all rows, all runs, what each model did, the best of all."""
 
 import json
-import math
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict
 from typing import Any
 
 from sweeproute import latex
@@ -19,14 +17,14 @@ DOCUMENT, FIGURES = "report.tex", "figures"
 
 
 def files(
-    comparison: Comparison, chapters: Sequence[Chapter], best: BestRun | Front, settings: Report, command: str
+    comparison: Comparison, chapters: Sequence[Chapter], best: BestRun | Front | None, settings: Report, command: str
 ) -> dict[str, str]:
     """Make every file of a report but its document.
 
     Args:
         comparison: What was found.
         chapters: The tables of each set of seasons.
-        best: What the sweep chose by its own rule.
+        best: What the sweep chose by its own rule; None where only some of its runs are told of.
         settings: Names and folders.
         command: What makes the report again.
 
@@ -81,7 +79,7 @@ def _facts(chapter: Chapter, row: Row, *, seasons: bool = False) -> dict[str, An
         "params": {name: value for name, value in sorted(row.runs[0].params.items()) if name != "seed"},
     }
     if seasons:
-        told["seasons"] = {season: _means(found) for season, found in row.seasons.items()}
+        told["seasons"] = {season: means(found) for season, found in row.seasons.items()}
         told["repeats"] = [{"run_id": run.run_id, "metrics": dict(run.metrics)} for run in row.runs]
     return told
 
@@ -105,7 +103,8 @@ def _once(row: Row, tag: str) -> list[str]:
     return list(dict.fromkeys(run.tags[tag] for run in row.runs if tag in run.tags))
 
 
-def _means(found: Mapping[str, Estimate]) -> dict[str, float]:
+def means(found: Mapping[str, Estimate]) -> dict[str, float]:
+    """Means over repeats, in the order of their names."""
     return {name: one.mean for name, one in sorted(found.items())}
 
 
@@ -126,8 +125,8 @@ def _text(value: Any) -> str:
 def _lines(chapter: Chapter, row: Row) -> list[dict[str, Any]]:
     """A row season by season, then all seasons together."""
     own = {"set": chapter.found.name, "model": row.model, "calibration": row.calibration}
-    seasons = [{**own, "season": str(season), **_means(found)} for season, found in row.seasons.items()]
-    return [*seasons, {**own, "season": "all", **_means(row.metrics)}]
+    seasons = [{**own, "season": str(season), **means(found)} for season, found in row.seasons.items()]
+    return [*seasons, {**own, "season": "all", **means(row.metrics)}]
 
 
 def _all_runs(comparison: Comparison) -> list[dict[str, Any]]:
@@ -160,35 +159,51 @@ def _flat_csv(lines: Sequence[Mapping[str, Any]]) -> str:
     return rows_to_csv(heads, [[line.get(name) for name in heads] for line in lines])
 
 
-def _best(best: BestRun | Front, comparison: Comparison) -> dict[str, Any]:
-    """What was chosen as `sweeproute best` chooses it; of several metrics the knee, beside the whole front."""
-    one = best.front[best.knee] if isinstance(best, Front) else best
-    metrics = list(best.metrics) if isinstance(best, Front) else [best.metric]
-    directions = list(best.directions) if isinstance(best, Front) else [best.direction]
-    run = next((run for run in comparison.sweep.runs if run.run_id == one.run_id), None)
-    told = {
+def _best(best: BestRun | Front | None, comparison: Comparison) -> dict[str, Any]:
+    """What was chosen as `sweeproute best` chooses it; of several metrics the knee, beside the whole front.
+
+    Args:
+        best: That; None where only some runs are told of, whose best row is taken.
+        comparison: What was found.
+    """
+    rule = comparison.rule
+    told: dict[str, Any] = {
         "sweep": comparison.sweep.id,
-        "chosen_by": [{"metric": m, "direction": d} for m, d in zip(metrics, directions, strict=True)],
-        "model": run.model if run is not None else None,
-        "calibration": run.calibration if run is not None else None,
-        "overrides": list(one.overrides),
-        "run_id": one.run_id,
-        "job": one.job,
-        "repeats": asdict(one.repeats) if one.repeats is not None else None,
-        "metrics": dict(sorted(one.metrics.items())),
-        "params": dict(sorted(one.params.items())),
-        "platform": one.platform,
-        "device": one.device,
-        "data_hash": run.data_hash if run is not None else None,
-        "fingerprint": run.tags.get("sweeproute.fingerprint") if run is not None else None,
+        "chosen_by": [{"metric": one.metric, "direction": one.direction} for one in rule.objectives],
+    }
+    if best is None:
+        first = rule.objectives[0]
+        row = min(comparison.sets[0].rows, key=lambda row: first.loss(row.metrics[first.metric].mean))
+        run_ids, overrides, metrics = [run.run_id for run in row.runs], row.overrides, means(row.metrics)
+    else:
+        one = best.front[best.knee] if isinstance(best, Front) else best
+        run_ids = list(one.repeats.run_ids) if one.repeats is not None else [one.run_id]
+        overrides, metrics = one.overrides, dict(sorted(one.metrics.items()))
+    run = next(run for run in comparison.sweep.runs if run.run_id == run_ids[0])
+    told |= {
+        "model": run.model,
+        "calibration": run.calibration,
+        "overrides": list(overrides),
+        "run_ids": run_ids,
+        "seeds": [one.tags.get("sweeproute.seed") for one in comparison.sweep.runs if one.run_id in run_ids],
+        "metrics": metrics,
+        "params": {name: value for name, value in sorted(run.params.items()) if name != "seed"},
+        "device_class": run.device_class,
+        "data_hash": run.data_hash,
+        "code_hash": run.tags.get("sweeproute.code_hash"),
+        "fingerprint": run.tags.get("sweeproute.fingerprint"),
     }
     if isinstance(best, Front):
-        told["front"] = [{"run_id": p.run_id, "overrides": list(p.overrides), **_by(p.metrics, metrics)} for p in best.front]
+        names = best.metrics
+        told["front"] = [
+            {
+                "run_id": one.run_id,
+                "overrides": list(one.overrides),
+                "metrics": {name: one.metrics[name] for name in names},
+            }
+            for one in best.front
+        ]
     return told
-
-
-def _by(values: Mapping[str, float], names: Sequence[str]) -> dict[str, float]:
-    return {name: values.get(name, math.nan) for name in names}
 
 
 def _by_folder(chapters: Sequence[Chapter], settings: Report) -> dict[str, list[tuple[Chapter, Row]]]:

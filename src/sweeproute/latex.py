@@ -130,8 +130,8 @@ def document(title: str, tables: Sequence[str], figures: Sequence[str]) -> str:
         r"\usepackage{siunitx}",
         r"\begin{document}",
         rf"\section*{{{escaped(title)}}}",
-        # All of them come where they are named, however many there are.
-        *(rf"\input{{{name}}}" + "\n" + r"\clearpage" for name in tables),
+        *(rf"\input{{{name}}}" for name in tables),
+        r"\clearpage",
     ]
     for path in figures:
         lines += [

@@ -1,4 +1,4 @@
-"""Makes of a sweep in the tracking store the deliverables of a thesis's chapter: its tables, and every number of them."""
+"""Makes of a sweep in the tracking store what a thesis's chapter needs: tables, and every number behind them."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -50,9 +50,7 @@ class Made:
     warnings: tuple[str, ...]
 
 
-def make(
-    question: Question, settings: Report, also: Callable[[Comparison, Path], object] | None = None
-) -> Made:
+def make(question: Question, settings: Report, also: Callable[[Comparison, Path], object] | None = None) -> Made:
     """Make a report from the tracking store alone.
 
     Args:
@@ -74,7 +72,9 @@ def make(
     """
     runs = sweep_runs.read(question.sweep, question.experiment, question.uri, question.where)
     comparison = compare(runs, question.metric, question.direction)
-    best = runs_best.chosen(runs.id, question.metric, question.direction, question.experiment, runs.uri)
+    best = None
+    if not question.where:
+        best = runs_best.chosen(runs.id, question.metric, question.direction, question.experiment, runs.uri)
     chapters = [Chapter(comparison, found, settings) for found in comparison.sets]
     again = command(comparison, question.options)
     files = deliverables.files(comparison, chapters, best, settings, again)
@@ -91,7 +91,9 @@ def make(
         names = [name for name in files if name.endswith(".tex")] + _figures(folder)
         copy_files({Path(name).name: folder / name for name in names}, Path(settings.copy_to))
     tables = tuple(table for chapter in chapters for table in chapter.tables)
-    return Made(folder, tuple(sorted([*files, deliverables.DOCUMENT])), tables, comparison, best.warnings)
+    return Made(
+        folder, tuple(sorted([*files, deliverables.DOCUMENT])), tables, comparison, best.warnings if best else ()
+    )
 
 
 def log(made: Made) -> str | None:

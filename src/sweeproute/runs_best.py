@@ -153,7 +153,7 @@ def chosen(
         raise RegistryError(
             f"There is no experiment {experiment!r} in {masked(uri)}; there are {nearest(experiment, known)}."
         )
-    rule = _rule(told_rule(runs.sweep_tags(identifier)) if identifier is not None else {}, metric, direction)
+    rule = rule_of(told_rule(runs.sweep_tags(identifier)) if identifier is not None else {}, metric, direction)
     question = Question(rule.metrics[0], rule.objectives[0].maximize, identifier, experiment)
     if len(rule.objectives) > 1:
         return _compared(question, rule, runs, uri)
@@ -163,8 +163,17 @@ def chosen(
     return _single(answer, question, rule, runs, uri)
 
 
-def _rule(told: Mapping[str, Any], metric: str | None, direction: str | None) -> Rule:
-    """What decides: what is asked for, before what the sweep says."""
+def rule_of(told: Mapping[str, Any], metric: str | None, direction: str | None) -> Rule:
+    """What decides: what is asked for, before what the sweep says.
+
+    Args:
+        told: What the sweep says, as `configuration.told_rule` gives it.
+        metric: One metric's name; what the sweep says when None.
+        direction: maximize or minimize; None follows from what the sweep says of the metric, else from the metric.
+
+    Raises:
+        sweeproute.selection.DirectionError: It is not known whether more of a metric is better.
+    """
     named, sides = deciding(told), told.get("direction")
     if metric is not None:
         names = [named] if isinstance(named, str) else list(named)

@@ -79,7 +79,9 @@ WHERE s.key = 'sweeproute.sweep' AND s.value = :sweep AND {counts}
 """
 _TAGS_OF = "SELECT run_uuid, key, value FROM tags WHERE key IN ({keys}) AND run_uuid IN ({runs})"
 _METRICS_OF = "SELECT run_uuid, key, value, is_nan FROM latest_metrics WHERE key IN ({keys}) AND run_uuid IN ({runs})"
-_HISTORY_OF = "SELECT run_uuid, key, step, value, is_nan FROM metrics WHERE run_uuid IN ({runs}) ORDER BY step, timestamp"
+_HISTORY_OF = (
+    "SELECT run_uuid, key, step, value, is_nan FROM metrics WHERE run_uuid IN ({runs}) ORDER BY step, timestamp"
+)
 # Runs in one question, well below the most values that any SQLite takes.
 _CHUNK = 500
 _OWN_TAGS = """

@@ -68,7 +68,7 @@ def number(value: float | None) -> float | None:
 
 
 def to_csv(table: Table) -> str:
-    """A table in full precision: a column of each value, and where there are some, of ends, errors, standings, marks."""
+    """A table in full precision: columns of values and, where there are any, of ends, errors, standings and marks."""
     heads, cells = [], []
     for place, column in enumerate(table.columns):
         own = [row[place] for row in table.rows]
@@ -168,9 +168,9 @@ def to_text(table: Table) -> str:
         for line in lines
     ]
     begun = dict(table.sections)
-    text = [drawn[0], "-" * len(drawn[0])]
-    for position, line in enumerate(drawn[1:]):
+    told = [drawn[0], "-" * len(drawn[0])]
+    for position, body in enumerate(drawn[1:]):
         if position in begun:
-            text += [begun[position]] if begun[position] else [""]
-        text.append(line)
-    return "\n".join([table.caption, "", *text, "", *table.notes])
+            told.append(begun[position])
+        told.append(body)
+    return "\n".join([table.caption, "", *told, "", *table.notes])

@@ -100,9 +100,7 @@ def judge(
     for metric in TESTED:
         pairs = _pairs(metric, rows, weeks)
         adjusted = significance.holm_pairs(pairs.p_value)
-        standing = significance.standing_of_pairs(
-            values[metric], adjusted, HIGHER_IS_BETTER[metric], settings.alpha
-        )
+        standing = significance.standing_of_pairs(values[metric], adjusted, HIGHER_IS_BETTER[metric], settings.alpha)
         columns = [_against(metric, some, settings) for some in against]
         versus = Pairs(*(np.column_stack(part) for part in zip(*columns, strict=True)))
         holm = significance.holm(versus.p_value.ravel()).reshape(versus.p_value.shape)

@@ -25,7 +25,7 @@ def replace_folder(
     Args:
         folder: Where it goes.
         files: Text by path, relative to it.
-        last: Given the new folder with all else in it, more files.
+        last: Given the new folder with all else in it, more files; it may also write there itself.
 
     Raises:
         FolderError: There is something that was not made by this.
@@ -36,19 +36,15 @@ def replace_folder(
     _clear(folder)
     beside = Path(tempfile.mkdtemp(prefix=f".{folder.name}.making-", dir=folder.parent))
     try:
-        if folder.exists():
-            for path in sorted(folder.rglob("*")):
-                relative = path.relative_to(folder)
-                if path.is_file() and relative.as_posix() not in made:
-                    (beside / relative).parent.mkdir(parents=True, exist_ok=True)
-                    shutil.copy2(path, beside / relative)
-        all_files = dict(files)
+        others = _files(folder) - made
+        for name in others:
+            (beside / name).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy2(folder / name, beside / name)
         _write(beside, files)
         if last is not None:
-            more = last(beside)
-            _write(beside, more)
-            all_files |= more
-        _write(beside, {CONTENTS: json.dumps(sorted([*all_files, CONTENTS]), indent=1) + "\n"})
+            _write(beside, last(beside))
+        own = _files(beside) - (others - files.keys())
+        _write(beside, {CONTENTS: json.dumps(sorted({*own, CONTENTS}), indent=1) + "\n"})
         beside.chmod(0o777 & ~_umask())
         if folder.exists():
             # Named for what it is, should this process die between the two.
@@ -98,6 +94,10 @@ def _made(folder: Path) -> frozenset[str]:
         f"{folder} is there already, and was not made by this command: it would be replaced. Name another, or one that "
         "is not there yet."
     )
+
+
+def _files(folder: Path) -> frozenset[str]:
+    return frozenset(path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file())
 
 
 def _clear(folder: Path) -> None:
