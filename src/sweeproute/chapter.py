@@ -8,10 +8,11 @@ from functools import cached_property
 
 import numpy as np
 
-from sweeproute.baselines import MARKET, Baseline
+from sweeproute.baselines import HOME, MARKET, Baseline
 from sweeproute.comparison import Comparison, Row, SetOfSeasons, apart, span
 from sweeproute.config import Report, ReportTable
 from sweeproute.configuration import Estimate
+from sweeproute.runs_where import nearest
 from sweeproute.selection import maximize
 from sweeproute.sweep_runs import SELECTION
 from sweeproute.tables import BEST, TIED, Cell, Column, Table, number
@@ -54,7 +55,7 @@ class Chapter:
         """All of them."""
         told = self.settings
         return (
-            self._of_metrics(told.comparison, self._of_baselines()),
+            self._of_metrics(told.comparison, []),
             self._of_metrics(told.calibration, self._of_calibrations()),
             self._of_metrics(told.betting, self._of_bets()),
             self._season(),
@@ -128,6 +129,11 @@ class Chapter:
     def _season(self) -> Table:
         told = self.settings.season
         metric = told.metric or self.found.rule.metrics[0]
+        if metric not in (known := sorted({name for row in self.found.rows for name in row.metrics})):
+            raise ChapterError(
+                f"report.season.metric={metric} is no metric of these runs; theirs are, nearest match first: "
+                f"{nearest(metric, known)}."
+            )
         seasons = sorted({int(season) for season in self.found.games["season"]})
         columns = [Column("model", "Model"), Column("calibration", "Calibration")]
         columns += [Column(str(season), str(season), told.decimals) for season in seasons]
@@ -229,7 +235,7 @@ class Chapter:
             tuple(columns),
             tuple(tuple(row) for row in rows),
             sections,
-            (*more, *self._of_rows(), *self._of_origin()),
+            (*more, *self._of_baselines(), *self._of_rows(), *self._of_origin()),
         )
 
     def _of_standing(self, told: ReportTable) -> list[str]:
@@ -249,14 +255,14 @@ class Chapter:
 
     def _of_baselines(self) -> list[str]:
         market = next(one for one in self.found.baselines if one.name == MARKET)
-        said = []
+        said = [f"{self.title(HOME)}: the share in the tested seasons before, 0.5 in the first."]
         if market.games.empty:
             said.append("No game has odds, so that there is no market to compare with.")
         elif self._mark(market):
             said.append(
                 f"m: on the {len(market.games):,} games that have odds, on which alone it is compared with a model."
             )
-        return [*said, "Home-win rate: the share in the tested seasons before, 0.5 in the first."]
+        return said
 
     def _of_calibrations(self) -> list[str]:
         said = ["Brier = reliability - resolution + uncertainty, over the best curve that never falls."]

@@ -1,0 +1,63 @@
+"""Tests of what a model has to beat, on the very games of a table."""
+
+import numpy as np
+import pytest
+
+from reported_sweep import RULE, forecasts, games, predictions
+from sweeproute import scores
+from sweeproute.baselines import COIN, HOME, MARKET, baselines
+from sweeproute.betting import implied_probability
+
+
+def told(played):
+    return {one.name: one for one in baselines(predictions(played, forecasts(played, 0.5)), RULE)}
+
+
+def test_the_market_says_what_the_odds_imply_and_bets_on_nothing():
+    played = games()
+    market = told(played)[MARKET]
+    implied = implied_probability(played[["odds_home", "odds_away"]].to_numpy())
+    np.testing.assert_array_equal(market.games["probability"], implied)
+    assert market.metrics["brier"] == scores.brier(played["outcome"].to_numpy(), implied)
+    assert market.metrics["n_games"] == len(played)
+    assert all(np.isnan(market.metrics[name]) for name in ("roi", "roi_flat", "roi_kelly", "drawdown", "n_bets"))
+    assert market.games["stake"].isna().all()
+
+
+def test_the_market_is_there_on_the_games_alone_that_it_prices():
+    played = games(priced=0.4)
+    market = told(played)[MARKET]
+    priced = played[played["odds_home"].notna()]
+    assert market.games["game_id"].tolist() == priced["game_id"].tolist()
+    assert market.metrics["n_games"] == len(priced) < len(played)
+    assert set(market.by_season) == {2018}
+
+
+def test_without_odds_there_is_no_market_and_no_bet():
+    found = told(games(priced=0.0))
+    assert found[MARKET].games.empty
+    assert found[MARKET].metrics == {"n_games": 0.0}
+    assert np.isnan(found[COIN].metrics["roi"])
+
+
+def test_the_home_side_wins_as_often_as_in_the_seasons_before():
+    played = games((2017, 2018, 2019))
+    home = told(played)[HOME].games
+    share = {season: home["probability"][home["season"] == season].unique() for season in (2017, 2018, 2019)}
+    outcome, season = played["outcome"], played["season"]
+    assert share[2017] == [0.5]
+    assert share[2018] == [outcome[season == 2017].mean()]
+    assert share[2019] == [outcome[season < 2019].mean()]
+
+
+def test_nothing_of_a_season_and_of_those_after_it_reaches_its_forecasts():
+    played = games()
+    changed = played.assign(outcome=np.where(played["season"] == 2019, 1 - played["outcome"], played["outcome"]))
+    for name, one in told(played).items():
+        np.testing.assert_array_equal(one.games["probability"], told(changed)[name].games["probability"])
+
+
+def test_a_coin_scores_a_quarter():
+    coin = told(games())[COIN]
+    assert coin.metrics["brier"] == coin.by_season[2018]["brier"] == 0.25
+    assert coin.metrics["auc"] == coin.metrics["accuracy"] == pytest.approx(0.5)

@@ -1,0 +1,345 @@
+"""Tests of `sweeproute report`, from the tracking store to the files of a chapter."""
+
+import csv
+import json
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from handmade_sweep import HandmadeSweep, fresh_store
+from reported_sweep import forecasts, games, trial
+from small_trial import ONE_SLOT, ROOT, SMALL, end, start
+from sweeproute import __main__, config, registry, report
+from sweeproute.chapter import ChapterError
+from sweeproute.commands import composing
+from sweeproute.comparison import Comparison
+from sweeproute.report import Question, make
+from sweeproute.store import connect
+from sweeproute.tracking import sync
+from typeset import typeset
+
+PLAYED = games()
+UNPRICED, PARTLY = games(priced=0.0), games(priced=0.3)
+ODD = "Odd_model & 50% #1"
+TABLES = ("multimodel_comparison_table", "calibration_table", "betting_table", "season_table", "significance_table")
+
+
+def says(played: pd.DataFrame, *noises: float, seed: int = 0) -> dict[str, np.ndarray]:
+    methods = ("none", "platt", "isotonic")
+    return {method: forecasts(played, noise, seed) for method, noise in zip(methods, noises, strict=False)}
+
+
+@pytest.fixture(scope="module")
+def store(tmp_path_factory) -> Path:
+    root = tmp_path_factory.mktemp("reported")
+    made = {id: HandmadeSweep(root / id, id, metric="brier", direction=None) for id in ("sweep_tied", "sweep_odd")}
+    # Equals tie; one model is far better.
+    for job, (model, noise) in enumerate([("GLM", 3.0), ("XGBoost", 3.0), ("RandomForest", 0.01)]):
+        trial(made["sweep_tied"], job, model, says(PLAYED, noise), PLAYED)
+    trial(made["sweep_odd"], 0, ODD, says(UNPRICED, 0.4, 0.5), UNPRICED)
+    trial(made["sweep_odd"], 1, "GLM", says(UNPRICED, 0.4, 0.5), UNPRICED, tags={"device_class": "cpu;arm64;threads=1"})
+    partly = made["sweep_partly"] = HandmadeSweep(root / "partly", "sweep_partly", metric="auc", repeats=["seed"])
+    for job, (model, seed) in enumerate([("GLM", 1), ("GLM", 2), ("XGBoost", 1), ("XGBoost", 2)]):
+        words = [f"model={model.lower()}", f"seed={seed}"]
+        trial(partly, job, model, says(PARTLY, 0.5, 0.6, 0.7, seed=job), PARTLY, words, seed=seed)
+    words, held = ["model=glm", "seed=1"], games((2020,))
+    trial(partly, 4, "GLM", says(held, 0.5, 0.6), held, words, seed=1, kind="holdout", tags={"set": "holdout"})
+    many = made["sweep_many"] = HandmadeSweep(root / "many", "sweep_many", metric="brier", direction=None)
+    for job in range(6):
+        trial(many, job, f"Model{job}", says(PLAYED, 0.2 + job / 10, 0.3, 0.4), PLAYED)
+    uri = fresh_store(root)
+    for one in made.values():
+        one.save(state="FINISHED", ended=time.time())
+        status = sync(one.root, uri=uri)
+        assert status.written == status.total, status
+    return root
+
+
+@pytest.fixture
+def uri(store, tmp_path, monkeypatch) -> str:
+    """The store, for somebody who has neither the sweeps' folders nor pointers to them."""
+    monkeypatch.setenv("SWEEPROUTE_STATE", str(tmp_path / "state"))
+    return f"sqlite:///{store / 'mlflow.db'}"
+
+
+def settings(folder: Path, *overrides: str) -> config.Report:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(ROOT)
+        told = composing.report(["report.resamples=200", *overrides])
+    told.to = str(folder)
+    return told
+
+
+def told(folder: Path, sweep: str, uri: str, *overrides: str, **question) -> report.Made:
+    return make(Question(sweep, uri=uri, **question), settings(folder, *overrides))
+
+
+def files(folder: Path) -> dict[str, bytes]:
+    paths = sorted(path for path in folder.rglob("*") if path.is_file())
+    return {path.relative_to(folder).as_posix(): path.read_bytes() for path in paths}
+
+
+def cells(folder: Path, name: str) -> list[dict[str, str]]:
+    with (folder / "tables" / f"{name}.csv").open(newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def test_every_deliverable_is_there_and_made_again_the_same_to_the_last_byte(uri, tmp_path):
+    folder = tmp_path / "report"
+    made = told(folder, "sweep_partly", uri)
+    first = files(folder)
+    expected = {f"{name}{end}.tex" for name in TABLES for end in ("", "_holdout")}
+    expected |= {"ensemble_comparison.csv", "ensemble_comparison.json", "aggregated.csv", "best_config.json"}
+    expected |= {"report.tex", "significance.csv"}
+    expected |= {f"{model}/results.{kind}" for model in ("glm", "xgb") for kind in ("json", "csv")}
+    assert expected <= set(first)
+    assert set(made.files) == set(first) - {"contents.json"}
+    told(folder, "sweep_partly", uri)
+    assert files(folder) == first
+    told(tmp_path / "other", "sweep_partly", uri)
+    assert files(tmp_path / "other") == first
+
+
+def test_the_numbers_are_those_of_the_store(uri, tmp_path):
+    told(tmp_path / "r", "sweep_partly", uri)
+    trials = registry.frame("sweep_partly", uri=uri)
+    expected = trials[trials["tags.sweeproute.model_type"] == "XGBoost"]["metrics.brier"].mean()
+    rows = cells(tmp_path / "r", TABLES[0])
+    assert [(row["model"], row["calibration"]) for row in rows[:6]] == [
+        *(("GLM", name) for name in ("None", "Platt", "Isotonic")),
+        *(("XGBoost", name) for name in ("None", "Platt", "Isotonic")),
+    ]
+    assert float(rows[3]["brier"]) == pytest.approx(expected, abs=1e-15)
+    assert float(rows[3]["brier_low"]) < float(rows[3]["brier"]) < float(rows[3]["brier_high"])
+    every = json.loads((tmp_path / "r" / "ensemble_comparison.json").read_text())
+    assert [one["set"] for one in every] == ["selection"] * 6 + ["holdout"] * 2 + ["selection"] * 3 + ["holdout"] * 3
+    assert every[3]["metrics"]["brier"] == float(rows[3]["brier"])
+    assert every[3]["seeds"] == ["1", "2"]
+    with (tmp_path / "r" / "aggregated.csv").open(newline="") as file:
+        runs = list(csv.DictReader(file))
+    assert len(runs) == 4 * 3 + 2
+    kinds = pd.Series([run["kind"] for run in runs]).value_counts().to_dict()
+    assert kinds == {"calibration": 9, "trial": 4, "holdout": 1}
+    best = json.loads((tmp_path / "r" / "best_config.json").read_text())
+    chosen = registry.best("sweep_partly", "auc", uri=uri)
+    assert best["overrides"] == list(chosen.overrides)
+    assert best["run_ids"] == list(chosen.repeats.run_ids)
+    assert best["metrics"]["auc"] == chosen.value
+    seasons = pd.read_csv(tmp_path / "r" / "xgb" / "results.csv", dtype={"season": str})
+    assert list(seasons["season"][:3]) == ["2018", "2019", "all"]
+    assert seasons["brier"][2] == pytest.approx(expected)
+
+
+def test_the_holdout_stands_in_tables_of_its_own_that_say_so(uri, tmp_path):
+    folder = tmp_path / "r"
+    told(folder, "sweep_partly", uri)
+    assert "tab:calibration-holdout" in (folder / "calibration_table_holdout.tex").read_text()
+    text = (folder / "multimodel_comparison_table_holdout.tex").read_text()
+    assert "238 games of 2020 (holdout seasons)" in text
+    assert "on other seasons" in text
+    assert "holdout" not in (folder / "multimodel_comparison_table.tex").read_text()
+
+
+def test_who_is_significantly_best_is_bold_and_equals_are_ties(uri, tmp_path):
+    told(tmp_path / "r", "sweep_tied", uri)
+    rows = {row["model"]: row for row in cells(tmp_path / "r", TABLES[0])}
+    assert rows["Random forest"]["brier_standing"] == "best"
+    assert rows["GLM"]["brier_standing"] == rows["XGBoost"]["brier_standing"] == ""
+    assert rows["GLM"]["brier"] == rows["XGBoost"]["brier"]
+    assert rows["Market, de-vigged"]["brier_standing"] == ""
+    lines = (tmp_path / "r" / f"{TABLES[0]}.tex").read_text().splitlines()
+    (forest,) = (line for line in lines if line.strip().startswith("Random forest"))
+    assert forest.count(r"\bfseries") >= 2
+    assert not any(r"\bfseries" in line for line in lines if "Random forest" not in line)
+    # Without the one that is better, the two are equal, and tie.
+    told(tmp_path / "r", "sweep_tied", uri, "report.alpha=1e-300")
+    rows = {row["model"]: row for row in cells(tmp_path / "r", TABLES[0])}
+    assert {rows[name]["brier_standing"] for name in ("GLM", "XGBoost", "Random forest")} == {"tied"}
+    assert r"\bfseries" not in (tmp_path / "r" / f"{TABLES[0]}.tex").read_text()
+
+
+def test_what_is_missing_stays_missing(uri, tmp_path):
+    told(tmp_path / "r", "sweep_odd", uri)
+    for row in cells(tmp_path / "r", "betting_table"):
+        assert [row[name] for name in ("roi", "roi_kelly", "roi_flat", "drawdown", "log_growth")] == [""] * 5
+        assert "roi_low" not in row
+    assert "No game has odds" in (tmp_path / "r" / f"{TABLES[0]}.tex").read_text()
+    (market,) = (row for row in cells(tmp_path / "r", TABLES[0]) if row["model"] == "Market, de-vigged")
+    assert {value for name, value in market.items() if name != "model"} == {""}
+    (line,) = (line for line in (tmp_path / "r" / "betting_table.tex").read_text().splitlines() if "Market" in line)
+    assert line.count("{--}") == 8
+    every = json.loads((tmp_path / "r" / "ensemble_comparison.json").read_text())
+    assert every[0]["metrics"]["roi"] is None
+    assert every[0]["metrics"]["n_bets"] == 0
+
+
+def test_a_market_that_prices_some_games_says_which(uri, tmp_path):
+    told(tmp_path / "r", "sweep_partly", uri)
+    rows = cells(tmp_path / "r", TABLES[0])
+    assert [row["model_mark"] for row in rows if row["model"] == "Market, de-vigged"] == ["m"]
+    assert "m: on the 143 games that have odds" in (tmp_path / "r" / f"{TABLES[0]}.tex").read_text()
+
+
+def test_rows_that_were_made_on_other_classes_of_device_are_marked(uri, tmp_path):
+    told(tmp_path / "r", "sweep_odd", uri)
+    rows = cells(tmp_path / "r", TABLES[0])
+    assert [row["model_mark"] for row in rows[:4]] == ["a", "a", "b", "b"]
+    assert "last digits do not compare (a: x86\\_64; b: arm64)" in (tmp_path / "r" / f"{TABLES[0]}.tex").read_text()
+    told(tmp_path / "s", "sweep_tied", uri)
+    assert "model_mark" not in cells(tmp_path / "s", TABLES[0])[0]
+
+
+def test_with_many_rows_the_p_values_are_those_of_each_models_best(uri, tmp_path):
+    told(tmp_path / "r", "sweep_many", uri, "report.significance.most=12")
+    text = (tmp_path / "r" / "significance_table.tex").read_text()
+    assert "Each model with its best calibration" in text
+    assert "(6)" in text
+    assert "(7)" not in text
+    with (tmp_path / "r" / "significance.csv").open(newline="") as file:
+        tests = [row for row in csv.DictReader(file) if row["metric"] == "brier"]
+    assert len(tests) == 18 * 17 // 2 + 18 * 3
+    told(tmp_path / "r", "sweep_many", uri, "report.significance.most=18")
+    assert "(18)" in (tmp_path / "r" / "significance_table.tex").read_text()
+
+
+@pytest.mark.parametrize("sweep", ["sweep_odd", "sweep_partly", "sweep_tied", "sweep_many"])
+def test_the_document_is_typeset_and_nothing_juts_out(uri, tmp_path, sweep):
+    folder = tmp_path / "r"
+
+    def draw(_: Comparison, beside: Path) -> None:
+        from matplotlib.figure import Figure
+
+        (beside / "figures").mkdir(exist_ok=True)
+        Figure().savefig(beside / "figures" / "model_roc_curves.pdf")
+
+    make(Question(sweep, uri=uri), settings(folder), also=draw)
+    document = folder / "report.tex"
+    assert r"\includegraphics" in document.read_text()
+    pdf, complaints = typeset(document, tmp_path / "out")
+    assert complaints == []
+    assert pdf.read_bytes().startswith(b"%PDF")
+
+
+def test_tables_and_figures_are_copied_into_a_thesis(uri, tmp_path):
+    thesis = tmp_path / "thesis"
+    thesis.mkdir()
+    (thesis / "chapter.tex").write_text("mine")
+    folder = tmp_path / "r"
+    told(folder, "sweep_tied", uri)
+    (folder / "figures").mkdir()
+    (folder / "figures" / "roc.pdf").write_bytes(b"%PDF")
+    told(folder, "sweep_tied", uri, f"report.copy_to={thesis}")
+    copied = files(thesis)
+    assert set(copied) == {*(f"{name}.tex" for name in TABLES), "roc.pdf", "chapter.tex"}
+    assert copied["chapter.tex"] == b"mine"
+    assert copied["season_table.tex"] == (folder / "season_table.tex").read_bytes()
+    assert b"figures/roc.pdf" in (folder / "report.tex").read_bytes()
+
+
+@pytest.mark.parametrize(
+    ("override", "sentence"),
+    [
+        ("report.significance.metrics=[ece]", r"has 'ece', of which pairs are not tested; allowed are auc, brier"),
+        ("report.comparison.caption='{game} games'", r"names what is not known; allowed in braces are games, seasons"),
+        ("report.season.metric=acu", r"report.season.metric=acu is no metric of these runs; .*first: auc"),
+    ],
+)
+def test_settings_that_ask_for_what_is_not_known_are_said(uri, tmp_path, override, sentence):
+    with pytest.raises(ChapterError, match=sentence):
+        told(tmp_path / "r", "sweep_tied", uri, override)
+    assert not (tmp_path / "r").exists()
+
+
+def test_the_command_that_makes_a_table_again_stands_below_it(uri, tmp_path):
+    told(tmp_path / "r", "sweep_tied", uri, metric="roi", where={"model_type": "GLM"})
+    text = (tmp_path / "r" / "season_table.tex").read_text()
+    assert text.startswith("% Made by `sweeproute report sweep_tied --metric roi --where model_type=GLM`;")
+    assert "ROI season by season" in text
+    best = json.loads((tmp_path / "r" / "best_config.json").read_text())
+    assert (best["model"], best["chosen_by"]) == ("GLM", [{"metric": "roi", "direction": "maximize"}])
+
+
+@pytest.fixture
+def sweeproute(uri, tmp_path, monkeypatch, capsys) -> Callable[..., tuple[int, str, str]]:
+    """Run a command in this process; its exit code, what it printed, what it complained of."""
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", uri)
+    # `command` sets this for good, as befits a process that ends with it.
+    monkeypatch.setenv("HYDRA_FULL_ERROR", "0")
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "conf").symlink_to(ROOT / "conf")
+
+    def run(*words: str) -> tuple[int, str, str]:
+        with pytest.raises(SystemExit) as ended:
+            __main__.main(words)
+        said = capsys.readouterr()
+        return int(ended.value.code or 0), said.out, said.err
+
+    return run
+
+
+def test_the_command_prints_the_table_and_names_the_folder(sweeproute, tmp_path):
+    code, said, complaint = sweeproute("report", "sweep_tied", "report.resamples=200")
+    assert (code, complaint) == (0, "")
+    lines = said.splitlines()
+    assert lines[0] == "Models on the 476 games of 2018–2019 (selection seasons)"
+    assert any(line.startswith("Random forest") and "*" in line for line in lines)
+    assert "data abababababab, seed 42." in said
+    assert "reports/sweep_tied: " in lines[-1]
+    assert (tmp_path / "reports" / "sweep_tied" / "report.tex").is_file()
+
+
+def test_the_command_keeps_a_report_in_the_sweeps_own_run(sweeproute, uri):
+    code, said, _ = sweeproute("report", "sweep_tied", "--to", "there", "--log", "report.resamples=50")
+    assert code == 0
+    (run_id,) = (line.split()[-1] for line in said.splitlines() if line.startswith("Kept in MLflow"))
+    client = connect(uri)
+    assert client.get_run(run_id).data.tags["sweeproute.kind"] == "sweep"
+    assert "report/report.tex" in {one.path for one in client.list_artifacts(run_id, "report")}
+
+
+@pytest.mark.parametrize(
+    ("words", "sentence"),
+    [
+        (("sweep_tie",), "There is no sweep 'sweep_tie'; the nearest are sweep_tied"),
+        (("sweep_tied", "--metric", "acu"), "Metrics of a trial, nearest match first: auc, "),
+        (("sweep_tied", "--uri", "sqlite:///nowhere.db"), "There is no tracking store "),
+        (("sweep_tied", "--where", "model_type=GLMM"), "No run has model_type=GLMM; there are GLM"),
+        (("sweep_tied", "--to", "mine"), "mine is there already, and was not made by this command"),
+        (("sweep_tied", "report.alpa=0.1"), "There is no key report.alpa. Keys of report, nearest match first: alpha"),
+        (("sweep_tied", "report=thsis"), "There is no report=thsis. Options of report, nearest match first: thesis"),
+    ],
+)
+def test_what_is_not_there_is_a_sentence_with_what_is(sweeproute, tmp_path, words, sentence):
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "chapter.tex").touch()
+    code, said, complaint = sweeproute("report", *words)
+    assert (code, said) == (1, "")
+    assert sentence in complaint
+    assert len(complaint.splitlines()) == 1
+
+
+@pytest.mark.spawn
+def test_a_real_sweep_is_reported_when_its_folder_is_gone(tmp_path, monkeypatch):
+    uri = fresh_store(tmp_path)
+    words = ("model=glm,xgboost", "search_space=none", "calibration=all", "validation.calibration_seasons=1")
+    environment = {"SWEEPROUTE_STATE": str(tmp_path / "state")}
+    end(start(tmp_path, "-m", *words, "sweep.name=chapter", *SMALL, ONE_SLOT, uri=uri, **environment))
+    monkeypatch.setenv("SWEEPROUTE_STATE", str(tmp_path / "elsewhere"))
+    (tmp_path / "multirun").rename(tmp_path / "away")
+    made = told(tmp_path / "r", "chapter", uri)
+    rows = cells(tmp_path / "r", TABLES[0])
+    assert len(rows) == 2 * 3 + 3
+    trials = registry.frame("chapter", uri=uri)
+    for row, model in ((rows[0], "GLM"), (rows[3], "XGBoost")):
+        (brier,) = trials[trials["tags.sweeproute.model_type"] == model]["metrics.brier"]
+        assert float(row["brier"]) == brier
+    # The return of bets by the rule is the same, taken from the games.
+    for row in made.comparison.sets[0].rows:
+        (table,) = row.games
+        assert row.metrics["roi"].mean == pytest.approx(table["profit"].sum() / table["stake"].sum())
+    _, complaints = typeset(tmp_path / "r" / "report.tex", tmp_path / "out")
+    assert complaints == []

@@ -1,0 +1,102 @@
+"""Tests of folders that are there whole or not at all."""
+
+import os
+from pathlib import Path
+
+import pytest
+
+from sweeproute.whole_folder import CONTENTS, FolderError, copy_files, replace_folder
+
+
+def content(folder: Path) -> dict[str, str]:
+    files = sorted(path for path in folder.rglob("*") if path.is_file())
+    return {path.relative_to(folder).as_posix(): path.read_text() for path in files if path.name != CONTENTS}
+
+
+def test_a_folder_is_made_and_made_again(tmp_path):
+    folder = tmp_path / "deep" / "report"
+    replace_folder(folder, {"a.txt": "1", "sub/b.txt": "2"})
+    replace_folder(folder, {"a.txt": "3", "c.txt": "4"})
+    assert content(folder) == {"a.txt": "3", "c.txt": "4"}
+    assert [path.name for path in folder.parent.iterdir()] == ["report"]
+
+
+def test_what_somebody_put_there_stays_and_what_was_drawn_into_it_goes_with_it(tmp_path):
+    folder = tmp_path / "report"
+
+    def draw(beside: Path) -> dict[str, str]:
+        (beside / "figures").mkdir(exist_ok=True)
+        (beside / "figures" / "drawn.pdf").write_text("new")
+        return {"last.tex": ",".join(sorted(path.name for path in (beside / "figures").iterdir()))}
+
+    replace_folder(folder, {"a.txt": "1"}, draw)
+    (folder / "figures" / "mine.pdf").write_text("mine")
+    (folder / "notes.md").write_text("mine")
+    replace_folder(folder, {"a.txt": "2"}, draw)
+    expected = {"a.txt": "2", "figures/drawn.pdf": "new", "figures/mine.pdf": "mine", "notes.md": "mine"}
+    assert content(folder) == expected | {"last.tex": "drawn.pdf,mine.pdf"}
+    replace_folder(folder, {"a.txt": "3"})
+    assert content(folder) == {"a.txt": "3", "figures/mine.pdf": "mine", "notes.md": "mine"}
+
+
+def test_a_failure_leaves_the_old_folder_and_nothing_beside_it(tmp_path):
+    folder = tmp_path / "report"
+    replace_folder(folder, {"a.txt": "1"})
+
+    def fail(beside: Path) -> dict[str, str]:
+        raise RuntimeError
+
+    with pytest.raises(RuntimeError):
+        replace_folder(folder, {"a.txt": "2"}, fail)
+    assert content(folder) == {"a.txt": "1"}
+    assert [path.name for path in tmp_path.iterdir()] == ["report"]
+
+
+@pytest.mark.parametrize("there", ["folder", "file", "half"])
+def test_a_folder_of_somebody_is_not_replaced(tmp_path, there):
+    folder = tmp_path / "thesis"
+    if there == "file":
+        folder.write_text("mine")
+    else:
+        folder.mkdir()
+        (folder / ("chapter.tex" if there == "folder" else CONTENTS)).write_text("mine")
+    with pytest.raises(FolderError, match="was not made by this command"):
+        replace_folder(folder, {"a.txt": "1"})
+    assert list(tmp_path.iterdir()) == [folder]
+
+
+def test_an_empty_folder_is_taken(tmp_path):
+    (tmp_path / "report").mkdir()
+    replace_folder(tmp_path / "report", {"a.txt": "1"})
+    assert content(tmp_path / "report") == {"a.txt": "1"}
+
+
+def test_what_a_killed_process_left_is_cleared_and_the_old_folder_found(tmp_path):
+    folder = tmp_path / "report"
+    replace_folder(folder, {"a.txt": "1"})
+    (folder / "mine.txt").write_text("mine")
+    # Killed between the two renamings.
+    folder.rename(tmp_path / ".report.before")
+    (tmp_path / ".report.making-x").mkdir()
+    replace_folder(folder, {"a.txt": "2"})
+    assert content(folder) == {"a.txt": "2", "mine.txt": "mine"}
+    assert [path.name for path in tmp_path.iterdir()] == ["report"]
+
+
+def test_files_are_copied_into_a_folder_whose_others_stay(tmp_path):
+    (tmp_path / "one.tex").write_text("new")
+    thesis = tmp_path / "thesis"
+    thesis.mkdir()
+    (thesis / "one.tex").write_text("old")
+    (thesis / "chapter.tex").write_text("mine")
+    copy_files({"one.tex": tmp_path / "one.tex"}, thesis)
+    assert content(thesis) == {"chapter.tex": "mine", "one.tex": "new"}
+    with pytest.raises(FileNotFoundError):
+        copy_files({"one.tex": tmp_path / "gone.tex"}, thesis)
+    assert content(thesis) == {"chapter.tex": "mine", "one.tex": "new"}
+
+
+def test_a_made_folder_is_as_open_as_any_other(tmp_path):
+    replace_folder(tmp_path / "report", {"a.txt": "1"})
+    (tmp_path / "other").mkdir()
+    assert os.stat(tmp_path / "report").st_mode == os.stat(tmp_path / "other").st_mode
