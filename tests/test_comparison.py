@@ -37,9 +37,7 @@ def store(tmp_path_factory) -> Path:
     trial(chosen, 0, "XGBoost", says(0.4, 2.0), PLAYED, ["model=xgboost", "model.params.max_depth=2"])
     trial(chosen, 1, "XGBoost", says(2.0, 0.4), PLAYED, ["model=xgboost", "model.params.max_depth=3"])
     trial(chosen, 2, "GLM", says(0.8, 0.8), PLAYED)
-    chosen.change(
-        trial(chosen, 3, "GLM", says(0.0, 0.0), PLAYED, ["model=glm", "model.params.C=9"]), state="FAILED"
-    )
+    chosen.change(trial(chosen, 3, "GLM", says(0.0, 0.0), PLAYED, ["model=glm", "model.params.C=9"]), state="FAILED")
     first = trial(chosen, 4, "GLM", says(0.0, 0.0), PLAYED, ["model=glm", "model.params.C=8"])
     chosen.change(first, current=False)
     trial(chosen, 5, "GLM", {"none": forecasts(SHORT, 0.5)}, SHORT, kind="holdout", tags={"set": "holdout"})
@@ -177,5 +175,5 @@ def test_what_is_not_there_is_a_sentence(uri, sweep, where, error, sentence):
 
 
 def test_an_experiment_that_is_not_there_is_a_sentence(uri):
-    with pytest.raises(RegistryError, match="There is no experiment 'sweeproutte' in .*; there are sweeproute"):
+    with pytest.raises(RegistryError, match=r"There is no experiment 'sweeproutte' in .*; there are sweeproute"):
         sweep_runs.read("sweep_chosen", "sweeproutte", uri)

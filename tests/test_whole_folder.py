@@ -1,6 +1,5 @@
 """Tests of folders that are there whole or not at all."""
 
-import os
 from pathlib import Path
 
 import pytest
@@ -99,4 +98,4 @@ def test_files_are_copied_into_a_folder_whose_others_stay(tmp_path):
 def test_a_made_folder_is_as_open_as_any_other(tmp_path):
     replace_folder(tmp_path / "report", {"a.txt": "1"})
     (tmp_path / "other").mkdir()
-    assert os.stat(tmp_path / "report").st_mode == os.stat(tmp_path / "other").st_mode
+    assert (tmp_path / "report").stat().st_mode == (tmp_path / "other").stat().st_mode

@@ -243,14 +243,12 @@ class Chapter:
         if not tested or len(self.found.rows) < 2:
             return []
         said = [
-            f"Bold: significantly better than every other model (p ≤ {self.settings.alpha:g}, adjusted by Holm's "
+            f"Bold, or *: significantly better than every other model (p ≤ {self.settings.alpha:g}, adjusted by Holm's "
             "method).",
             f"=: not significantly worse than the best. Tested are {', '.join(tested)}; baselines take no part.",
         ]
         if any(one.interval for one in told.columns):
-            said.append(
-                f"In brackets {self.settings.level * 100:g} % intervals, from resampled weeks; of AUC DeLong's."
-            )
+            said.append(f"Intervals of {self.settings.level * 100:g} % are from resampled weeks, of AUC DeLong's.")
         return said
 
     def _of_baselines(self) -> list[str]:
