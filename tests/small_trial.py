@@ -28,10 +28,10 @@ SMALL = (
 ONE_SLOT = "registry.platforms.local_m4.max_concurrent_jobs=1"
 
 
-def compose(*overrides: str) -> DictConfig:
-    """The trial's config that a command line composes, without Hydra's own node."""
+def compose(*overrides: str, primary: str = "config") -> DictConfig:
+    """The trial's config that a command line composes, without Hydra's own node; or that of another primary config."""
     with hydra.initialize_config_dir(str(ROOT / "conf"), version_base="1.3"):
-        return hydra.compose("config", list(overrides))
+        return hydra.compose(primary, list(overrides))
 
 
 @contextmanager

@@ -40,7 +40,18 @@ def store(tmp_path_factory) -> Path:
     chosen.change(trial(chosen, 3, "GLM", says(0.0, 0.0), PLAYED, ["model=glm", "model.params.C=9"]), state="FAILED")
     first = trial(chosen, 4, "GLM", says(0.0, 0.0), PLAYED, ["model=glm", "model.params.C=8"])
     chosen.change(first, current=False)
-    trial(chosen, 5, "GLM", {"none": forecasts(SHORT, 0.5)}, SHORT, kind="holdout", tags={"set": "holdout"})
+    # The holdout: what was chosen and one that does better; scored twice, and worse the second time.
+    scored = [
+        (5, "GLM", "model=glm", 0.1, "1"),
+        (6, "XGBoost", "model.params.max_depth=2", 2.0, "1"),
+        (7, "XGBoost", "model.params.max_depth=9", 0.0, "1"),
+        (8, "GLM", "model=glm", 2.0, "2"),
+    ]
+    for job, model, word, noise, scoring in scored:
+        words = list(dict.fromkeys([f"model={model.lower()}", word]))
+        words += ["calibration.methods=[none]", f"validation.scoring={scoring}"]
+        tags = {"set": "holdout", "scoring": scoring}
+        trial(chosen, job, model, {"none": forecasts(SHORT, noise)}, SHORT, words, kind="holdout", tags=tags)
 
     repeated = sweep("sweep_repeated", repeats=["seed"], metric=["platt/auc", "platt/brier"])
     for job, (depth, seed) in enumerate([(2, 1), (2, 2), (3, 1), (3, 2)]):
@@ -114,8 +125,16 @@ def test_seasons_and_predictions_are_those_that_were_written(uri):
 def test_the_holdout_is_a_set_of_its_own(uri):
     selection, holdout = found("sweep_chosen", uri)
     assert (selection.name, holdout.name) == ("selection", "holdout")
-    assert [(row.model, row.runs[0].kind) for row in holdout.rows] == [("GLM", "holdout")]
+    assert {row.runs[0].kind for row in holdout.rows} == {"holdout"}
     assert len(holdout.games) == len(SHORT) < len(selection.games)
+
+
+def test_on_the_holdout_nothing_is_chosen_by_its_scores(uri):
+    selection, holdout = found("sweep_chosen", uri)
+    told = {row.model: ([run.job for run in row.runs], row.scoring) for row in holdout.rows}
+    assert told == {"GLM": ([8], 2), "XGBoost": ([6], 1)}
+    before = {row.model: row.configuration for row in selection.rows if row.calibration == "none"}
+    assert {row.model: row.configuration for row in holdout.rows} == before
 
 
 def test_repeats_are_chosen_and_told_together(uri):

@@ -140,8 +140,10 @@ def test_the_holdout_stands_in_tables_of_its_own_that_say_so(uri, tmp_path):
     assert "tab:calibration-holdout" in (folder / "calibration_table_holdout.tex").read_text()
     text = (folder / "multimodel_comparison_table_holdout.tex").read_text()
     assert "238 games of 2020 (holdout seasons)" in text
-    assert "on other seasons" in text
-    assert "holdout" not in (folder / "multimodel_comparison_table.tex").read_text()
+    assert "Nothing is chosen on these seasons" in text
+    text = (folder / "multimodel_comparison_table.tex").read_text()
+    assert "holdout" not in text
+    assert "chosen by AUC (maximize) on these seasons, which flatters them" in text
 
 
 def test_who_is_significantly_best_is_bold_and_equals_are_ties(uri, tmp_path):
@@ -323,11 +325,12 @@ def test_what_is_not_there_is_a_sentence_with_what_is(sweeproute, tmp_path, word
 
 
 @pytest.mark.spawn
-def test_a_real_sweep_is_reported_when_its_folder_is_gone(tmp_path, monkeypatch):
+def test_a_real_sweep_with_its_holdout_is_reported_when_its_folder_is_gone(tmp_path, monkeypatch):
     uri = fresh_store(tmp_path)
-    words = ("model=glm,xgboost", "search_space=none", "calibration=all", "validation.calibration_seasons=1")
+    words = ["model=glm,xgboost", "search_space=none", "calibration=all", "validation.calibration_seasons=1"]
+    words += ["validation.selection_seasons=[2018,2018]", "validation.holdout_seasons=[2019,2019]", "holdout=true"]
     environment = {"SWEEPROUTE_STATE": str(tmp_path / "state")}
-    end(start(tmp_path, "-m", *words, "sweep.name=chapter", *SMALL, ONE_SLOT, uri=uri, **environment))
+    end(start(tmp_path, "-m", *words, "sweep.name=chapter", *SMALL[:3], ONE_SLOT, uri=uri, **environment))
     monkeypatch.setenv("SWEEPROUTE_STATE", str(tmp_path / "elsewhere"))
     (tmp_path / "multirun").rename(tmp_path / "away")
     made = told(tmp_path / "r", "chapter", uri)
@@ -337,8 +340,15 @@ def test_a_real_sweep_is_reported_when_its_folder_is_gone(tmp_path, monkeypatch)
     for row, model in ((rows[0], "GLM"), (rows[3], "XGBoost")):
         (brier,) = trials[trials["tags.sweeproute.model_type"] == model]["metrics.brier"]
         assert float(row["brier"]) == brier
+    selection, holdout = made.comparison.sets
+    assert [(row.model, row.calibration) for row in holdout.rows] == [
+        (row.model, row.calibration) for row in selection.rows
+    ]
+    assert [row.configuration for row in holdout.rows] == [row.configuration for row in selection.rows]
+    assert set(holdout.games["season"]) == {2019}
+    assert {row.scoring for row in holdout.rows} == {1}
     # The return of bets by the rule is the same, taken from the games.
-    for row in made.comparison.sets[0].rows:
+    for row in (*selection.rows, *holdout.rows):
         (table,) = row.games
         assert row.metrics["roi"].mean == pytest.approx(table["profit"].sum() / table["stake"].sum())
     _, complaints = typeset(tmp_path / "r" / "report.tex", tmp_path / "out")

@@ -9,11 +9,10 @@ from functools import cached_property
 import numpy as np
 
 from sweeproute.baselines import HOME, MARKET, Baseline
-from sweeproute.comparison import Comparison, Row, SetOfSeasons, apart, span
+from sweeproute.comparison import Comparison, SetOfSeasons, apart, span
 from sweeproute.config import Report, ReportTable
 from sweeproute.configuration import Estimate
 from sweeproute.runs_where import nearest
-from sweeproute.selection import maximize
 from sweeproute.sweep_runs import SELECTION
 from sweeproute.tables import BEST, TIED, Cell, Column, Table, number
 from sweeproute.verdicts import TESTED, Settings, Verdicts, judge
@@ -310,14 +309,33 @@ class Chapter:
         seeds = sorted({seed for row in found.rows for seed in row.seeds}, key=lambda seed: (len(seed), seed))
         repeated = any(len(row.runs) > 1 for row in found.rows)
         told = " (means over them)" if repeated else ""
-        objectives = self.comparison.rule.objectives
-        by = " and ".join(f"{self.title(one.metric)} ({one.direction})" for one in objectives)
-        chosen = f"chosen by {by} on these seasons" if found.name == SELECTION else f"chosen by {by} on other seasons"
         return [
             f"{len(found.games):,} games in {self.verdicts.n_weeks:,} weeks of {span(found.games['season'])} "
-            f"({found.name} seasons), configurations {chosen}; data {found.data_hash[:12] or 'without a hash'}, "
+            f"({found.name} seasons); data {found.data_hash[:12] or 'without a hash'}, "
             f"seed{'s' if len(seeds) > 1 else ''} {', '.join(seeds)}{told}.",
+            *self._of_choice(),
         ]
+
+    def _of_choice(self) -> list[str]:
+        """By what, and on which seasons, the rows were chosen."""
+        objectives = self.comparison.rule.objectives
+        by = " and ".join(f"{self.title(one.metric)} ({one.direction})" for one in objectives)
+        if self.found.name == SELECTION:
+            return [f"Configurations are chosen by {by} on these seasons, which flatters them."]
+        said = ["Nothing is chosen on these seasons: the configurations are those that won on the selection seasons."]
+        first = self.comparison.sets[0]
+        chosen = {(row.model, row.calibration): row.configuration for row in first.rows if first.name == SELECTION}
+        others = [
+            f"{self.title(row.model)} {self.title(row.calibration)}"
+            for row in self.found.rows
+            if chosen.get((row.model, row.calibration), row.configuration) != row.configuration
+        ]
+        if others:
+            said.append(f"By {by} others would have been chosen of {', '.join(others)}.")
+        times = max(row.scoring for row in self.found.rows)
+        if times > 1:
+            said.append(f"They were scored {times} times, so that they are no longer unseen.")
+        return said
 
 
 def _pairs(n: int) -> str:
@@ -333,39 +351,3 @@ def command(comparison: Comparison, asked: Sequence[str]) -> str:
         asked: The options that change what it says.
     """
     return shlex.join(["sweeproute", "report", comparison.sweep.id, *asked])
-
-
-def pairs_of(chapter: Chapter) -> tuple[list[str], list[list[object]]]:
-    """Every test of two rows, and of a row against a baseline, in full precision.
-
-    Returns:
-        The heads of the columns, and the rows.
-    """
-    heads = ["set", "metric", "model", "calibration", "other_model", "other_calibration"]
-    heads += ["difference", "standard_error", "p", "p_holm", "better"]
-    lines: list[list[object]] = []
-    rows = chapter.found.rows
-    for metric, tests in chapter.verdicts.tests.items():
-        up = maximize(metric)
-
-        def told(
-            row: Row, other: tuple[str, str], values: Sequence[float], metric: str = metric, up: bool = up
-        ) -> list[object]:
-            difference, _, _, adjusted = values
-            significant = adjusted <= chapter.settings.alpha
-            better = "" if not significant or not difference else "first" if (difference > 0) == up else "second"
-            own = [chapter.found.name, metric, row.model, row.calibration, *other]
-            return [*own, *(float(value) for value in values), better]
-
-        pairs, versus = tests.pairs, tests.against
-        for one, row in enumerate(rows):
-            for place in range(one + 1, len(rows)):
-                at = one, place
-                values = [part[at] for part in (pairs.difference, pairs.standard_error, pairs.p_value, tests.adjusted)]
-                lines.append(told(row, (rows[place].model, rows[place].calibration), values))
-        for one, row in enumerate(rows):
-            for place, baseline in enumerate(chapter.found.baselines):
-                at = one, place
-                parts = (versus.difference, versus.standard_error, versus.p_value, tests.against_adjusted)
-                lines.append(told(row, (baseline.name, ""), [part[at] for part in parts]))
-    return heads, lines

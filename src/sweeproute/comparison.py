@@ -17,9 +17,11 @@ from sweeproute.configuration import TAG, Estimate, estimates, split
 from sweeproute.runs_best import rule_of
 from sweeproute.runs_where import RegistryError, nearest
 from sweeproute.selection import Rule
-from sweeproute.sweep_runs import FinishedRun, SweepRuns, by_season
+from sweeproute.sweep_runs import HOLDOUT, FinishedRun, SweepRuns, by_season
 
 _PREDICTIONS = "predictions.parquet"
+# What a job on the holdout sets beside the overrides of the one that was chosen.
+_OF_SCORING = ("calibration", "calibration.methods", "validation.scoring")
 # Parameters that say which seasons train, calibrate and test.
 _FOLDS = "validation."
 
@@ -60,9 +62,14 @@ class Row:
         return {name: value for name, value in self.runs[0].params.items() if name.startswith(_FOLDS)}
 
     @property
-    def configuration(self) -> str:
-        """What tells it from other configurations; calibrations of one fit have the same."""
-        return "\n".join(self.overrides)
+    def configuration(self) -> frozenset[str]:
+        """What tells it from other configurations; calibrations of one fit, and its scoring on the holdout, have it."""
+        return _configuration(self.overrides)
+
+    @property
+    def scoring(self) -> int:
+        """The how manieth time it was scored on the holdout; 0 where it was not."""
+        return max(_scoring(run) for run in self.runs)
 
 
 @dataclass(frozen=True, eq=False)
@@ -130,7 +137,7 @@ def compare(sweep: SweepRuns, metric: str | None = None, direction: str | None =
     """
     _check_data(sweep.runs)
     rule = _rule(sweep, metric, direction)
-    sets = []
+    sets: list[SetOfSeasons] = []
     for name in dict.fromkeys(run.set for run in sweep.runs):
         groups: dict[tuple[str, str], list[FinishedRun]] = {}
         _check_sizes([run for run in sweep.runs if run.set == name])
@@ -140,7 +147,11 @@ def compare(sweep: SweepRuns, metric: str | None = None, direction: str | None =
         models = list(dict.fromkeys(model for model, _ in groups))
         methods = list(dict.fromkeys((*METHODS, *(calibration for _, calibration in groups))))
         order = sorted(groups, key=lambda group: (models.index(group[0]), methods.index(group[1])))
-        chosen = [_choose(groups[group], rule, sweep) for group in order]
+        if name == HOLDOUT:
+            before = {(row.model, row.calibration): row for one in sets for row in one.rows}
+            chosen = [_scored(groups[group], rule, before.get(group)) for group in order]
+        else:
+            chosen = [_choose(groups[group], rule, sweep) for group in order]
         sets.append(_read(sweep, name, chosen))
     return Comparison(sweep, rule, tuple(sets))
 
@@ -178,6 +189,32 @@ def _choose(runs: Sequence[FinishedRun], rule: Rule, sweep: SweepRuns) -> tuple[
             "choose by another metric: --metric brier."
         )
     return choice.winner.repeats, choice.rule
+
+
+def _scored(runs: Sequence[FinishedRun], rule: Rule, chosen: Row | None) -> tuple[tuple[FinishedRun, ...], Rule]:
+    """What was scored on the holdout, the last time that it was; never what scored best.
+
+    Of several configurations it is the one that was chosen, else that of the latest job.
+    """
+    last = max(_scoring(run) for run in runs)
+    groups: dict[frozenset[str], dict[tuple[str, ...], FinishedRun]] = {}
+    for run in runs:
+        if _scoring(run) == last:
+            kept, repeat = split(run.overrides, rule.repeats)
+            groups.setdefault(_configuration(kept), {}).setdefault(repeat, run)
+    group = list(groups.values())[-1]
+    if chosen is not None:
+        group = groups.get(chosen.configuration, group)
+    return tuple(group.values()), rule if len(group) > 1 else replace(rule, repeats=())
+
+
+def _scoring(run: FinishedRun) -> int:
+    number = run.tags.get("sweeproute.scoring", "")
+    return int(number) if number.isdecimal() else int(run.set == HOLDOUT)
+
+
+def _configuration(overrides: Sequence[str]) -> frozenset[str]:
+    return frozenset(word for word in overrides if word.lstrip("+").partition("=")[0] not in _OF_SCORING)
 
 
 def _read(sweep: SweepRuns, name: str, chosen: Sequence[tuple[tuple[FinishedRun, ...], Rule]]) -> SetOfSeasons:

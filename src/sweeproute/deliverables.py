@@ -5,11 +5,12 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from sweeproute import latex
-from sweeproute.chapter import Chapter, pairs_of
+from sweeproute.chapter import Chapter
 from sweeproute.comparison import Comparison, Row
 from sweeproute.config import Report
 from sweeproute.configuration import Estimate
 from sweeproute.runs_best import BestRun, Front
+from sweeproute.selection import maximize
 from sweeproute.tables import json_text, rows_to_csv, to_csv, to_json
 
 # The document that shows all tables, and every figure that lies in this folder.
@@ -37,7 +38,7 @@ def files(
             found[f"{table.name}.tex"] = latex.table(table, command)
             found[f"tables/{table.name}.csv"] = to_csv(table)
             found[f"tables/{table.name}.json"] = to_json(table)
-    tests = [pairs_of(chapter) for chapter in chapters]
+    tests = [_tests(chapter) for chapter in chapters]
     found["significance.csv"] = rows_to_csv(tests[0][0], [row for _, rows in tests for row in rows])
     every = [_facts(chapter, row) for chapter in chapters for row in chapter.found.rows]
     every += [one for chapter in chapters for one in _of_baselines(chapter)]
@@ -56,6 +57,42 @@ def document(chapters: Sequence[Chapter], figures: Sequence[str]) -> str:
     comparison = chapters[0].comparison
     names = [table.name for chapter in chapters for table in chapter.tables]
     return latex.document(f"Sweep {comparison.sweep.id}", names, sorted(figures))
+
+
+def _tests(chapter: Chapter) -> tuple[list[str], list[list[object]]]:
+    """Every test of two rows, and of a row against a baseline, in full precision.
+
+    Returns:
+        The heads of the columns, and the rows.
+    """
+    heads = ["set", "metric", "model", "calibration", "other_model", "other_calibration"]
+    heads += ["difference", "standard_error", "p", "p_holm", "better"]
+    lines: list[list[object]] = []
+    rows = chapter.found.rows
+    for metric, tests in chapter.verdicts.tests.items():
+        up = maximize(metric)
+
+        def told(
+            row: Row, other: tuple[str, str], values: Sequence[float], metric: str = metric, up: bool = up
+        ) -> list[object]:
+            difference, _, _, adjusted = values
+            significant = adjusted <= chapter.settings.alpha
+            better = "" if not significant or not difference else "first" if (difference > 0) == up else "second"
+            own = [chapter.found.name, metric, row.model, row.calibration, *other]
+            return [*own, *(float(value) for value in values), better]
+
+        pairs, versus = tests.pairs, tests.against
+        for one, row in enumerate(rows):
+            for place in range(one + 1, len(rows)):
+                at = one, place
+                values = [part[at] for part in (pairs.difference, pairs.standard_error, pairs.p_value, tests.adjusted)]
+                lines.append(told(row, (rows[place].model, rows[place].calibration), values))
+        for one, row in enumerate(rows):
+            for place, baseline in enumerate(chapter.found.baselines):
+                at = one, place
+                parts = (versus.difference, versus.standard_error, versus.p_value, tests.against_adjusted)
+                lines.append(told(row, (baseline.name, ""), [part[at] for part in parts]))
+    return heads, lines
 
 
 def _facts(chapter: Chapter, row: Row, *, seasons: bool = False) -> dict[str, Any]:
