@@ -141,6 +141,7 @@ def test_the_holdout_stands_in_tables_of_its_own_that_say_so(uri, tmp_path):
     text = (folder / "multimodel_comparison_table_holdout.tex").read_text()
     assert "238 games of 2020 (holdout seasons)" in text
     assert "Nothing is chosen on these seasons" in text
+    assert "others would have been chosen" not in text
     text = (folder / "multimodel_comparison_table.tex").read_text()
     assert "holdout" not in text
     assert "chosen by AUC (maximize) on these seasons, which flatters them" in text

@@ -40,6 +40,8 @@ class Row:
     runs: tuple[FinishedRun, ...]
     # What reproduces it, without what tells its repeats apart.
     overrides: tuple[str, ...]
+    # What tells it from other configurations; calibrations of one fit, and its scoring on the holdout, have the same.
+    configuration: frozenset[str]
     # Means over repeats.
     metrics: Mapping[str, Estimate]
     seasons: Mapping[int, Mapping[str, Estimate]]
@@ -60,11 +62,6 @@ class Row:
     def folds(self) -> dict[str, str]:
         """Which seasons train, calibrate and test."""
         return {name: value for name, value in self.runs[0].params.items() if name.startswith(_FOLDS)}
-
-    @property
-    def configuration(self) -> frozenset[str]:
-        """What tells it from other configurations; calibrations of one fit, and its scoring on the holdout, have it."""
-        return _configuration(self.overrides)
 
     @property
     def scoring(self) -> int:
@@ -152,7 +149,7 @@ def compare(sweep: SweepRuns, metric: str | None = None, direction: str | None =
             chosen = [_scored(groups[group], rule, before.get(group)) for group in order]
         else:
             chosen = [_choose(groups[group], rule, sweep) for group in order]
-        sets.append(_read(sweep, name, chosen))
+        sets.append(_read(sweep, name, chosen, rule.repeats))
     return Comparison(sweep, rule, tuple(sets))
 
 
@@ -200,8 +197,8 @@ def _scored(runs: Sequence[FinishedRun], rule: Rule, chosen: Row | None) -> tupl
     groups: dict[frozenset[str], dict[tuple[str, ...], FinishedRun]] = {}
     for run in runs:
         if _scoring(run) == last:
-            kept, repeat = split(run.overrides, rule.repeats)
-            groups.setdefault(_configuration(kept), {}).setdefault(repeat, run)
+            _, repeat = split(run.overrides, rule.repeats)
+            groups.setdefault(_configuration(run.overrides, rule.repeats), {}).setdefault(repeat, run)
     group = list(groups.values())[-1]
     if chosen is not None:
         group = groups.get(chosen.configuration, group)
@@ -213,11 +210,14 @@ def _scoring(run: FinishedRun) -> int:
     return int(number) if number.isdecimal() else int(run.set == HOLDOUT)
 
 
-def _configuration(overrides: Sequence[str]) -> frozenset[str]:
-    return frozenset(word for word in overrides if word.lstrip("+").partition("=")[0] not in _OF_SCORING)
+def _configuration(overrides: Sequence[str], repeated: Sequence[str]) -> frozenset[str]:
+    kept, _ = split(overrides, (*repeated, *_OF_SCORING))
+    return frozenset(kept)
 
 
-def _read(sweep: SweepRuns, name: str, chosen: Sequence[tuple[tuple[FinishedRun, ...], Rule]]) -> SetOfSeasons:
+def _read(
+    sweep: SweepRuns, name: str, chosen: Sequence[tuple[tuple[FinishedRun, ...], Rule]], repeated: Sequence[str]
+) -> SetOfSeasons:
     runs = [run for repeats, _ in chosen for run in repeats]
     seasons = by_season(sweep, runs)
     rows = []
@@ -232,6 +232,7 @@ def _read(sweep: SweepRuns, name: str, chosen: Sequence[tuple[tuple[FinishedRun,
                 calibration=repeats[0].calibration,
                 runs=repeats,
                 overrides=split(repeats[0].overrides, rule.repeats)[0],
+                configuration=_configuration(repeats[0].overrides, repeated),
                 metrics=estimates([run.metrics for run in repeats]),
                 seasons={one: estimates([told.get(one, {}) for told in found]) for one in sorted(found[0])},
                 games=tuple(games[run.run_id] for run in repeats),
