@@ -65,7 +65,7 @@ class Row:
 
     @property
     def scoring(self) -> int:
-        """The how manieth time it was scored on the holdout; 0 where it was not."""
+        """Which look at the holdout its score is, 1 for the first; 0 where it has none."""
         return max(_scoring(run) for run in self.runs)
 
 

@@ -2,8 +2,13 @@
 
 import argparse
 import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
 
 from sweeproute.commands import Commands
+
+if TYPE_CHECKING:
+    from sweeproute.comparison import Comparison
 
 
 def add(commands: Commands) -> None:
@@ -19,6 +24,7 @@ def add(commands: Commands) -> None:
     )
     report.add_argument("--experiment", help="of one MLflow experiment; of all when left out")
     report.add_argument("--uri", help="the tracking store; the sweep's own when left out")
+    report.add_argument("--tables-only", action="store_true", help="draw no figures")
     report.add_argument("--log", action="store_true", help="keep it as artifacts of the sweep's own run in MLflow")
     report.add_argument("overrides", nargs="*", metavar="OVERRIDE", help="as in report.alpha=0.01")
     report.set_defaults(run=run)
@@ -36,7 +42,14 @@ def run(asked: argparse.Namespace) -> None:
     settings.to = asked.to or settings.to
     settings.copy_to = asked.copy_to or settings.copy_to
     question = report.Question(asked.sweep, asked.metric, asked.direction, asked.experiment, asked.uri, where)
-    made = report.make(question, settings)
+
+    def draw(comparison: "Comparison", folder: Path) -> None:
+        # lazy import: it brings matplotlib
+        from sweeproute import chapter_figures
+
+        chapter_figures.draw(comparison, folder, settings.titles, settings.level)
+
+    made = report.make(question, settings, None if asked.tables_only else draw)
     names = {table.name: table for table in made.tables}
     shown = [table for name, table in names.items() if name.startswith(settings.comparison.name)]
     print("\n\n".join(tables.to_text(table) for table in shown))
