@@ -26,6 +26,13 @@ def test_a_direction_that_is_not_known_is_answered_with_those_that_are():
         maximize("auc", "min")
 
 
+def test_what_no_model_changes_cannot_be_chosen_by_though_it_is_a_detail():
+    with pytest.raises(DirectionError, match="'platt/brier_uncertainty' is better is not known"):
+        maximize("platt/brier_uncertainty")
+    assert "brier_uncertainty" in selection.DETAILS & selection.OURS
+    assert maximize("brier_uncertainty", "minimize") is False
+
+
 def test_what_the_store_makes_of_an_infinity_is_not_finite_either():
     values = [0.5, -1e300, math.nan, math.inf, -math.inf, 1.7976931348623157e308]
     assert [finite(value) for value in values] == [True, True, False, False, False, False]

@@ -142,6 +142,35 @@ def test_where_all_jobs_have_one_seed_it_belongs_to_the_configuration(sweep):
     ]
 
 
+def follow_up(sweep: HandmadeSweep, job: int, *overrides: str, **metrics: float) -> None:
+    sweep.finish(sweep.start(job, overrides=list(overrides), follow_up=True), metrics)
+
+
+def test_scores_on_the_holdout_are_told_by_model_and_calibration(sweep):
+    sweep.save(total=None, repeats=["seed"])
+    sweep.run(0, auc=0.7)
+    for job, words in enumerate((["model=glm", "calibration.methods=[platt,none]"], ["calibration.methods=[none]"])):
+        for seed in (0, 1):
+            follow_up(sweep, 1 + 2 * job + seed, *words, "+validation.scoring=1", f"seed={seed}", auc=0.6)
+    text = lines(sweep.root)
+    place = text.index("On the holdout, by which nothing was chosen:")
+    assert text[place + 1 : place + 3] == ["  jobs 1-2, glm platt: auc=0.6000 ± 0", "  jobs 3-4: auc=0.6000 ± 0"]
+    assert not any("Follow-ups" in line for line in text)
+
+
+def test_another_apps_follow_ups_are_told_by_their_overrides(sweep):
+    sweep.save(total=None)
+    sweep.run(0, auc=0.7)
+    follow_up(sweep, 1, "depth=3", "note=two words", loss=1.5)
+    follow_up(sweep, 2, loss=2.5)
+    follow_up(sweep, 3, "model=glm", "validation.scoring=1", auc=0.6)
+    text = lines(sweep.root)
+    place = text.index("Follow-ups:")
+    assert text[place - 2 : place] == ["On the holdout, by which nothing was chosen:", "  job 3, glm: auc=0.6000"]
+    assert text[place + 1 : place + 3] == ["  job 1, depth=3 'note=two words': loss=1.5000", "  job 2: loss=2.5000"]
+    assert sum("holdout" in line for line in text) == 1
+
+
 def test_several_metrics_end_in_a_front_with_its_knee(sweep):
     sweep.save(metric=["auc", "brier"], direction=None, total=None)
     for job, (auc, brier) in enumerate([(0.60, 0.200), (0.70, 0.205), (0.72, 0.25), (0.65, 0.24)]):

@@ -6,7 +6,7 @@ from typing import Any
 
 from sweeproute.choice import Choice
 from sweeproute.configuration import Estimate, split
-from sweeproute.selection import COUNTS, DETAILS, HIGHER_IS_BETTER
+from sweeproute.selection import ALWAYS, CALIBRATIONS, DETAILS, OURS
 from sweeproute.sweep_folder import Outcome
 
 
@@ -31,17 +31,22 @@ def estimated(estimate: Estimate) -> str:
 
 
 def scores(estimates: Mapping[str, Estimate], first: Sequence[str], indent: str = "  ") -> str:
-    """The metrics on one line, those that decide first, the others in their order, without our own finer ones.
+    """The metrics on one line, those that decide first, the others in their order.
 
-    Those of further calibrations, as in platt/brier, follow on a line for each.
+    Those of a trial's further calibrations, as in platt/brier, follow on a line for each; of all that a trial has, the
+    finer metrics are left out. Another app's metrics are all shown, whatever their names.
     """
+    methods = ("", *CALIBRATIONS)
+    # Where all that each trial has is there; another app may have metrics of the same names.
+    whole = {method for method in methods if all(f"{method}/{name}".lstrip("/") in estimates for name in ALWAYS)}
     lines: dict[str, list[str]] = {"": []}
     for name in sorted(estimates, key=lambda name: first.index(name) if name in first else len(first)):
         method, _, metric = name.rpartition("/")
-        if name in first or metric not in DETAILS:
-            own = method if name not in first and metric in HIGHER_IS_BETTER | dict.fromkeys(COUNTS) else ""
-            shown = metric if own else name
-            lines.setdefault(own, []).append(f"{shown}={estimated(estimates[name])}")
+        if name in first or method not in methods or metric not in OURS:
+            method, metric = "", name
+        elif method in whole and metric in DETAILS:
+            continue
+        lines.setdefault(method, []).append(f"{metric}={estimated(estimates[name])}")
     told = ("  ".join([*([f"{method}:"] if method else []), *cells]) for method, cells in lines.items() if cells)
     return f"\n{indent}".join(told)
 

@@ -6,14 +6,19 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-# The metrics of a trial, and whether more is better; then what one line about a trial leaves out, and what is counted.
-HIGHER_IS_BETTER = {"auc": True, "roi": True, "brier": False, "log_loss": False, "ece": False}
-DETAILS = {
+# The metrics of a trial, and whether more is better.
+_FINER = {
     **dict.fromkeys(("accuracy", "brier_resolution", "roi_kelly", "roi_flat", "log_growth", "log_growth_kelly"), True),
-    **dict.fromkeys(("brier_reliability", "brier_uncertainty", "ace", "drawdown", "drawdown_kelly"), False),
+    **dict.fromkeys(("brier_reliability", "ace", "drawdown", "drawdown_kelly"), False),
 }
-HIGHER_IS_BETTER |= DETAILS
-COUNTS = ("n_bets", "n_games")
+HIGHER_IS_BETTER = {"auc": True, "roi": True, "brier": False, "log_loss": False, "ece": False, **_FINER}
+# What one line about a trial leaves out; no model changes the uncertainty, so neither more nor less of it is better.
+DETAILS = frozenset(_FINER) | {"brier_uncertainty"}
+# All that a trial's metrics may be called, and some that each trial has.
+OURS = frozenset(HIGHER_IS_BETTER) | DETAILS | {"n_bets", "n_games"}
+ALWAYS = frozenset({"auc", "brier", "n_games"})
+# The calibrations that a metric's name may begin with, as in platt/brier.
+CALIBRATIONS = ("none", "platt", "isotonic")
 # A SQL store keeps an infinity as the largest number that it has.
 LARGEST = 1.7976931348623157e308
 

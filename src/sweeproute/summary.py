@@ -8,6 +8,7 @@ from sweeproute import history
 from sweeproute.choice import Chosen
 from sweeproute.configuration import estimates, split
 from sweeproute.errors import nearest_first
+from sweeproute.holdout import SCORING
 from sweeproute.score_text import front_table, headline, jobs, lacking, repeats, scores
 from sweeproute.selection import DirectionError, Rule, rule
 from sweeproute.store import masked
@@ -142,21 +143,30 @@ def _best_lines(outcomes: list[Outcome], decides: Rule, argv: Sequence[str]) -> 
 
 
 def _followed_up(outcomes: list[Outcome], record: Mapping[str, object] | None) -> list[str]:
-    """What came of the jobs that the results of the others called for: the scores on the holdout."""
+    """What came of the jobs that the results of the others called for: the scores on the holdout, or an app's own."""
     repeated = [str(key) for key in (record or {}).get("repeats") or ()]  # type: ignore[attr-defined]
     groups: dict[tuple[str, ...], list[Outcome]] = {}
     for outcome in outcomes:
         if outcome.follow_up and outcome.state == "FINISHED" and outcome.metrics:
             groups.setdefault(split(outcome.overrides, repeated)[0], []).append(outcome)
-    text = []
+    holdout, other = [], []
     for overrides, group in groups.items():
-        model = next((word.partition("=")[2] for word in overrides if word.startswith("model=")), "")
-        method = next((word for word in overrides if word.startswith("calibration.methods=")), "")
-        first = method.partition("=")[2].strip("[]").partition(",")[0]
-        name = " ".join(word for word in (model, "" if first == "none" else first) if word)
+        values = {key.lstrip("+"): value for key, _, value in (word.partition("=") for word in overrides)}
+        scored = SCORING in values
+        name = _model_and_method(values) if scored else shlex.join(overrides)
+        called = ", ".join(part for part in (jobs([outcome.attempt.job for outcome in group]), name) if part)
         told = scores(estimates([outcome.metrics for outcome in group]), (), indent="    ")
-        text.append(f"  {jobs([outcome.attempt.job for outcome in group])}, {name}: {told}")
-    return ["On the holdout, by which nothing was chosen:", *text] if text else []
+        (holdout if scored else other).append(f"  {called}: {told}")
+    return [
+        *(["On the holdout, by which nothing was chosen:", *holdout] if holdout else []),
+        *(["Follow-ups:", *other] if other else []),
+    ]
+
+
+def _model_and_method(values: Mapping[str, str]) -> str:
+    """What tells a job on the holdout from the others: its model, where it was named, and how it was calibrated."""
+    first = values.get("calibration.methods", "").strip("[]").partition(",")[0]
+    return " ".join(word for word in (values.get("model", ""), "" if first == "none" else first) if word)
 
 
 def _jobs(chosen: Chosen[Outcome]) -> str:
