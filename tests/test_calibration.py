@@ -111,6 +111,28 @@ def test_a_season_that_tells_nothing_still_gives_probabilities(method, says):
     assert (np.diff(answers) >= 0).all()
 
 
+@pytest.mark.filterwarnings("error")
+@pytest.mark.parametrize("power", range(15))
+@pytest.mark.parametrize("center", [-2, 0, 10, 20])
+@pytest.mark.parametrize("alone", [False, True])
+def test_scores_next_to_each_other_give_a_curve_without_a_warning(power, center, alone):
+    generator = np.random.default_rng(power)
+    apart = np.where(np.arange(250) == 7, 1.0, 0.0) if alone else generator.random(250)
+    says = 1 / (1 + np.exp(-(center + 10.0**-power * apart)))
+    outcome = (generator.random(250) < 0.57).astype(np.int8)
+    found = calibrate("platt", says, outcome)
+    answers = found(np.linspace(0, 1, 11))
+    assert ((answers >= 0) & (answers <= 1)).all()
+    assert found(says).mean() == pytest.approx(outcome.mean(), abs=0.01)
+    if power > 6:
+        assert np.ptp(answers) == 0
+
+
+def test_the_names_of_the_calibrations_are_those_of_their_results():
+    says, outcome = drawn(50)
+    assert tuple(calibrate(method, says, outcome).method for method in calibration.METHODS) == calibration.METHODS
+
+
 @pytest.mark.parametrize("made", [AsItIs(), Platt(0.5, 0.25), Isotonic((0.1, 0.5), (0.2, 0.75))])
 def test_a_calibration_comes_back_from_its_file(made):
     assert calibration.from_json(json.loads(json.dumps(calibration.to_json(made)))) == made

@@ -8,8 +8,15 @@ from typing import Any, ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
+from sweeproute.selection import CALIBRATIONS
+
+# What a calibration may be.
+METHODS = CALIBRATIONS
 # How far from 0 and 1 a probability is held where its odds are needed.
 _EDGE = 1e-9
+# Log odds with a smaller standard deviation than this say the same of all games; a curve over them would be made of
+# rounding, and Newton's steps towards it go astray.
+_SPREAD = 1e-5
 
 
 class CalibrationError(ValueError):
@@ -42,7 +49,10 @@ class Platt:
 
     def __call__(self, probability: NDArray[np.float64]) -> NDArray[np.float64]:
         """Calibrated probabilities, (n_games,)."""
-        return np.asarray(1 / (1 + np.exp(-(self.slope * _log_odds(probability) + self.intercept))))
+        # Late: not all trials calibrate. A steep curve's exponential would overflow.
+        from scipy.special import expit
+
+        return np.asarray(expit(self.slope * _log_odds(probability) + self.intercept))
 
 
 @dataclass(frozen=True)
@@ -145,7 +155,7 @@ def _platt(probability: NDArray[np.float64], outcome: NDArray[np.int8]) -> Platt
     won = int(outcome.sum())
     target = np.where(outcome == 1, (won + 1) / (won + 2), 1 / (len(outcome) - won + 2))
     score = _log_odds(probability)[:, None]
-    if not np.ptp(score):
+    if score.std() < _SPREAD:
         return Platt(0.0, float(np.log(target.mean() / (1 - target.mean()))))
     curve = LogisticRegression(C=np.inf, solver="newton-cholesky", tol=1e-10)
     # A target between 0 and 1 is the same game seen to end both ways.
@@ -174,9 +184,9 @@ def _log_odds(probability: NDArray[np.float64]) -> NDArray[np.float64]:
     return np.log(inside) - np.log1p(-inside)
 
 
-_FITS: dict[str, Callable[[NDArray[np.float64], NDArray[np.int8]], Calibrator]] = {
-    "none": lambda probability, outcome: AsItIs(),  # noqa: ARG005
-    "platt": _platt,
-    "isotonic": _isotonic,
-}
-METHODS = tuple(_FITS)
+def _as_it_is(probability: NDArray[np.float64], outcome: NDArray[np.int8]) -> AsItIs:  # noqa: ARG001
+    return AsItIs()
+
+
+_Fit = Callable[[NDArray[np.float64], NDArray[np.int8]], Calibrator]
+_FITS: dict[str, _Fit] = dict(zip(METHODS, (_as_it_is, _platt, _isotonic), strict=True))
