@@ -81,9 +81,10 @@ def kelly(
 
     With probability p at decimal odds o that is (p * o - 1) / (o - 1) of the bankroll (Kelly, "A new interpretation of
     information rate", Bell System Technical Journal 35, 1956); a fraction of it gives up some growth for much less
-    risk (MacLean, Ziemba and Blazenko, Management Science 38, 1992). A game still runs when the next one of its day begins, so
-    no bet of a calendar day knows how another one ends: all of them see the bankroll that the day began with, and
-    together are at most that. Days are those of the clock that `kickoff` is in, US Eastern time for the NFL's games.
+    risk (MacLean, Ziemba and Blazenko, Management Science 38, 1992). A game still runs when the next one of its day
+    begins, so no bet of a calendar day knows how another one ends: all of them see the bankroll that the day began
+    with, and together are at most that. Days are those of the clock that `kickoff` is in: US Eastern time for the NFL's
+    games, UTC for a table whose times have a zone.
 
     Args:
         probability: Probability of a home win, (n_games,).
