@@ -149,7 +149,8 @@ def _followed_up(outcomes: list[Outcome], record: Mapping[str, object] | None) -
     for outcome in outcomes:
         if outcome.follow_up and outcome.state == "FINISHED" and outcome.metrics:
             groups.setdefault(split(outcome.overrides, repeated)[0], []).append(outcome)
-    holdout, other = [], []
+    holdout: list[str] = []
+    other: list[str] = []
     for overrides, group in groups.items():
         values = {key.lstrip("+"): value for key, _, value in (word.partition("=") for word in overrides)}
         scored = SCORING in values
