@@ -1,5 +1,8 @@
 """Tests of taking a model through the folds."""
 
+import math
+import sys
+from collections import Counter
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -9,11 +12,11 @@ import pandas as pd
 import pytest
 from sklearn.linear_model import LogisticRegression
 
-from sweeproute import scores
+from sweeproute import scores, selection
 from sweeproute.betting import BettingRule
 from sweeproute.checkpoint import Checkpoint
 from sweeproute.data.dataset import Dataset
-from sweeproute.evaluation import EvaluationError, Report, evaluate
+from sweeproute.evaluation import EvaluationError, Report, evaluate, metrics_of
 from sweeproute.validation import Fold, walk_forward
 from synthetic_games import games
 
@@ -83,8 +86,9 @@ def test_metrics_are_pooled_over_games_and_given_per_season() -> None:
     result = report()
     table = result.predictions
     outcome, probability = table["outcome"].to_numpy(), table["probability"].to_numpy()
-    assert set(result.metrics) >= {"auc", "brier", "log_loss", "ece", "roi", "n_bets", "n_games"}
+    assert set(result.metrics) == set(result.by_season[2005]) == selection.OURS
     assert result.metrics["auc"] == scores.auc(outcome, probability)
+    assert repr(metrics_of(table, RULE)) == repr(result.metrics)
     assert result.metrics["roi"] == pytest.approx(table["profit"].sum() / table["stake"].sum())
     assert result.metrics["n_bets"] == table["bet"].notna().sum()
     assert result.metrics["n_games"] == len(table)
@@ -96,9 +100,95 @@ def test_metrics_are_pooled_over_games_and_given_per_season() -> None:
     assert sum(season["n_bets"] for season in result.by_season.values()) == result.metrics["n_bets"]
 
 
+def afternoons() -> Dataset:
+    """The same games, three a day: two begin together, the third while they run."""
+    day, place = DATASET.kickoff.astype("datetime64[D]"), np.arange(len(DATASET.season)) % 3
+    hour = np.array([13, 13, 16])[place].astype("timedelta64[h]")
+    return replace(DATASET, kickoff=(day - 2 * place).astype("datetime64[ns]") + hour)
+
+
+def by_hand(table: pd.DataFrame, rule: BettingRule) -> dict[str, float]:
+    """What betting on some games brings, one game after the other."""
+    flat, sized, staked = [1.0], [1.0], Counter[str]()
+    won: dict[str, float] = {"flat": 0.0, "rule": 0.0, "kelly": 0.0}
+    for _, day in table.groupby(table["kickoff"].dt.date):
+        stakes: dict[str, float] = {}
+        sides: dict[str, tuple[float, bool]] = {}
+        for game in day.dropna(subset=["odds_home"]).itertuples():
+            home = game.probability * game.odds_home >= (1 - game.probability) * game.odds_away
+            chance, odds = (game.probability, game.odds_home) if home else (1 - game.probability, game.odds_away)
+            sides[game.game_id] = odds, bool(game.outcome) == home
+            staked["flat"] += 1
+            won["flat"] += odds - 1 if bool(game.outcome) == home else -1
+            if chance * odds - 1 >= rule.min_edge:
+                stakes[game.game_id] = rule.kelly_fraction * (chance - (1 - chance) / (odds - 1))
+        most, morning = max(1.0, sum(stakes.values())), sized[-1]
+        for _, together in day.groupby("kickoff"):
+            flat.append(flat[-1])
+            sized.append(sized[-1])
+            for game in together["game_id"]:
+                if game in stakes:
+                    odds, right = sides[game]
+                    profit = odds - 1 if right else -1
+                    stake = morning * stakes[game] / most
+                    staked["rule"] += 1
+                    staked["kelly"] += stake
+                    won["rule"] += profit
+                    won["kelly"] += stake * profit
+                    flat[-1] += rule.stake * profit
+                    sized[-1] += stake * profit
+    found = {"n_bets": staked["rule"]}
+    for name, kind, path in (("", "rule", flat), ("_kelly", "kelly", sized), ("_flat", "flat", None)):
+        found[f"roi{name}"] = won[kind] / staked[kind] if staked[kind] else math.nan
+        if path is not None:
+            falls = [1 - after / max(path[: place + 1]) for place, after in enumerate(path)]
+            found[f"drawdown{name}"] = min(max(falls), 1.0) if staked[kind] else math.nan
+            growth = math.log(path[-1]) if min(path) > 0 else -math.inf
+            found[f"log_growth{name}"] = growth if staked[kind] else math.nan
+    return found
+
+
+@pytest.mark.parametrize(
+    "rule",
+    [BettingRule(), BettingRule(0.1, 0.02, 1.0), BettingRule(0.0, 0.9, 0.5), BettingRule(9.0)],
+    ids=["usual", "full Kelly", "ruin", "no bet"],
+)
+def test_what_bets_bring_is_what_one_game_after_the_other_would(rule: BettingRule) -> None:
+    result = evaluate(LogisticRegression, afternoons(), folds(afternoons()), rule)
+    table = result.predictions
+    for metrics, tested in ((result.metrics, table), (result.by_season[2006], table[table["season"] == 2006])):
+        expected = by_hand(tested, rule)
+        assert {name: metrics[name] for name in expected} == pytest.approx(expected, rel=1e-9, nan_ok=True)
+    assert (result.metrics["log_growth"] == -math.inf) == (rule.stake == 0.9)
+    assert math.isnan(result.metrics["roi_kelly"]) == (rule.min_edge == 9.0)
+    assert math.isfinite(result.metrics["roi_flat"])
+
+
+def test_what_pandas_does_is_done_once_however_many_seasons_are_tested() -> None:
+    def calls(last: int) -> int:
+        counted: Counter[bool] = Counter()
+
+        def count(frame: Any, event: str, _: Any) -> None:
+            counted[event == "call" and frame.f_globals.get("__name__", "").startswith("pandas.")] += 1
+
+        cut = folds(selection_seasons=[2005, last])
+        sys.setprofile(count)
+        try:
+            evaluate(Spy, DATASET, cut, RULE, lambda *_: None)
+        finally:
+            sys.setprofile(None)
+        return counted[True]
+
+    calls(2005)  # imports what is imported late
+    assert calls(2008) == calls(2005) > 0
+
+
 def test_a_data_set_without_odds_has_no_return() -> None:
     result = report(replace(DATASET, odds=None, week=None))
-    assert np.isnan(result.metrics["roi"])
+    of_bets = {name for name in result.metrics if name.startswith(("roi", "drawdown", "log_growth"))}
+    assert len(of_bets) == 7
+    for metrics in (result.metrics, *result.by_season.values()):
+        assert all(math.isnan(metrics[name]) for name in of_bets)
     assert result.metrics["n_bets"] == 0
     assert result.predictions["odds_home"].isna().all()
     assert result.predictions["week"].isna().all()
@@ -112,6 +202,7 @@ def test_each_fold_is_reported_when_it_is_done() -> None:
     told: list[tuple[int, dict[str, float], dict[str, float]]] = []
     result = evaluate(LogisticRegression, DATASET, folds(), RULE, lambda *said: told.append(said))
     assert [(season, metrics) for season, metrics, _ in told] == list(result.by_season.items())
+    assert all(set(so_far) == selection.OURS for _, _, so_far in told)
     for number, (_, _, so_far) in enumerate(told, start=1):
         assert so_far == evaluate(LogisticRegression, DATASET, folds()[:number], RULE).metrics
 

@@ -1,11 +1,13 @@
 """Tests of the scores, against scikit-learn where it has them."""
 
 import doctest
+import itertools
 import sys
 
 import numpy as np
 import pytest
 from sklearn import metrics
+from sklearn.isotonic import IsotonicRegression
 
 from sweeproute import scores
 
@@ -35,9 +37,12 @@ def test_auc_of_one_kind_of_outcome_is_missing() -> None:
     assert np.isnan(scores.auc(np.zeros(3, dtype=np.int8), np.array([0.1, 0.5, 0.9])))
 
 
-@pytest.mark.parametrize("score", [scores.auc, scores.brier, scores.log_loss, scores.ece])
+@pytest.mark.parametrize(
+    "score",
+    [scores.auc, scores.brier, scores.log_loss, scores.ece, scores.ace, scores.accuracy, scores.brier_parts],
+)
 def test_scores_without_games_are_missing(score) -> None:
-    assert np.isnan(score(np.array([], dtype=np.int8), np.array([])))
+    assert np.isnan(score(np.array([], dtype=np.int8), np.array([]))).all()
 
 
 def test_calibration_error_weights_ten_equal_bins_by_their_games() -> None:
@@ -54,6 +59,49 @@ def test_calibration_error_is_the_bin_by_bin_sum() -> None:
         if inside.any():
             expected += inside.mean() * abs(PROBABILITY[inside].mean() - OUTCOME[inside].mean())
     assert scores.ece(OUTCOME, PROBABILITY) == pytest.approx(expected)
+
+
+def drawn(seed: int, decimals: int) -> tuple[np.ndarray, np.ndarray]:
+    """Games whose probabilities are tied the more, the fewer decimals they have."""
+    generator = np.random.default_rng(seed)
+    n_games = int(generator.integers(1, 300))
+    probability = np.round(generator.beta(4, 3, n_games), decimals)
+    return (generator.random(n_games) < 0.2 + 0.6 * probability).astype(np.int8), probability
+
+
+@pytest.mark.parametrize("decimals", [1, 2, 12])
+@pytest.mark.parametrize("seed", range(6))
+def test_the_parts_of_a_brier_score_are_those_of_scikit_learns_isotonic_curve(seed: int, decimals: int) -> None:
+    outcome, probability = drawn(seed, decimals)
+    curve = IsotonicRegression().fit_transform(probability, outcome)
+    best, level = np.mean((curve - outcome) ** 2), np.mean((np.mean(outcome) - outcome) ** 2)
+    reliability, resolution, uncertainty = scores.brier_parts(outcome, probability)
+    assert reliability == pytest.approx(np.mean((probability - outcome) ** 2) - best, abs=1e-12)
+    assert resolution == pytest.approx(level - best, abs=1e-12)
+    assert uncertainty == pytest.approx(np.mean(outcome) * (1 - np.mean(outcome)), abs=1e-12)
+    assert min(reliability, resolution) > -1e-12
+    assert reliability - resolution + uncertainty == pytest.approx(scores.brier(outcome, probability), abs=1e-12)
+
+
+@pytest.mark.parametrize("bins", [1, 4, 10])
+@pytest.mark.parametrize("decimals", [1, 2, 12])
+@pytest.mark.parametrize("seed", range(6))
+def test_adaptive_calibration_error_is_the_sum_over_bins_of_equal_size(seed: int, decimals: int, bins: int) -> None:
+    outcome, probability = drawn(seed, decimals)
+    n_games = len(outcome)
+    cuts = [n_games * number // bins for number in range(1, bins)]
+    held: list[list[tuple[float, int]]] = [[] for _ in range(bins)]
+    place = 0
+    # In ascending order; those with one probability go together, to where the last of them would go.
+    for _, tied in itertools.groupby(sorted(zip(probability, outcome, strict=True)), key=lambda game: game[0]):
+        games = list(tied)
+        place += len(games)
+        held[sum(cut < place for cut in cuts)] += games
+    expected = sum(abs(sum(says - won for says, won in games)) for games in held) / n_games
+    assert scores.ace(outcome, probability, bins) == pytest.approx(expected, abs=1e-12)
+    if decimals == 12:
+        sizes = [len(games) for games in held]
+        assert max(sizes) - min(sizes) <= 1
 
 
 def test_a_forecast_that_comes_true_has_no_calibration_error() -> None:

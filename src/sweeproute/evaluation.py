@@ -100,51 +100,53 @@ class Prefixes:
 class _Course:
     """What one model says, fold after fold, under one calibration."""
 
-    def __init__(self, method: str, rule: BettingRule) -> None:
+    def __init__(self, method: str, dataset: "Dataset", rule: BettingRule) -> None:
         self.by_season: dict[int, dict[str, float]] = {}
         self.calibrator: Calibrator = AsItIs()
-        self._method, self._rule = method, rule
+        self._method, self._dataset, self._rule = method, dataset, rule
         self._predict_seconds = 0.0
-        self._tables: list[pd.DataFrame] = []
-        self._so_far: tuple[pd.DataFrame, dict[str, float]] | None = None
+        # All else follows from these. The frame is made once, for the report: it takes longer than a season's metrics.
+        self._rows, self._probability = np.empty(0, np.int64), np.empty(0)
+        self._so_far: dict[str, float] | None = None
 
-    def add(self, dataset: "Dataset", fold: Fold, answer: Answer) -> None:
-        self.calibrator = calibrate(self._method, answer.calibration, dataset.outcome[fold.calibration])
-        table = _predictions(dataset, fold.test, self.calibrator(answer.probability), self._rule)
-        self._tables.append(table)
-        self.by_season[fold.season] = metrics_of(table, self._rule)
+    def add(self, fold: Fold, answer: Answer) -> None:
+        self.calibrator = calibrate(self._method, answer.calibration, self._dataset.outcome[fold.calibration])
+        probability = self.calibrator(answer.probability)
+        self.by_season[fold.season] = _metrics(self._dataset, fold.test, probability, self._rule)
+        self._rows = np.concatenate([self._rows, fold.test])
+        self._probability = np.concatenate([self._probability, probability])
         self._predict_seconds += answer.seconds
         self._so_far = None
 
-    def so_far(self) -> tuple[pd.DataFrame, dict[str, float]]:
-        """Predictions and metrics over all seasons by now."""
+    def so_far(self) -> dict[str, float]:
+        """Metrics over all seasons by now, taken when somebody asks."""
         if self._so_far is None:
-            predictions = pd.concat(self._tables, ignore_index=True)
-            self._so_far = predictions, metrics_of(predictions, self._rule)
+            self._so_far = _metrics(self._dataset, self._rows, self._probability, self._rule)
         return self._so_far
 
-    def tables(self) -> tuple[pd.DataFrame, ...]:
-        """Predictions of each season by now."""
-        return tuple(self._tables)
+    def measure(self) -> Callable[[NDArray[np.int64], NDArray[np.float64]], dict[str, float]]:
+        """Metrics over all seasons by now and further games; later seasons do not join them."""
+        rows, probability = self._rows, self._probability
+        return lambda more, says: _metrics(
+            self._dataset, np.concatenate([rows, more]), np.concatenate([probability, says]), self._rule
+        )
 
     def report(self, fit_seconds: float, model: Any, **more: Any) -> Report:
-        predictions, metrics = self.so_far()
-        seconds = self._predict_seconds
-        return Report(
-            metrics, self.by_season, predictions, fit_seconds, seconds, model, calibrator=self.calibrator, **more
-        )
+        table, own = _predictions(self._dataset, self._rows, self._probability, self._rule), self.calibrator
+        seconds = fit_seconds, self._predict_seconds
+        return Report(self.so_far(), self.by_season, table, *seconds, model, calibrator=own, **more)
 
 
 class _Courses:
     """What one model says under each calibration; the first is its own."""
 
-    def __init__(self, methods: Sequence[str], rule: BettingRule) -> None:
-        self._of = {method: _Course(method, rule) for method in methods}
+    def __init__(self, methods: Sequence[str], dataset: "Dataset", rule: BettingRule) -> None:
+        self._of = {method: _Course(method, dataset, rule) for method in methods}
         self.first = self._of[methods[0]]
 
-    def add(self, dataset: "Dataset", fold: Fold, answer: Answer) -> None:
+    def add(self, fold: Fold, answer: Answer) -> None:
         for course in self._of.values():
-            course.add(dataset, fold, answer)
+            course.add(fold, answer)
 
     def report(self, fit_seconds: float, model: Any, **more: Any) -> Report:
         others = {
@@ -196,9 +198,9 @@ def evaluate(
         raise EvaluationError("There is no fold to evaluate; check validation.selection_seasons.")
     features = np.ascontiguousarray(dataset.features.to_numpy(dtype=np.float64))  # (n_games, n_features)
     games = estimators.Games(features, dataset.teams, dataset.team_names)
-    own, alone = _Courses(calibrations, rule), None
+    own, alone = _Courses(calibrations, dataset, rule), None
     asks = any(method != "none" for method in calibrations)
-    shorter = {length: _Courses(calibrations, rule) for length in (prefixes.lengths if prefixes else ())}
+    shorter = {length: _Courses(calibrations, dataset, rule) for length in (prefixes.lengths if prefixes else ())}
     models: dict[int, Any] = {}
     warnings: dict[str, list[int]] = {}
     model: Any = None
@@ -208,7 +210,7 @@ def evaluate(
         done = None if checkpoint is None else checkpoint.finished.get(fold.season)
         if done is None or not shorter.keys() <= done.shorter.keys():
             model = build()
-            inside = None if on_epoch is None else partial(_tell, on_epoch, own.first, dataset, fold.season, rule)
+            inside = None if on_epoch is None else partial(_tell, on_epoch, own.first, fold.season)
             done = _finish(model, games, dataset, fold, checkpoint, inside, asks=asks)
             if (told := estimators.telling(model)) is not None:
                 for warning in told.warnings(list(dataset.features.columns)):
@@ -224,11 +226,11 @@ def evaluate(
                 checkpoint.finish(done)
         fit_seconds += done.fit_seconds
 
-        own.add(dataset, fold, done.answer)
+        own.add(fold, done.answer)
         for length, courses in shorter.items():
-            courses.add(dataset, fold, done.shorter[length])
+            courses.add(fold, done.shorter[length])
         if on_fold is not None:
-            on_fold(fold.season, dict(own.first.by_season[fold.season]), dict(own.first.so_far()[1]))
+            on_fold(fold.season, dict(own.first.by_season[fold.season]), dict(own.first.so_far()))
 
     if prefixes is None or not shorter:
         return own.report(fit_seconds, model, alone=alone, warnings=warnings)
@@ -270,22 +272,15 @@ def _finish(
 def _tell(
     on_epoch: Callable[[int, int, Callable[[], dict[str, float]]], None],
     own: _Course,
-    dataset: "Dataset",
     season: int,
-    rule: BettingRule,
     watched: NDArray[np.int64],
     epoch: int,
     says: NDArray[np.float64],
 ) -> None:
     """Tell of an epoch; what it says, as it is, is scored where somebody wants to know."""
-    if not watched.size:  # the model watches some of its own training games
-        return
-    earlier = own.tables()  # taken now: the tested season joins them, and may be known when somebody asks
-
-    def measure() -> dict[str, float]:
-        return metrics_of(pd.concat([*earlier, _predictions(dataset, watched, says, rule)], ignore_index=True), rule)
-
-    on_epoch(season, epoch, measure)
+    if watched.size:  # else the model watches some of its own training games
+        # Begun now: the tested season joins the others, and may be known when somebody asks.
+        on_epoch(season, epoch, partial(own.measure(), watched, says))
 
 
 def _answer(model: Any, games: estimators.Games, fold: Fold, *, asks: bool) -> Answer:
@@ -315,18 +310,18 @@ def _home_probability(model: Any, games: estimators.Games, season: int) -> NDArr
 
 
 def _predictions(
-    dataset: "Dataset", test: NDArray[np.int64], probability: NDArray[np.float64], rule: BettingRule
+    dataset: "Dataset", rows: NDArray[np.int64], probability: NDArray[np.float64], rule: BettingRule
 ) -> pd.DataFrame:
-    odds = np.full((test.size, 2), np.nan) if dataset.odds is None else dataset.odds[test]
-    week = pd.array([pd.NA] * test.size, dtype="Int64") if dataset.week is None else dataset.week[test]
-    bets = settle(probability, odds, dataset.outcome[test], rule)
+    odds = _odds(dataset, rows)
+    week = pd.array([pd.NA] * rows.size, dtype="Int64") if dataset.week is None else dataset.week[rows]
+    bets = settle(probability, odds, dataset.outcome[rows], rule)
     return pd.DataFrame(
         {
-            "game_id": pd.array(dataset.game_id[test].tolist(), dtype="string"),
-            "season": dataset.season[test],
+            "game_id": pd.array(dataset.game_id[rows].tolist(), dtype="string"),
+            "season": dataset.season[rows],
             "week": pd.array(week, dtype="Int64"),
-            "kickoff": dataset.kickoff[test],
-            "outcome": dataset.outcome[test],
+            "kickoff": dataset.kickoff[rows],
+            "outcome": dataset.outcome[rows],
             "probability": probability,
             "odds_home": odds[:, 0],
             "odds_away": odds[:, 1],
@@ -347,9 +342,33 @@ def metrics_of(predictions: pd.DataFrame, rule: BettingRule) -> dict[str, float]
     Returns:
         The metrics of a `Report`.
     """
-    outcome = predictions["outcome"].to_numpy()
-    probability = predictions["probability"].to_numpy()
+    outcome, probability, kickoff = (predictions[name].to_numpy() for name in ("outcome", "probability", "kickoff"))
+    odds = predictions[["odds_home", "odds_away"]].to_numpy(dtype=np.float64)
+    return _scored(outcome, probability, kickoff, odds, rule)
+
+
+def _metrics(
+    dataset: "Dataset", rows: NDArray[np.int64], probability: NDArray[np.float64], rule: BettingRule
+) -> dict[str, float]:
+    return _scored(dataset.outcome[rows], probability, dataset.kickoff[rows], _odds(dataset, rows), rule)
+
+
+def _odds(dataset: "Dataset", rows: NDArray[np.int64]) -> NDArray[np.float64]:
+    return np.full((rows.size, 2), np.nan) if dataset.odds is None else dataset.odds[rows]
+
+
+def _scored(
+    outcome: NDArray[np.int8],
+    probability: NDArray[np.float64],
+    kickoff: NDArray[np.datetime64],
+    odds: NDArray[np.float64],
+    rule: BettingRule,
+) -> dict[str, float]:
     reliability, resolution, uncertainty = scores.brier_parts(outcome, probability)
+    # What betting brings: by the rule, by the same bets at Kelly's stakes, and flat on every game that has odds.
+    flat = settle(probability, odds, outcome, rule)
+    sized = bankroll.kelly(probability, odds, outcome, kickoff, flat, rule.kelly_fraction)
+    every = settle(probability, odds, outcome, rule, on_every_game=True)
     return {
         "auc": scores.auc(outcome, probability),
         "brier": scores.brier(outcome, probability),
@@ -360,29 +379,13 @@ def metrics_of(predictions: pd.DataFrame, rule: BettingRule) -> dict[str, float]
         "accuracy": scores.accuracy(outcome, probability),
         "ece": scores.ece(outcome, probability),
         "ace": scores.ace(outcome, probability),
-        **_returns(predictions, outcome, probability, rule),
-        "n_games": float(len(predictions)),
-    }
-
-
-def _returns(
-    predictions: pd.DataFrame, outcome: NDArray[np.int8], probability: NDArray[np.float64], rule: BettingRule
-) -> dict[str, float]:
-    """What betting brings: by the rule, by the same bets at Kelly's stakes, and flat on every game that has odds."""
-    kickoff = predictions["kickoff"].to_numpy()
-    odds = predictions[["odds_home", "odds_away"]].to_numpy()
-    bet = predictions["bet"].to_numpy(dtype=object, na_value="")
-    side = np.select([bet == name for name in SIDES], [0, 1], NO_BET).astype(np.int8)
-    flat = Bets(side, predictions["stake"].to_numpy(), predictions["profit"].to_numpy())
-    sized = bankroll.kelly(probability, odds, outcome, kickoff, flat, rule.kelly_fraction)
-    every = settle(probability, odds, outcome, rule, on_every_game=True)
-    return {
         "roi": roi(flat.profit, flat.stake),
         "roi_kelly": roi(sized.profit, sized.stake),
         "roi_flat": roi(every.profit, every.stake),
         "n_bets": float(np.count_nonzero(~np.isnan(flat.stake))),
         **_path("", flat, kickoff),
         **_path("_kelly", sized, kickoff),
+        "n_games": float(len(outcome)),
     }
 
 
