@@ -445,7 +445,7 @@ def test_a_worker_is_warmed_with_the_data_and_the_models_class() -> None:
     from sweeproute import data
 
     assert experiment.identity(config)["data_hash"] == data.load(experiment.plain(config.data)).hash
-    assert set(experiment.identity(config)) == {"fingerprint", "data_hash", "code_hash"}
+    assert set(experiment.identity(config)) == {"fingerprint", "data_hash", "code_hash", "games_hash"}
 
 
 def test_a_trial_has_the_identity_that_was_told_before_it_ran(tmp_path: Path) -> None:

@@ -163,7 +163,8 @@ def run_trial(cfg: DictConfig) -> dict[str, Any]:
         more = {"device_class": device_class, **{f"version.{name}": version for name, version in outside.items()}}
 
         def trial(number: int | None, overrides: Sequence[str], settled: dict[str, Any]) -> trial_journal.Trial:
-            identity = fingerprint.hashes(cfg, dataset.hash, app, settled) | more
+            hashes = fingerprint.hashes(cfg, dataset.hash, app, settled)
+            identity = hashes | {"games_hash": dataset.games_hash} | more
             return trial_journal.Trial(cfg, settled, dataset, number, overrides, identity, app)
 
         own = trial(number, overrides, settled)
