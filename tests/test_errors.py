@@ -31,19 +31,19 @@ def said(*overrides: str) -> str:
     [
         (
             "sed=1",
-            "There is no key sed. Keys of the config, nearest match first: seed, sweep, reuse, betting, checkpoint, "
-            "code, data, device, job, model, platform, plots, registry, resume, search_space, threads, tracking, "
-            "validation. To add a key that is new: +sed=1.",
+            "There is no key sed. Keys of the config, nearest match first: seed, sweep, reuse, betting, calibration, "
+            "checkpoint, code, data, device, holdout, job, model, platform, plots, registry, resume, search_space, "
+            "threads, tracking, validation. To add a key that is new: +sed=1.",
         ),
         (
             "betting.min_egde=0.1",
-            "There is no key betting.min_egde. Keys of betting, nearest match first: min_edge, stake. To add a key "
-            "that is new: +betting.min_egde=0.1.",
+            "There is no key betting.min_egde. Keys of betting, nearest match first: min_edge, kelly_fraction, "
+            "stake. To add a key that is new: +betting.min_egde=0.1.",
         ),
         (
             "model=xgbost",
-            "There is no model=xgbost. Options of model, nearest match first: xgboost, glm, lightgbm, random_forest. A "
-            "new one is a file: conf/model/xgbost.yaml.",
+            "There is no model=xgbost. Options of model, nearest match first: xgboost, glm, glm_r, lightgbm, "
+            "neural_network, random_forest. A new one is a file: conf/model/xgbost.yaml.",
         ),
         (
             "data=cvs",

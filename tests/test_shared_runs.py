@@ -76,7 +76,7 @@ def test_every_result_is_bitwise_the_same(swept: Swept) -> None:
             for page in pages
         ]
         assert scores[0] == scores[1]
-        assert len(scores[0]) == 3 * 7  # two folds and all of them together
+        assert len(scores[0]) == 3 * 18  # two folds and all of them together
         assert pages[0].name == pages[1].name
         assert pages[0].journal != pages[1].journal
 

@@ -9,11 +9,9 @@ import os
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import numpy as np
 from filelock import FileLock
-from numpy.typing import NDArray
 from omegaconf import DictConfig
 
 from sweeproute.choice import Scored, choose
@@ -22,6 +20,10 @@ from sweeproute.configuration import split
 from sweeproute.pointers import state_directory
 from sweeproute.selection import Objective, Rule, rule
 from sweeproute.sweep_folder import returned_metrics
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
 
 FILE = "holdout.jsonl"
 # What `holdout` may be: never scored, scored unless it was before, scored whether it was or not.
@@ -59,7 +61,7 @@ def is_wanted(cfg: DictConfig) -> bool:
     return str(cfg.holdout).lower() != "false"
 
 
-def check_seasons(cfg: DictConfig, season: NDArray[np.int64]) -> None:
+def check_seasons(cfg: DictConfig, season: "NDArray[np.int64]") -> None:
     """Refuse a holdout that the data does not have.
 
     Args:
