@@ -90,7 +90,7 @@ def test_files_are_copied_into_a_folder_whose_others_stay(tmp_path):
     (thesis / "chapter.tex").write_text("mine")
     copy_files({"one.tex": tmp_path / "one.tex"}, thesis)
     assert content(thesis) == {"chapter.tex": "mine", "one.tex": "new"}
-    with pytest.raises(FileNotFoundError):
+    with pytest.raises(FolderError, match="No such file"):
         copy_files({"one.tex": tmp_path / "gone.tex"}, thesis)
     assert content(thesis) == {"chapter.tex": "mine", "one.tex": "new"}
 
@@ -99,3 +99,30 @@ def test_a_made_folder_is_as_open_as_any_other(tmp_path):
     replace_folder(tmp_path / "report", {"a.txt": "1"})
     (tmp_path / "other").mkdir()
     assert (tmp_path / "report").stat().st_mode == (tmp_path / "other").stat().st_mode
+
+
+def test_two_that_make_the_same_folder_at_once_do_not_clear_away_each_others(tmp_path):
+    folder = tmp_path / "report"
+
+    def at_the_same_time(beside: Path) -> dict[str, str]:
+        with pytest.raises(FolderError, match=r"Another process makes .*report just now; wait for it"):
+            replace_folder(folder, {"a.txt": "theirs"})
+        return {}
+
+    replace_folder(folder, {"a.txt": "ours"}, at_the_same_time)
+    assert content(folder) == {"a.txt": "ours"}
+
+
+def test_where_nothing_can_be_written_it_is_said_and_what_was_there_stays(tmp_path):
+    (tmp_path / "file").write_text("in the way")
+    for write in (
+        lambda to: replace_folder(to, {"a.txt": "1"}),
+        lambda to: copy_files({"file": tmp_path / "file"}, to),
+    ):
+        with pytest.raises(FolderError, match=r"cannot be written \(.*\); make room, or name another folder"):
+            write(tmp_path / "file" / "report")
+    folder = tmp_path / "report"
+    replace_folder(folder, {"a.txt": "1"})
+    with pytest.raises(FolderError, match="File name too long"):
+        replace_folder(folder, {"a.txt": "2", "b" * 300: "3"})
+    assert content(folder) == {"a.txt": "1"}

@@ -1,5 +1,6 @@
 """Writes files so that each, or a folder of them together, is there whole or not at all."""
 
+import hashlib
 import json
 import os
 import shutil
@@ -7,12 +8,14 @@ import tempfile
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
+from filelock import FileLock, Timeout
+
 # Lists what a folder was made of, so that it can be told from a person's own when it is made again.
 CONTENTS = "contents.json"
 
 
-class FolderError(OSError):
-    """A folder that is not to be written over."""
+class FolderError(Exception):
+    """A folder that is not to be written over, or cannot be written."""
 
 
 def replace_folder(
@@ -28,11 +31,24 @@ def replace_folder(
         last: Given the new folder with all else in it, more files; it may also write there itself.
 
     Raises:
-        FolderError: There is something that was not made by this.
+        FolderError: There is something that was not made by this, another process makes it just now, or it cannot be
+            written, say for want of room; what was there is there still.
     """
     folder = folder.absolute()
+    try:
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        # Two that make it at once would clear away each other's; a lock file has no place among a person's own.
+        name = hashlib.sha256(str(folder.resolve()).encode()).hexdigest()[:16]
+        with FileLock(Path(tempfile.gettempdir()) / f"sweeproute-{os.getuid()}-{name}.lock", timeout=0):
+            _replace(folder, files, last)
+    except Timeout:
+        raise FolderError(f"Another process makes {folder} just now; wait for it, or name another folder.") from None
+    except OSError as error:
+        raise _refusal(folder, error) from error
+
+
+def _replace(folder: Path, files: Mapping[str, str], last: Callable[[Path], Mapping[str, str]] | None) -> None:
     made = _made(folder)
-    folder.parent.mkdir(parents=True, exist_ok=True)
     _clear(folder)
     beside = Path(tempfile.mkdtemp(prefix=f".{folder.name}.making-", dir=folder.parent))
     try:
@@ -64,15 +80,26 @@ def copy_files(files: Mapping[str, Path], into: Path) -> None:
     Args:
         files: Where each is, by its name there.
         into: The folder; made when absent.
+
+    Raises:
+        FolderError: It cannot be written.
     """
-    into.mkdir(parents=True, exist_ok=True)
-    for name, source in files.items():
-        beside = into / f".{name}.{os.getpid()}~"
-        try:
-            shutil.copyfile(source, beside)
-            beside.replace(into / name)
-        finally:
-            beside.unlink(missing_ok=True)
+    try:
+        into.mkdir(parents=True, exist_ok=True)
+        for name, source in files.items():
+            beside = into / f".{name}.{os.getpid()}~"
+            try:
+                shutil.copyfile(source, beside)
+                beside.replace(into / name)
+            finally:
+                beside.unlink(missing_ok=True)
+    except OSError as error:
+        raise _refusal(into, error) from error
+
+
+def _refusal(folder: Path, error: OSError) -> FolderError:
+    why = error.strerror or str(error)
+    return FolderError(f"{folder} cannot be written ({why}); make room, or name another folder.")
 
 
 def _made(folder: Path) -> frozenset[str]:
