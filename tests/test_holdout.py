@@ -245,6 +245,7 @@ def test_a_sweep_scores_what_has_won_on_the_holdout_and_chooses_by_the_rest_alon
     seasons = {step for run in scored for step in (m.step for m in client.get_metric_history(run.info.run_id, "auc"))}
     assert seasons >= {2020, 2021}
     assert not seasons & {2018, 2019}
+    assert all(run.info.run_name.startswith("GLM holdout") and "scoring" not in run.info.run_name for run in scored)
     best = registry.best("first", "brier", uri=uri)
     assert client.get_run(best.run_id).data.tags["sweeproute.kind"] == "trial"
     assert best.value == min(run.data.metrics["brier"] for run in runs if run.data.tags["sweeproute.kind"] == "trial")

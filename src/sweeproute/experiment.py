@@ -155,7 +155,7 @@ def run_trial(cfg: DictConfig) -> dict[str, Any]:
     overrides = tuple(hydra.overrides.task)
     began_ms = time.time_ns() // 1_000_000
     kind = {"sweeproute.kind": "holdout"} if cfg.validation.scoring else {}
-    with trial_journal.open_journal(cfg.model.type, number, overrides, folder, kind) as journal:
+    with trial_journal.open_journal(trial_journal.kind(cfg), number, overrides, folder, kind) as journal:
         dataset, app = _load(cfg), _app_folder()
         settled = fingerprint.settled_config(cfg)
         outside = estimators.outside_versions(cfg.model)

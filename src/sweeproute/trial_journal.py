@@ -23,6 +23,8 @@ log = logging.getLogger(__name__)
 
 # Groups of the config whose leaves are a run's parameters.
 _PARAMETERS = ("data", "validation", "betting")
+# Overrides that tell nothing of a run beside its type, or are the same in all runs of a sweep.
+_NAMED_OTHERWISE = ("model", "experiment", "validation.scoring")
 PREDICTIONS = "predictions.parquet"
 COEFFICIENTS = "coefficients.csv"
 MODEL = "model"
@@ -101,7 +103,7 @@ def end(journal: Journal, trial: Trial, report: "Report") -> None:
         _save_model(journal.folder / MODEL, report)
     for method, other in report.calibrated.items():
         folder = journal.folder / _CALIBRATED / method
-        name = run_name(f"{trial.cfg.model.type} {method}", trial.number, trial.overrides)
+        name = run_name(f"{kind(trial.cfg)} {method}", trial.number, trial.overrides)
         with Journal.open(folder, name, {"sweeproute.kind": "calibration"}) as below:
             _describe(below, trial, method)
             for season, metrics in other.by_season.items():
@@ -117,12 +119,17 @@ def returned(report: "Report") -> dict[str, float]:
     return report.metrics | {f"{method}/{name}": value for method, one in others for name, value in one.metrics.items()}
 
 
+def kind(cfg: DictConfig) -> str:
+    """The type of a trial's model, and that it was scored on the holdout, where it was: what its name begins with."""
+    return f"{cfg.model.type} holdout" if cfg.validation.scoring else str(cfg.model.type)
+
+
 def run_name(model_type: str, number: int | None, overrides: Sequence[str]) -> str:
     """A name that tells a run apart by its first words, as MLflow's pages cut the rest: type, job, own overrides."""
     words = [model_type] if number is None else [model_type, f"#{number}"]
     for override in overrides:
         key = override.lstrip("+~").partition("=")[0]
-        if key != "model" and key.partition(".")[0] not in WHERE_AND_HOW:
+        if key not in _NAMED_OTHERWISE and key.partition(".")[0] not in WHERE_AND_HOW:
             words.append(override.removeprefix("model.params."))
     return " ".join(words)
 
