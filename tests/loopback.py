@@ -90,10 +90,17 @@ class Loopback:
 
     def _end_all(self) -> None:
         """Kill what was started here and outlived its connection, to be known by its home folder."""
-        for process in psutil.process_iter():
-            with suppress(psutil.Error):
-                if process.environ().get("HOME") == str(self.home):
+        # Until none is found, since one that is killed may have started another that was not looked at.
+        while ours := [process for process in psutil.process_iter() if self._is_here(process)]:
+            for process in ours:
+                with suppress(psutil.Error):
                     process.kill()
+
+    def _is_here(self, process: psutil.Process) -> bool:
+        try:
+            return process.environ().get("HOME") == str(self.home)
+        except psutil.Error:
+            return False
 
 
 def _free_port() -> int:

@@ -5,6 +5,7 @@ import subprocess
 import psutil
 
 from loopback import Loopback, missing
+from processes import until
 from sshd import skip_for
 
 
@@ -30,7 +31,8 @@ def test_what_outlived_its_connection_ends_with_it():
     with Loopback.start() as box:
         pid = int(ssh(box, "nohup sleep 1002 > /dev/null 2>&1 & echo $!"))
         process = psutil.Process(pid)
-        assert process.is_running()
+        # While a program takes the shell's place, there is a moment at which nobody can see its environment.
+        until(lambda: process.cmdline() == ["sleep", "1002"], "sleep instead of the shell that starts it")
     psutil.wait_procs([process], 5)
     assert not process.is_running()
     assert not box.home.exists()
