@@ -1,12 +1,15 @@
 """Tests of what a model has to beat, on the very games of a table."""
 
+import dataclasses
+
 import numpy as np
 import pytest
 
 from reported_sweep import RULE, forecasts, games, predictions
 from sweeproute import scores
-from sweeproute.baselines import COIN, HOME, MARKET, baselines
+from sweeproute.baselines import COIN, ELO, HOME, MARKET, baselines
 from sweeproute.betting import implied_probability
+from sweeproute.data import load
 
 
 def told(played):
@@ -61,3 +64,23 @@ def test_a_coin_scores_a_quarter():
     coin = told(games())[COIN]
     assert coin.metrics["brier"] == coin.by_season[2018]["brier"] == 0.25
     assert coin.metrics["auc"] == coin.metrics["accuracy"] == pytest.approx(0.5)
+
+
+def test_ratings_stand_where_predictions_hold_them():
+    played = games()
+    table = predictions(played, forecasts(played, 0.5))
+    rated = forecasts(played, 1.0, seed=3)
+    found = {one.name: one for one in baselines(table.assign(elo=rated), RULE)}
+    np.testing.assert_array_equal(found[ELO].games["probability"], rated)
+    assert found[ELO].metrics["brier"] == scores.brier(played["outcome"].to_numpy(), rated)
+    for without in (table, table.assign(elo=np.nan)):
+        assert [one.name for one in baselines(without, RULE)] == [MARKET, COIN, HOME]
+
+
+def test_a_data_set_says_what_its_ratings_say_and_a_column_of_ones_own_is_no_rating():
+    league = load({"source": "league", "first_season": 2003, "last_season": 2004})
+    np.testing.assert_allclose(league.elo, 1 / (1 + 10 ** (-league.features["elo"] / 400)), rtol=1e-15)
+    # They are worth something: better than knowing nothing but how often home sides win.
+    assert scores.auc(league.outcome, league.elo) > 0.55
+    assert dataclasses.replace(league, name="csv").elo is None
+    assert dataclasses.replace(league, features=league.features.drop(columns="elo")).elo is None

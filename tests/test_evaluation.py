@@ -58,13 +58,14 @@ def test_predictions_have_one_row_per_tested_game_and_the_agreed_columns() -> No
     table = report().predictions
     assert list(table) == [
         *("game_id", "season", "week", "kickoff", "outcome", "probability"),
-        *("odds_home", "odds_away", "bet", "stake", "profit"),
+        *("odds_home", "odds_away", "bet", "stake", "profit", "elo"),
     ]
     tested = np.isin(DATASET.season, [2005, 2006, 2007, 2008])
     assert table["game_id"].tolist() == DATASET.game_id[tested].tolist()
     assert (table["outcome"].to_numpy() == DATASET.outcome[tested]).all()
     assert table["kickoff"].to_numpy().tolist() == DATASET.kickoff[tested].tolist()
     assert table["week"].tolist() == DATASET.week[tested].tolist()
+    assert table["elo"].isna().all()  # a data set without ratings
 
 
 def test_a_game_without_a_bet_has_missing_bet_stake_and_profit() -> None:

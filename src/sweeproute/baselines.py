@@ -1,7 +1,4 @@
-"""What a model has to beat, computed from the very games that it was tested on: the market, a coin, the home side.
-
-A rating such as Elo is not among them: it needs the games before the tested ones, and predictions hold only these.
-"""
+"""What a model has to beat, on the very games that it was tested on: the market, Elo ratings, a coin, the home side."""
 
 from dataclasses import dataclass
 
@@ -12,7 +9,7 @@ from numpy.typing import NDArray
 from sweeproute.betting import NO_BET, SIDES, BettingRule, implied_probability, settle
 from sweeproute.evaluation import metrics_of
 
-MARKET, COIN, HOME = "market", "coin", "home"
+MARKET, ELO, COIN, HOME = "market", "elo", "coin", "home"
 # The odds of these say what they say, so that betting by them at these odds means nothing.
 _OF_BETS = ("roi", "roi_kelly", "roi_flat", "drawdown", "drawdown_kelly", "log_growth", "log_growth_kelly")
 
@@ -21,7 +18,7 @@ _OF_BETS = ("roi", "roi_kelly", "roi_flat", "drawdown", "drawdown_kelly", "log_g
 class Baseline:
     """Forecasts that need no model."""
 
-    # market, coin or home.
+    # market, elo, coin or home.
     name: str
     # In the form of `evaluation.Report.predictions`, on the games that it has a forecast for.
     games: pd.DataFrame
@@ -33,6 +30,7 @@ def baselines(games: pd.DataFrame, rule: BettingRule) -> tuple[Baseline, ...]:
     """Forecast the games of a table without a model.
 
     - market: what the odds imply, without the overround; on the games alone that have odds, and there may be none.
+    - elo: what plain ratings said before each game, as the predictions hold it; not there where they hold none.
     - coin: 0.5.
     - home: the share of home wins in the tested seasons before, and 0.5 in the first one.
 
@@ -41,15 +39,18 @@ def baselines(games: pd.DataFrame, rule: BettingRule) -> tuple[Baseline, ...]:
         rule: The betting rule of the table.
 
     Returns:
-        The three of them, with all metrics. Of the market those of bets are NaN: by its own odds nothing is worth
+        Those that there are, with all metrics. Of the market those of bets are NaN: by its own odds nothing is worth
         betting on.
     """
     odds = games[["odds_home", "odds_away"]].to_numpy(dtype=np.float64)
     implied = implied_probability(odds)
     priced = ~np.isnan(implied)
-    market = _baseline(MARKET, games[priced], implied[priced], rule)
-    coin = _baseline(COIN, games, np.full(len(games), 0.5), rule)
-    return market, coin, _baseline(HOME, games, _home_share(games), rule)
+    found = [_baseline(MARKET, games[priced], implied[priced], rule)]
+    # Predictions of a data set without ratings hold none, nor do those of an older version.
+    if ELO in games and (ratings := games[ELO].to_numpy(dtype=np.float64)).size and not np.isnan(ratings).any():
+        found.append(_baseline(ELO, games, ratings, rule))
+    found.append(_baseline(COIN, games, np.full(len(games), 0.5), rule))
+    return *found, _baseline(HOME, games, _home_share(games), rule)
 
 
 def _home_share(games: pd.DataFrame) -> NDArray[np.float64]:

@@ -8,10 +8,11 @@ from functools import cached_property
 
 import numpy as np
 
-from sweeproute.baselines import HOME, MARKET, Baseline
+from sweeproute.baselines import ELO, HOME, MARKET, Baseline
 from sweeproute.comparison import Comparison, SetOfSeasons, apart, span
 from sweeproute.config import Report, ReportTable
 from sweeproute.configuration import Estimate
+from sweeproute.data.features import ELO_K
 from sweeproute.runs_where import nearest
 from sweeproute.sweep_runs import SELECTION
 from sweeproute.tables import BEST, TIED, Cell, Column, Table, number
@@ -253,6 +254,8 @@ class Chapter:
     def _of_baselines(self) -> list[str]:
         market = next(one for one in self.found.baselines if one.name == MARKET)
         said = [f"{self.title(HOME)}: the share in the tested seasons before, 0.5 in the first."]
+        if any(one.name == ELO for one in self.found.baselines):
+            said.append(f"{self.title(ELO)}: ratings that nothing is fitted to, K of {ELO_K:g}.")
         if market.games.empty:
             said.append("No game has odds, so that there is no market to compare with.")
         elif self._mark(market):

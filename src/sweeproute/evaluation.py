@@ -39,7 +39,7 @@ class Report:
         by_season: The same metrics for each tested season.
         predictions: One row per tested game, in the order of the folds: game_id, season, week, kickoff, outcome,
             probability (of a home win), odds_home and odds_away (decimal), bet ("home", "away" or missing), stake and
-            profit (fractions of the bankroll; missing where there is no bet).
+            profit (fractions of the bankroll; missing where there is no bet), elo (what ratings say, or NaN).
         fit_seconds: Time in `fit`, all folds together; of a trial that was gone on with, what its attempts spent on it.
         predict_seconds: Time in `predict_proba`, all folds together.
         model: The fitted estimator of the last fold.
@@ -328,6 +328,7 @@ def _predictions(
             "bet": pd.array([None if side == NO_BET else SIDES[side] for side in bets.side], dtype="string"),
             "stake": bets.stake,
             "profit": bets.profit,
+            "elo": np.full(rows.size, np.nan) if dataset.elo is None else dataset.elo[rows],
         }
     )
 

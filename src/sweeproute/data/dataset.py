@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 
 from sweeproute.data.checks import DataError
+from sweeproute.data.features import elo_probability
 
 
 @dataclass(frozen=True, eq=False)
@@ -86,6 +87,13 @@ class Dataset:
         digest = hashlib.sha256("\n".join(self.game_id.tolist()).encode())
         digest.update(np.ascontiguousarray(self.season).tobytes() + np.ascontiguousarray(self.outcome).tobytes())
         return digest.hexdigest()
+
+    @property
+    def elo(self) -> np.ndarray | None:
+        """What plain Elo ratings say before each game, (n_games,) probabilities of a home win; None without ratings."""
+        if self.name == "csv" or "elo" not in self.features:
+            return None  # a column of somebody's own may be called so, and mean anything
+        return elo_probability(self.features["elo"].to_numpy(np.float64))
 
     @property
     def feature_hash(self) -> str:

@@ -3,6 +3,7 @@
 import math
 from collections import deque
 from dataclasses import dataclass, field
+from typing import TypeVar
 
 import numpy as np
 import pandas as pd
@@ -52,6 +53,8 @@ NAMES = (
     "neutral",  # 1 on neutral ground
 )
 MARKET_NAMES = ("market_probability", *MARKET)
+
+_Points = TypeVar("_Points", float, np.ndarray)
 
 
 @dataclass
@@ -208,6 +211,18 @@ def build_features(games: pd.DataFrame, market: bool = False) -> pd.DataFrame:
     return features.round(6)
 
 
+def elo_probability(difference: _Points) -> _Points:
+    """Return what ratings say of games: 400 points are odds of ten to one (Elo 1978, The Rating of Chessplayers).
+
+    Args:
+        difference: home minus away rating, home advantage included, of one game or (n_games,).
+
+    Returns:
+        Probability of a home win, of the same shape.
+    """
+    return 1 / (1 + 10 ** (-difference / 400))
+
+
 def elo_step(difference: float, margin: float, k: float) -> float:
     """Return what the home side's rating gains from a game, and the away side's loses.
 
@@ -220,7 +235,7 @@ def elo_step(difference: float, margin: float, k: float) -> float:
         Rating points: k times log(|margin| + 1) times the surprise, damped for favourites (FiveThirtyEight, "How our
         NFL predictions work"); a tie counts as half a win with no margin.
     """
-    expected = 1 / (1 + 10 ** (-difference / 400))
+    expected = elo_probability(difference)
     if margin == 0:
         return k * (0.5 - expected)
     favourite = difference if margin > 0 else -difference
