@@ -24,8 +24,12 @@ from typeset import typeset
 
 PLAYED = games()
 UNPRICED, PARTLY = games(priced=0.0), games(priced=0.3)
+LONG = games(tuple(range(2012, 2019)))
 ODD = "Odd_model & 50% #1"
-TABLES = ("multimodel_comparison_table", "calibration_table", "betting_table", "season_table", "significance_table")
+TABLES = (
+    *("multimodel_comparison_table", "calibration_table", "betting_table", "season_table"),
+    *("subset_table", "significance_table"),
+)
 
 
 def says(played: pd.DataFrame, *noises: float, seed: int = 0) -> dict[str, np.ndarray]:
@@ -36,7 +40,10 @@ def says(played: pd.DataFrame, *noises: float, seed: int = 0) -> dict[str, np.nd
 @pytest.fixture(scope="module")
 def store(tmp_path_factory) -> Path:
     root = tmp_path_factory.mktemp("reported")
-    made = {id: HandmadeSweep(root / id, id, metric="brier", direction=None) for id in ("sweep_tied", "sweep_odd")}
+    made = {
+        id: HandmadeSweep(root / id, id, metric="brier", direction=None)
+        for id in ("sweep_tied", "sweep_odd", "sweep_long")
+    }
     # Equals tie; one model is far better.
     for job, (model, noise) in enumerate([("GLM", 3.0), ("XGBoost", 3.0), ("RandomForest", 0.01)]):
         trial(made["sweep_tied"], job, model, says(PLAYED, noise), PLAYED)
@@ -48,6 +55,7 @@ def store(tmp_path_factory) -> Path:
         trial(partly, job, model, says(PARTLY, 0.5, 0.6, 0.7, seed=job), PARTLY, words, seed=seed)
     words, held = ["model=glm", "seed=1"], games((2020,))
     trial(partly, 4, "GLM", says(held, 0.5, 0.6), held, words, seed=1, kind="holdout", tags={"set": "holdout"})
+    trial(made["sweep_long"], 0, "GLM", says(LONG, 0.5), LONG)
     many = made["sweep_many"] = HandmadeSweep(root / "many", "sweep_many", metric="brier", direction=None)
     for job in range(6):
         trial(many, job, f"Model{job}", says(PLAYED, 0.2 + job / 10, 0.3, 0.4), PLAYED)
@@ -145,6 +153,23 @@ def test_the_holdout_stands_in_tables_of_its_own_that_say_so(uri, tmp_path):
     text = (folder / "multimodel_comparison_table.tex").read_text()
     assert "holdout" not in text
     assert "chosen by AUC (maximize) on these seasons, which flatters them" in text
+
+
+def test_of_many_seasons_there_is_a_learning_curve_and_of_few_there_is_none(uri, tmp_path):
+    folder = tmp_path / "r"
+    told(folder, "sweep_long", uri)
+    rows = cells(folder, "learning_table")
+    assert list(rows[0])[2:] == ["2012_2014", "2015_2016", "2017_2018", "slope", "slope_error"]
+    by_season = cells(folder, "season_table")
+    model, home = by_season[0], by_season[-1]
+    gained = np.mean([float(home[season]) - float(model[season]) for season in ("2015", "2016")])
+    assert float(rows[0]["2015_2016"]) == pytest.approx(gained, abs=1e-12)
+    # Without ratings the home side's record is what a model is compared with.
+    assert rows[-1]["model"] == "Home-win rate"
+    assert {rows[-1][key] for key in ("2012_2014", "2015_2016", "2017_2018", "slope")} == {"0.0"}
+    assert "beside that of Home-win rate" in (folder / "learning_table.tex").read_text()
+    told(tmp_path / "few", "sweep_tied", uri)
+    assert not (tmp_path / "few" / "learning_table.tex").exists()
 
 
 def test_who_is_significantly_best_is_bold_and_equals_are_ties(uri, tmp_path):
@@ -249,6 +274,7 @@ def test_tables_and_figures_are_copied_into_a_thesis(uri, tmp_path):
         ("report.significance.metrics=[ece]", r"has 'ece', of which pairs are not tested; allowed are auc, brier"),
         ("report.comparison.caption='{game} games'", r"names what is not known; allowed in braces are games, seasons"),
         ("report.season.metric=acu", r"report.season.metric=acu is no metric of these runs; .*first: auc"),
+        ("report.learning.against=elos", r"report.learning.against=elos is no baseline; .*first: elo"),
     ],
 )
 def test_settings_that_ask_for_what_is_not_known_are_said(uri, tmp_path, override, sentence):

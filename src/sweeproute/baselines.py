@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from sweeproute.betting import NO_BET, SIDES, BettingRule, implied_probability, settle
 from sweeproute.evaluation import metrics_of
 
-MARKET, ELO, COIN, HOME = "market", "elo", "coin", "home"
+NAMES = MARKET, ELO, COIN, HOME = "market", "elo", "coin", "home"
 # The odds of these say what they say, so that betting by them at these odds means nothing.
 _OF_BETS = ("roi", "roi_kelly", "roi_flat", "drawdown", "drawdown_kelly", "log_growth", "log_growth_kelly")
 

@@ -8,22 +8,19 @@ from functools import cached_property
 
 import numpy as np
 
+from sweeproute import chapter_parts
 from sweeproute.baselines import ELO, HOME, MARKET, Baseline
+from sweeproute.chapter_parts import ChapterError, Parts
 from sweeproute.comparison import Comparison, SetOfSeasons, apart, span
 from sweeproute.config import Report, ReportTable
 from sweeproute.configuration import Estimate
 from sweeproute.data.features import ELO_K
-from sweeproute.runs_where import nearest
 from sweeproute.sweep_runs import SELECTION
 from sweeproute.tables import BEST, TIED, Cell, Column, Table, number
 from sweeproute.verdicts import TESTED, Settings, Verdicts, judge
 
 _PLACES = ("games", "seasons", "set", "metric", "n_models", "sweep")
 _NOTHING = Estimate(float("nan"), None, 0)
-
-
-class ChapterError(ValueError):
-    """What a report is told to say cannot be said."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -58,7 +55,7 @@ class Chapter:
             self._of_metrics(told.comparison, []),
             self._of_metrics(told.calibration, self._of_calibrations()),
             self._of_metrics(told.betting, self._of_bets()),
-            self._season(),
+            *(self._by_part(one) for one in chapter_parts.parts(self.found, told)),
             self._significance(),
         )
 
@@ -126,30 +123,17 @@ class Chapter:
         partly = baseline.name == MARKET and 0 < len(baseline.games) < len(self.found.games)
         return "m" if partly else ""
 
-    def _season(self) -> Table:
-        told = self.settings.season
-        metric = told.metric or self.found.rule.metrics[0]
-        if metric not in (known := sorted({name for row in self.found.rows for name in row.metrics})):
-            raise ChapterError(
-                f"report.season.metric={metric} is no metric of these runs; theirs are, nearest match first: "
-                f"{nearest(metric, known)}."
-            )
-        seasons = sorted({int(season) for season in self.found.games["season"]})
-        columns = [Column("model", "Model"), Column("calibration", "Calibration")]
-        columns += [Column(str(season), str(season), told.decimals) for season in seasons]
+    def _by_part(self, one: Parts) -> Table:
         rows = []
-        for position, row in enumerate(self.found.rows):
-            found = [row.seasons.get(season, {}).get(metric, _NOTHING) for season in seasons]
-            cells = [Cell(number(one.mean), error=number(one.sem)) for one in found]
-            rows.append((*self._names(position), *cells))
-        for baseline in self.found.baselines:
-            values = [number(baseline.by_season.get(season, {}).get(metric)) for season in seasons]
+        for position, found in enumerate(one.of_rows):
+            told = [found.get(column.key, _NOTHING) for column in one.columns]
+            rows.append((*self._names(position), *(Cell(number(cell.mean), error=number(cell.sem)) for cell in told)))
+        for baseline, values in zip(self.found.baselines, one.of_baselines, strict=True):
             name = Cell(self.title(baseline.name), mark=self._mark(baseline))
-            rows.append((name, Cell(), *(Cell(value) for value in values)))
-        sections = ((len(self.found.rows), ""),)
-        more = ["Nothing is tested within a season, whose weeks are few."]
-        shape = ReportTable(told.name, told.caption, told.label)
-        return self._table(shape, columns, rows, sections, more, self.title(metric))
+            rows.append((name, Cell(), *(Cell(number(values.get(column.key))) for column in one.columns)))
+        columns = [Column("model", "Model"), Column("calibration", "Calibration"), *one.columns]
+        shape = ReportTable(one.told.name, one.told.caption, one.told.label)
+        return self._table(shape, columns, rows, ((len(self.found.rows), ""),), [one.note], self.title(one.metric))
 
     def _significance(self) -> Table:
         told = self.settings.significance

@@ -231,8 +231,8 @@ class ReportTable:
 
 
 @dataclass
-class SeasonTable:
-    """The table of one metric, season by season."""
+class MetricTable:
+    """A table of one metric on some of the games: season by season, or another way."""
 
     name: str = MISSING
     caption: str = MISSING
@@ -240,6 +240,22 @@ class SeasonTable:
     # null for the first metric that decides.
     metric: str | None = None
     decimals: int = 3
+
+
+@dataclass
+class SubsetTable(MetricTable):
+    """The table of one metric by favourite and by part of the season."""
+
+    # The weeks at which a new part begins.
+    weeks: list[int] = field(default_factory=lambda: [7, 13])
+
+
+@dataclass
+class LearningTable(MetricTable):
+    """The table of how far models are ahead of a baseline, as the seasons that they learn from grow in number."""
+
+    # The baseline; where the games have none of it, the home-win rate.
+    against: str = "elo"
 
 
 @dataclass
@@ -273,7 +289,9 @@ class Report:
     comparison: ReportTable = field(default_factory=ReportTable)
     calibration: ReportTable = field(default_factory=ReportTable)
     betting: ReportTable = field(default_factory=ReportTable)
-    season: SeasonTable = field(default_factory=SeasonTable)
+    season: MetricTable = field(default_factory=MetricTable)
+    subset: SubsetTable = field(default_factory=SubsetTable)
+    learning: LearningTable = field(default_factory=LearningTable)
     significance: SignificanceTable = field(default_factory=SignificanceTable)
     # What models, calibrations, baselines and metrics are called; another is called by its name.
     titles: dict[str, str] = field(default_factory=dict)

@@ -15,7 +15,7 @@ __all__ = ["MOST_CURVES", "NAMES", "Curve", "FigureError", "draw_figures"]
 # Inches.
 _NARROWEST = 4.0
 # The files' names, each as .pdf and as .png.
-NAMES = ("model_roc_curves", "reliability", "bankroll", "metric_by_season")
+NAMES = ("model_roc_curves", "reliability", "bankroll", "metric_by_season", "learning_curve")
 
 
 def draw_figures(
@@ -53,6 +53,7 @@ def draw_figures(
     # lazy import: these bring matplotlib
     from sweeproute import figure_style
     from sweeproute.figure_bankroll import bankrolls
+    from sweeproute.figure_learning import learning
     from sweeproute.figure_reliability import reliability
     from sweeproute.figure_roc import roc
     from sweeproute.figure_seasons import seasons
@@ -66,6 +67,7 @@ def draw_figures(
         "reliability": lambda: reliability(curves, wide, level),
         "bankroll": lambda: bankrolls(curves, wide, kelly_fraction),
         "metric_by_season": lambda: seasons(curves, wide),
+        "learning_curve": lambda: learning(curves, wide),
     }
     folder.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=folder, prefix=".drawing-") as beside, warnings.catch_warnings():
