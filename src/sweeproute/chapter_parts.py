@@ -120,14 +120,17 @@ def _learning(found: SetOfSeasons, settings: Report) -> Parts:
     thirds = [
         Column(f"{one[0]}_{one[-1]}", span(one.tolist()), told.decimals) for one in learning_curve.thirds(seasons)
     ]
-    columns = (*thirds, Column("slope", "Per season", told.decimals + 1))
+    columns = (
+        *thirds,
+        Column("slope", "Per season", told.decimals + 1),
+        Column("slope_error", "Standard error", told.decimals + 1),
+    )
     of_baseline = {season: values.get(metric, np.nan) for season, values in against.by_season.items()}
 
     def gains(of_seasons: Mapping[int, float]) -> dict[str, Estimate]:
         whole = {one: of_seasons.get(one, np.nan) for one in seasons.tolist()}
         gain = learning_curve.gain(whole, of_baseline, maximize=maximize(metric))
-        error = None if np.isnan(gain.error) else gain.error
-        values = [*(Estimate(float(one), None, 1) for one in gain.parts), Estimate(gain.slope, error, len(seasons))]
+        values = [Estimate(float(one), None, 1) for one in (*gain.parts, gain.slope, gain.error)]
         return dict(zip([one.key for one in columns], values, strict=True))
 
     baselines = [
@@ -143,5 +146,5 @@ def _learning(found: SetOfSeasons, settings: Report) -> Parts:
         [{key: one.mean for key, one in values.items()} for values in baselines],
         f"{title} of a season beside that of {settings.titles.get(against.name, against.name)}, so that a season's own "
         "difficulty cancels out; positive is better. Means over seasons, each foretold from those before it; per "
-        "season the slope of a straight line, with its standard error.",
+        "season the slope of a straight line.",
     )
