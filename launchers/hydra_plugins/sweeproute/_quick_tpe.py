@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from operator import itemgetter
 from typing import Any
+from weakref import WeakKeyDictionary
 
 import numpy as np
 from numpy.typing import NDArray
@@ -10,6 +11,8 @@ from optuna.distributions import BaseDistribution, FloatDistribution, IntDistrib
 from optuna.samplers import TPESampler
 
 Numbers = dict[str, NDArray[Any]]
+# By number of a trial the values of its parameters; None where it lacks one.
+_Rows = dict[int, tuple[Any, ...] | None]
 
 
 def quicker(made: type[Any]) -> type[Any]:
@@ -26,12 +29,16 @@ def quicker(made: type[Any]) -> type[Any]:
         A class derived from it.
     """
     agrees: list[bool] = []
+    # Of each study what was read of its finished trials, which do not change; a sampler lives for one point alone.
+    read: WeakKeyDictionary[Any, dict[tuple[str, ...], _Rows]] = WeakKeyDictionary()
 
-    def _get_internal_repr(self: Any, trials: Any, search_space: Any, *more: Any) -> Numbers:
-        numbers = None if agrees == [False] else _numbers(self, trials, search_space, more)
+    def _get_internal_repr(self: Any, trials: Any, search_space: Any, *study: Any) -> Numbers:
+        # Optuna 4 does not say of which study they are.
+        known = read.setdefault(study[0], {}).setdefault(tuple(search_space), {}) if study else {}
+        numbers = None if agrees == [False] else _numbers(self, trials, search_space, study, known)
         if numbers is not None and agrees:
             return numbers
-        theirs: Numbers = made._get_internal_repr(self, trials, search_space, *more)
+        theirs: Numbers = made._get_internal_repr(self, trials, search_space, *study)
         if numbers is not None and trials:
             agrees.append(_same(numbers, theirs))
         return theirs
@@ -40,16 +47,24 @@ def quicker(made: type[Any]) -> type[Any]:
     return type(made.__name__, (made,), {"_get_internal_repr": _get_internal_repr})
 
 
-def _numbers(sampler: TPESampler, trials: Any, search_space: Any, more: tuple[Any, ...]) -> Numbers:
+def _numbers(sampler: TPESampler, trials: Any, search_space: Any, study: tuple[Any, ...], known: _Rows) -> Numbers:
     """What each parameter was, as Optuna reckons with it, in the trials that have all of them: (n_trials,) for each."""
     keys = tuple(search_space)
     of = itemgetter(*keys) if len(keys) > 1 else lambda params: (params[keys[0]],)
     rows = []
     for trial in trials:
-        try:
-            rows.append(of(sampler._get_params(trial, *more)))
-        except KeyError:
-            continue
+        number = trial.number
+        if number in known:
+            row = known[number]
+        else:
+            try:
+                row = of(sampler._get_params(trial, *study))
+            except KeyError:
+                row = None
+            if trial.state.is_finished():
+                known[number] = row
+        if row is not None:
+            rows.append(row)
     columns = zip(*rows, strict=True) if rows else ((),) * len(keys)
     return {key: _column(search_space[key], column) for key, column in zip(keys, columns, strict=True)}
 
