@@ -7,6 +7,7 @@ import pytest
 
 from hydra_plugins.sweeproute import _plan
 from hydra_plugins.sweeproute._compose import Composer
+from hydra_plugins.sweeproute._deadline import read_time
 from hydra_plugins.sweeproute._errors import SettingsError
 from hydra_plugins.sweeproute._plan import Plan
 from hydra_plugins.sweeproute._source import Points
@@ -113,13 +114,13 @@ def test_what_a_sweep_would_refuse_a_plan_refuses(plan_of):
     [("2026-11-25T18:30", 18, 30), ("2026-11-25 18:30:00", 18, 30), ("2026-11-25", 23, 59)],
 )
 def test_a_deadline_without_a_zone_is_this_machines_and_a_day_is_its_end(written, hour, minute):
-    found = _plan.read_time(written)
+    found = read_time(written)
     assert found.tzinfo is not None
     assert found.replace(tzinfo=None, second=0, microsecond=0) == datetime(2026, 11, 25, hour, minute)
 
 
 def test_a_deadline_with_a_zone_is_that_time():
-    assert _plan.read_time("2026-11-25T18:00+02:00").timestamp() == 1795622400
+    assert read_time("2026-11-25T18:00+02:00").timestamp() == 1795622400
 
 
 def test_a_deadline_that_is_none_is_refused(plan_of):

@@ -13,7 +13,7 @@ import pytest
 from handmade_sweep import HandmadeSweep, fresh_store
 from reported_sweep import forecasts, games, trial
 from small_trial import ONE_SLOT, ROOT, SMALL, end, start
-from sweeproute import __main__, config, registry, report
+from sweeproute import __main__, completion, config, registry, report
 from sweeproute.chapter import ChapterError
 from sweeproute.commands import composing
 from sweeproute.comparison import Comparison
@@ -102,14 +102,18 @@ def test_every_deliverable_is_there_and_made_again_the_same_to_the_last_byte(uri
     first = files(folder)
     expected = {f"{name}{end}.tex" for name in TABLES for end in ("", "_holdout")}
     expected |= {"ensemble_comparison.csv", "ensemble_comparison.json", "aggregated.csv", "best_config.json"}
-    expected |= {"report.tex", "significance.csv"}
+    expected |= {"report.tex", "significance.csv", "tables.txt", "training_complete.yaml"}
     expected |= {f"{model}/results.{kind}" for model in ("glm", "xgb") for kind in ("json", "csv")}
     assert expected <= set(first)
     assert set(made.files) == set(first) - {"contents.json"}
     told(folder, "sweep_partly", uri)
     assert files(folder) == first
     told(tmp_path / "other", "sweep_partly", uri)
-    assert files(tmp_path / "other") == first
+    elsewhere = files(tmp_path / "other")
+    # It alone says where everything lies.
+    told_there, told_here = elsewhere.pop(completion.FILE), first.pop(completion.FILE)
+    assert told_there.replace(b"/other", b"/report") == told_here
+    assert elsewhere == first
 
 
 def test_the_numbers_are_those_of_the_store(uri, tmp_path):

@@ -11,9 +11,9 @@ from typing import Any
 from hydra.experimental.callback import Callback
 from omegaconf import DictConfig, OmegaConf
 
-from sweeproute import plots, summary
-from sweeproute.errors import nobody_reads
-from sweeproute.store import absolute, masked
+from sweeproute import plots, summary, sweep_end
+from sweeproute.errors import fail_at_end, nobody_reads
+from sweeproute.store import DEFAULT_URI, absolute, masked
 from sweeproute.sweep_folder import SweepFolder, own, sweep_record
 from sweeproute.tracking_status import UNFINISHED, Settings, Status, saved_status
 
@@ -165,6 +165,56 @@ def _drawn(root: Path, name: str, metric: str) -> str:
     if told:
         return f"plots: {told}"
     return f"plots: not drawn (exit code {done.returncode}; the error is in {log}); {again} again."
+
+
+class Report(Callback):
+    """Has the report of a sweep made when it has ended: tables, figures, and the message that hands them on.
+
+    Hydra tells callbacks of the end in reverse: it stands before tracking, so that all runs are written by then.
+    """
+
+    def __init__(self, settings: Any, uri: str = DEFAULT_URI, request: str | None = None) -> None:
+        """Store the settings.
+
+        Args:
+            settings: The report's; see `config.Report`.
+            uri: Tracking URI; a relative SQLite path is taken from the working directory.
+            request: Path of the request that the sweep answers, as `sweeproute request` has written it.
+        """
+        self.settings = settings
+        self.uri = uri
+        self.request = request
+        self._config: DictConfig | None = None
+        self._asked: str | None = None
+
+    def __getstate__(self) -> dict[str, Any]:
+        # A worker makes no report, and needs no password.
+        return self.__dict__ | {"uri": masked(self.uri), "settings": None, "_config": None, "_asked": None}
+
+    def on_multirun_start(self, config: DictConfig, **_: Any) -> None:
+        """Keep the config, in which the sweeper names the folder later, and the request as it is now."""
+        self._config = config
+        if self.request is not None:
+            try:
+                self._asked = Path(self.request).expanduser().read_text(encoding="utf-8")
+            except (OSError, UnicodeDecodeError) as error:
+                _say(f"sweep.request={self.request} cannot be read ({error}); the sweep goes on without it.")
+
+    def on_multirun_end(self, config: DictConfig, **_: Any) -> None:  # noqa: ARG002  (Hydra's signature)
+        """Make it, where one is wanted and nobody has stopped the sweep; say what came of it."""
+        if self._config is None:
+            return
+        root = Path(self._config.hydra.sweep.dir).absolute()
+        if sweep_record(root) is None:
+            return
+        sweep_end.keep_request(root, self._asked)
+        settings = OmegaConf.to_container(self.settings, resolve=True)
+        assert isinstance(settings, dict)
+        told = {str(key): value for key, value in settings.items()}
+        # Of a sweep that another machine coordinates the store is here: the report is made when all has come home.
+        wanted = self._config.hydra.launcher.get("here") is None and sweep_end.wanted(told)
+        if wanted and not sweep_end.make_report(root, told, self.uri, _say):
+            fail_at_end()
 
 
 class TrackerProcess:

@@ -203,6 +203,8 @@ class Sweep:
     id: str | None = None
     name: str | None = None
     note: str | None = None
+    # Path of the request that it answers, as `sweeproute request` has understood it; kept with the sweep.
+    request: str | None = None
 
 
 @dataclass
@@ -273,8 +275,10 @@ class SignificanceTable:
 
 @dataclass
 class Report:
-    """What `sweeproute report` makes of a sweep."""
+    """What `sweeproute report` makes of a sweep, also when the sweep ends."""
 
+    # Whether a sweep makes it at its end; null makes it where `copy_to` is said.
+    at_end: bool | None = None
     # Its folder; null is reports/<sweep>.
     to: str | None = None
     # A thesis's folder that gets the tables and figures, too; null for none.
@@ -316,6 +320,7 @@ class Config:
     tracking: Tracking = field(default_factory=Tracking)
     checkpoint: Checkpoint = field(default_factory=Checkpoint)
     sweep: Sweep = field(default_factory=Sweep)
+    report: Report = field(default_factory=Report)
     # Draw the plots of a sweep of more than two finished trials at its end, into its folder and its run in MLflow.
     plots: bool = True
     # Pins Python, NumPy, the model and the workers.
@@ -351,6 +356,7 @@ WHERE_AND_HOW = (
     "registry",
     "tracking",
     "plots",
+    "report",
     "checkpoint",
     "sweep",
     "holdout",
@@ -368,7 +374,7 @@ def register() -> None:
     for source in (LeagueData, NflData, CsvData):
         store.store(group="data", name=f"{source.source}_schema", node=source, provider="sweeproute")
     store.store(group="report", name="schema", node=Report, provider="sweeproute")
-    # What a report composes by itself: a trial's config has nothing of it.
+    # What a report of a sweep that has ended composes by itself.
     store.store(name="report_alone", node={"defaults": [{"report": "thesis"}]}, provider="sweeproute")
 
 

@@ -11,21 +11,21 @@ from sweeproute.config import Report
 from sweeproute.configuration import Estimate
 from sweeproute.runs_best import BestRun, Front
 from sweeproute.selection import maximize
-from sweeproute.tables import json_text, rows_to_csv, to_csv, to_json
+from sweeproute.tables import json_text, rows_to_csv, to_csv, to_json, to_text
 
-# The document that shows all tables, and every figure that lies in this folder.
-DOCUMENT, FIGURES = "report.tex", "figures"
+# The document that shows all tables, and every figure that lies in this folder; the tables as text.
+DOCUMENT, FIGURES, TEXT = "report.tex", "figures", "tables.txt"
 
 
 def files(
-    comparison: Comparison, chapters: Sequence[Chapter], best: BestRun | Front | None, settings: Report, command: str
+    comparison: Comparison, chapters: Sequence[Chapter], best: Mapping[str, Any], settings: Report, command: str
 ) -> dict[str, str]:
     """Make every file of a report but its document.
 
     Args:
         comparison: What was found.
         chapters: The tables of each set of seasons.
-        best: What the sweep chose by its own rule; None where only some of its runs are told of.
+        best: What was chosen; see `chosen`.
         settings: Names and folders.
         command: What makes the report again.
 
@@ -38,6 +38,7 @@ def files(
             found[f"{table.name}.tex"] = latex.table(table, command)
             found[f"tables/{table.name}.csv"] = to_csv(table)
             found[f"tables/{table.name}.json"] = to_json(table)
+    found[TEXT] = "\n\n\n".join(to_text(table) for chapter in chapters for table in chapter.tables) + "\n"
     tests = [_tests(chapter) for chapter in chapters]
     found["significance.csv"] = rows_to_csv(tests[0][0], [row for _, rows in tests for row in rows])
     every = [_facts(chapter, row) for chapter in chapters for row in chapter.found.rows]
@@ -45,7 +46,7 @@ def files(
     found["ensemble_comparison.json"] = json_text(every)
     found["ensemble_comparison.csv"] = _flat_csv([_flat(one) for one in every])
     found["aggregated.csv"] = _flat_csv(_all_runs(comparison))
-    found["best_config.json"] = json_text(_best(best, comparison))
+    found["best_config.json"] = json_text(best)
     for folder, rows in _by_folder(chapters, settings).items():
         found[f"{folder}/results.json"] = json_text([_facts(chapter, row, seasons=True) for chapter, row in rows])
         found[f"{folder}/results.csv"] = _flat_csv([line for chapter, row in rows for line in _lines(chapter, row)])
@@ -196,8 +197,8 @@ def _flat_csv(lines: Sequence[Mapping[str, Any]]) -> str:
     return rows_to_csv(heads, [[line.get(name) for name in heads] for line in lines])
 
 
-def _best(best: BestRun | Front | None, comparison: Comparison) -> dict[str, Any]:
-    """What was chosen as `sweeproute best` chooses it; of several metrics the knee, beside the whole front.
+def chosen(best: BestRun | Front | None, comparison: Comparison) -> dict[str, Any]:
+    """What was chosen as `sweeproute best` chooses it, as plain data; of several metrics the knee, beside the front.
 
     Args:
         best: That; None where only some runs are told of, whose best row is taken.
@@ -241,6 +242,11 @@ def _best(best: BestRun | Front | None, comparison: Comparison) -> dict[str, Any
             for one in best.front
         ]
     return told
+
+
+def model_folders(chapters: Sequence[Chapter], settings: Report) -> list[str]:
+    """The names of the models' folders."""
+    return list(_by_folder(chapters, settings))
 
 
 def _by_folder(chapters: Sequence[Chapter], settings: Report) -> dict[str, list[tuple[Chapter, Row]]]:

@@ -37,6 +37,16 @@ _OF_VALUES = (MissingMandatoryValue, InterpolationResolutionError, UnsupportedIn
 _PARAMETERS = "model.params."
 
 
+# Whether what a command was to do is done, and something at its end has failed.
+_failed_at_end = False
+
+
+def fail_at_end() -> None:
+    """Let the command of this process end with exit code 1, though its own work is done."""
+    global _failed_at_end
+    _failed_at_end = True
+
+
 def command(main: Callable[[], Any], through_hydra: bool = True) -> NoReturn:
     """Run a command, and end the process as it ended.
 
@@ -62,7 +72,7 @@ def command(main: Callable[[], Any], through_hydra: bool = True) -> NoReturn:
             raise
         sys.stderr.write(sentence.rstrip() + "\n")
         sys.exit(1)
-    sys.exit(0)
+    sys.exit(1 if _failed_at_end else 0)
 
 
 def nobody_reads() -> None:

@@ -159,17 +159,20 @@ class Replay:
         run = self._progress.get(attempt.folder, _Progress()).run
         return None if run is None else f"#/experiments/{self._store.experiment_id}/runs/{run.id}"
 
-    def finish(self, state: str, ended_ms: int | None, result: str = "") -> None:
+    def finish(
+        self, state: str, ended_ms: int | None, result: str = "", facts: Mapping[str, str] | None = None
+    ) -> None:
         """End the sweep's parent run.
 
         Args:
             state: FINISHED, FAILED or KILLED.
             ended_ms: Milliseconds since 1970; now when None.
             result: What came out of the sweep, in Markdown; it follows the sweep's note in the run's description.
+            facts: Further tags.
         """
         if self._parent is None or self._parent.deleted:
             return
-        tags = {"sweeproute.state": state, "sweeproute.result": result}
+        tags = {"sweeproute.state": state, "sweeproute.result": result, **(facts or {})}
         before = self._store.client.get_run(self._parent.id).data.tags
         note = str((self._sweep or {}).get("note") or "")
         # A description that a person wrote meanwhile stays.

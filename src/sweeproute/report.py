@@ -4,12 +4,15 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from sweeproute import deliverables, runs_best, sweep_runs
+from sweeproute import completion, deliverables, request_kept, runs_best, sweep_runs
 from sweeproute.chapter import Chapter, command
 from sweeproute.comparison import Comparison, compare
 from sweeproute.config import Report
 from sweeproute.tables import Table
-from sweeproute.whole_folder import copy_files, replace_folder
+from sweeproute.whole_folder import add_file, copy_files, replace_folder
+
+# The file of a report that says in few lines what there is.
+SUMMARY = completion.FILE
 
 
 @dataclass(frozen=True, eq=False)
@@ -48,6 +51,8 @@ class Made:
     comparison: Comparison
     # What makes a comparison doubtful, in sentences.
     warnings: tuple[str, ...]
+    # Names of the files that were copied into a thesis.
+    copied: tuple[str, ...] = ()
 
 
 def make(question: Question, settings: Report, also: Callable[[Comparison, Path], object] | None = None) -> Made:
@@ -75,9 +80,11 @@ def make(question: Question, settings: Report, also: Callable[[Comparison, Path]
     best = None
     if not question.where:
         best = runs_best.chosen(runs.id, question.metric, question.direction, question.experiment, runs.uri)
+    chosen = deliverables.chosen(best, comparison)
     chapters = [Chapter(comparison, found, settings) for found in comparison.sets]
     again = command(comparison, question.options)
-    files = deliverables.files(comparison, chapters, best, settings, again)
+    files = deliverables.files(comparison, chapters, chosen, settings, again)
+    request = request_kept.read(runs)
 
     folder = Path(settings.to) if settings.to else Path("reports") / runs.id
 
@@ -87,13 +94,33 @@ def make(question: Question, settings: Report, also: Callable[[Comparison, Path]
         return {deliverables.DOCUMENT: deliverables.document(chapters, _figures(beside))}
 
     replace_folder(folder, files, last)
-    if settings.copy_to:
-        names = [name for name in files if name.endswith(".tex")] + _figures(folder)
-        copy_files({Path(name).name: folder / name for name in names}, Path(settings.copy_to))
-    tables = tuple(table for chapter in chapters for table in chapter.tables)
+    names = [name for name in files if name.endswith(".tex")] + _figures(folder)
+    try:
+        if settings.copy_to:
+            copy_files({Path(name).name: folder / name for name in names}, Path(settings.copy_to))
+    finally:
+        # Last, since it says of each path whether something is there.
+        add_file(folder, completion.FILE, completion.message(chapters, chosen, settings, folder, request))
     return Made(
-        folder, tuple(sorted([*files, deliverables.DOCUMENT])), tables, comparison, best.warnings if best else ()
+        folder,
+        tuple(sorted([*files, deliverables.DOCUMENT, completion.FILE])),
+        tuple(table for chapter in chapters for table in chapter.tables),
+        comparison,
+        best.warnings if best else (),
+        tuple(names) if settings.copy_to else (),
     )
+
+
+def drawing(settings: Report) -> Callable[[Comparison, Path], None]:
+    """What draws the figures of a report into its folder; see `make`."""
+
+    def draw(comparison: Comparison, folder: Path) -> None:
+        # lazy import: it brings matplotlib
+        from sweeproute import chapter_figures
+
+        chapter_figures.draw(comparison, folder, settings.titles, settings.level)
+
+    return draw
 
 
 def log(made: Made) -> str | None:

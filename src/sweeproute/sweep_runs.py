@@ -2,7 +2,7 @@
 
 import json
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 SELECTION, HOLDOUT = "selection", "holdout"
 # What a run can be, as its tag sweeproute.kind says: those that are compared.
 _TRIAL, _CALIBRATION, _HOLDOUT = "trial", "calibration", "holdout"
+# What another app's launcher calls a job that results of others have called for.
+_FOLLOW_UP = "follow_up"
 
 
 @dataclass(frozen=True)
@@ -56,6 +58,27 @@ class FinishedRun:
 
 
 @dataclass(frozen=True)
+class Attempt:
+    """A try at a job, however it ended; seconds are since 1970."""
+
+    # trial, holdout, or follow_up of another app.
+    kind: str
+    job: int | None
+    model: str
+    platform: str
+    # As the launcher says it: FINISHED, PRUNED, FAILED, KILLED, LOST or RUNNING.
+    state: str
+    started: float | None
+    ended: float | None
+    # Seconds that it ran by its machine's own clock.
+    run_s: float | None
+    # Whether its result is the job's.
+    current: bool
+    # Whether the result was taken from an earlier sweep.
+    reused: bool
+
+
+@dataclass(frozen=True)
 class SweepRuns:
     """A sweep as the tracking store has it."""
 
@@ -70,6 +93,10 @@ class SweepRuns:
     # What answers the further questions.
     reader: "Runs"
     client: "MlflowClient"
+    # Every try at each of its jobs, also those that came to nothing, in the order of jobs.
+    attempts: tuple[Attempt, ...]
+    # The tags of its own run.
+    told: Mapping[str, str]
 
 
 def read(
@@ -117,6 +144,8 @@ def read(
         uri=uri,
         reader=reader,
         client=api.client,
+        attempts=tuple(sorted(_attempts(found), key=_order)),
+        told=dict(told),
     )
 
 
@@ -159,6 +188,30 @@ def _counting(found: Sequence["Run"]) -> list[FinishedRun]:
         return run.set == HOLDOUT, -1 if run.job is None else run.job, run.kind == _CALIBRATION, *_name(run)
 
     return sorted([*tops, *below], key=place)
+
+
+def _attempts(found: Sequence["Run"]) -> Iterator[Attempt]:
+    for run in found:
+        tags, params = run.data.tags, run.data.params
+        if tags.get("sweeproute.kind") not in (_TRIAL, _HOLDOUT, _FOLLOW_UP):
+            continue
+        job, run_s = tags.get("sweeproute.trial", ""), tags.get("sweeproute.run_s")
+        yield Attempt(
+            kind=tags["sweeproute.kind"],
+            job=int(job) if job.isdecimal() else None,
+            model=tags.get("sweeproute.model_type") or params.get("model.type", "model"),
+            platform=tags.get("sweeproute.platform", "this machine"),
+            state=tags.get("sweeproute.state", run.info.status),
+            started=run.info.start_time / 1000 if run.info.start_time else None,
+            ended=run.info.end_time / 1000 if run.info.end_time else None,
+            run_s=float(run_s) if run_s is not None else None,
+            current=_is_current(tags),
+            reused="sweeproute.reused" in tags,
+        )
+
+
+def _order(one: Attempt) -> tuple[int, float]:
+    return -1 if one.job is None else one.job, one.ended or 0.0
 
 
 def _name(run: FinishedRun) -> tuple[str, str]:

@@ -28,6 +28,7 @@ from sweeproute.replay import Phase, Replay
 from sweeproute.score_text import result
 from sweeproute.selection import DirectionError, rule
 from sweeproute.store import DEFAULT_EXPERIMENT, DEFAULT_URI, StoreError, absolute, masked, open_store
+from sweeproute.sweep_facts import sweep_tags
 from sweeproute.sweep_folder import ENDED, Attempt, Outcome, SweepFolder, choose, launch_record, own, sweep_record
 from sweeproute.tracking_status import UNFINISHED, Settings, Status, save, saved_settings
 
@@ -190,7 +191,8 @@ class Tracker:
             ended = (sweep or {}).get("ended")
             self._replay.write_plots(self._root / plots.FOLDER)
             text = "\n\n".join(part for part in (_counts(outcomes), told) if part)
-            self._replay.finish(str(state), int(float(ended) * 1000) if ended else None, text)
+            facts = sweep_tags(self._root, sweep)
+            self._replay.finish(str(state), int(float(ended) * 1000) if ended else None, text, facts)
         except Exception as error:
             self._failed(error)
 

@@ -74,6 +74,34 @@ def _replace(folder: Path, files: Mapping[str, str], last: Callable[[Path], Mapp
         shutil.rmtree(beside, ignore_errors=True)
 
 
+def add_file(folder: Path, name: str, text: str) -> None:
+    """Add a file to a folder that `replace_folder` has made, or write it anew, whole or not at all.
+
+    Args:
+        folder: The folder.
+        name: The file's path, relative to it.
+        text: What it says.
+
+    Raises:
+        FolderError: It cannot be written.
+    """
+    try:
+        made = json.loads((folder / CONTENTS).read_text(encoding="utf-8"))
+        for path, content in (
+            # Listed before it is there: it is never taken for a person's own.
+            (folder / CONTENTS, json.dumps(sorted({*made, name}), indent=1) + "\n"),
+            (folder / name, text),
+        ):
+            beside = path.with_name(f".{path.name}.{os.getpid()}~")
+            try:
+                beside.write_text(content, encoding="utf-8", newline="\n")
+                beside.replace(path)
+            finally:
+                beside.unlink(missing_ok=True)
+    except OSError as error:
+        raise _refusal(folder, error) from error
+
+
 def copy_files(files: Mapping[str, Path], into: Path) -> None:
     """Copy files into a folder of somebody else's, each whole or not at all, and touch nothing else there.
 

@@ -2,13 +2,13 @@
 
 from collections import Counter
 from dataclasses import dataclass, replace
-from datetime import datetime, time, timedelta
+from datetime import datetime, timedelta
 
 from omegaconf import DictConfig
 
 from ._classes import Classes
 from ._compose import Composer
-from ._errors import SettingsError
+from ._deadline import read_time
 from ._estimates import Estimate, Estimates
 from ._platforms import Registry, read
 from ._policy import Alternative, Status
@@ -16,8 +16,6 @@ from ._records import read_history
 from ._simulator import simulate
 from ._source import Points
 from .config import RoutedLauncherConf
-
-_DAY = "2026-11-25"
 
 
 @dataclass(frozen=True)
@@ -155,26 +153,3 @@ def make(settings: RoutedLauncherConf, config: DictConfig, composer: Composer, p
             )
     jobs_in_order = tuple(planned[number] for number in sorted(planned))
     return Plan(jobs_in_order, registry, estimates, made_at, simulation.makespan_s, deadline)
-
-
-def read_time(written: str) -> datetime:
-    """Read a deadline; a day alone stands for its end, and a time without a zone is this machine's.
-
-    Args:
-        written: As in 2026-11-25T18:00.
-
-    Returns:
-        The time, with its zone.
-
-    Raises:
-        SettingsError: It is none.
-    """
-    try:
-        found = datetime.fromisoformat(written)
-    except ValueError:
-        raise SettingsError(
-            f"hydra.launcher.deadline is {written!r}. It takes a time, as in {_DAY}T18:00, or a day, as in {_DAY}."
-        ) from None
-    if len(written) <= len(_DAY):
-        found = datetime.combine(found, time.max)
-    return found.astimezone()

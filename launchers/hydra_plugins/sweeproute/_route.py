@@ -24,6 +24,7 @@ from ._book import Away, Book
 from ._compose import Composer, as_written
 from ._condition import Condition
 from ._conditions import Conditions
+from ._deadline import read_time
 from ._dispatcher import GRACE_S, Dispatcher
 from ._durations import Durations
 from ._errors import SettingsError
@@ -193,11 +194,7 @@ class Route:
 
     def _deadline(self) -> float | None:
         """Seconds since the epoch by which the sweep has to end."""
-        if self._settings.deadline is None:
-            return None
-        from ._plan import read_time
-
-        return read_time(self._settings.deadline).timestamp()
+        return None if self._settings.deadline is None else read_time(self._settings.deadline).timestamp()
 
     def _away(self, points: JobSource, asked: Container[str]) -> list[Away]:
         """What an earlier coordinator of this sweep sent to a platform, and what is still there.

@@ -10,6 +10,7 @@ from hydra.types import HydraContext
 from omegaconf import DictConfig, OmegaConf
 
 from ._compose import Composer, as_written
+from ._deadline import read_time
 from ._errors import JobsFailedError, SettingsError, SweepError, headline, nearest_first
 from ._follow_up import admit, follow_up
 from ._hooks import hook
@@ -162,6 +163,8 @@ class Search:
                 course.plan(folder)
                 return []
             course.check(folder)
+        written = self._launcher.settings.deadline if self._streams else None
+        deadline = None if written is None else read_time(written)
         if self._streams and not self._resumed:
             admit(self._launcher, self._composer, course.samples())
         record = sweep_record(
@@ -173,6 +176,7 @@ class Search:
             direction=goal.direction,
             repeats=list(settings.repeats),
             total=course.total(),
+            deadline=deadline.isoformat(timespec="seconds") if deadline is not None else None,
         )
         try:
             with SweepFolder.open(folder, record, keep=self._resumed) as sweep:

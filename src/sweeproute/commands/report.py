@@ -2,13 +2,8 @@
 
 import argparse
 import sys
-from pathlib import Path
-from typing import TYPE_CHECKING
 
 from sweeproute.commands import Commands
-
-if TYPE_CHECKING:
-    from sweeproute.comparison import Comparison
 
 
 def add(commands: Commands) -> None:
@@ -42,14 +37,7 @@ def run(asked: argparse.Namespace) -> None:
     settings.to = asked.to or settings.to
     settings.copy_to = asked.copy_to or settings.copy_to
     question = report.Question(asked.sweep, asked.metric, asked.direction, asked.experiment, asked.uri, where)
-
-    def draw(comparison: "Comparison", folder: Path) -> None:
-        # lazy import: it brings matplotlib
-        from sweeproute import chapter_figures
-
-        chapter_figures.draw(comparison, folder, settings.titles, settings.level)
-
-    made = report.make(question, settings, None if asked.tables_only else draw)
+    made = report.make(question, settings, None if asked.tables_only else report.drawing(settings))
     names = {table.name: table for table in made.tables}
     shown = [table for name, table in names.items() if name.startswith(settings.comparison.name)]
     print("\n\n".join(tables.to_text(table) for table in shown))

@@ -1,0 +1,110 @@
+"""Has the report of a sweep made at its end, where one is wanted, and says what came of it."""
+
+import json
+import os
+import shlex
+import subprocess
+import sys
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+from sweeproute import report_record, request_kept
+from sweeproute.store import absolute
+from sweeproute.sweep_folder import SweepFolder, own, sweep_record
+from sweeproute.tracking_status import saved_status
+
+# Seconds after which a report is given up: one of a thousand runs takes minutes.
+_PATIENCE_S = 1800.0
+
+
+def wanted(settings: Mapping[str, Any]) -> bool:
+    """Whether a sweep makes its report at its end."""
+    at_end = settings.get("at_end")
+    return bool(at_end) or (at_end is None and bool(settings.get("copy_to")))
+
+
+def keep_request(root: Path, content: str | None) -> None:
+    """Keep what a sweep answers in its folder; one that lies there from an earlier start stays.
+
+    Args:
+        root: The sweep's folder.
+        content: The request, as `request_kept.text` has it; None for none.
+    """
+    path = root / request_kept.FILE
+    if content is not None and not path.exists():
+        path.write_text(content, encoding="utf-8")
+
+
+def make_report(root: Path, settings: Mapping[str, Any], uri: str, say: Callable[[str], None]) -> bool:
+    """Make the report of a sweep that has come to its end, and note in its folder whether there is one.
+
+    Args:
+        root: The sweep's folder.
+        settings: The report's, as plain data.
+        uri: The tracking store.
+        say: Takes a line for the person.
+
+    Returns:
+        False where it was not made, though it was to be.
+    """
+    record = sweep_record(root)
+    if record is None or record.get("state") not in ("FINISHED", "FAILED") or not SweepFolder(root).outcomes():
+        # It was stopped, or refused: what goes on with it makes the report.
+        return True
+    problem = _unwritten(root, str(record["id"])) or _run(root, settings, uri, say)
+    report_record.note(root, problem)
+    if problem is not None:
+        say(f"report: {problem.rstrip('.')}; `{shlex.join(_again(record))}` makes it. Of the results nothing is lost.")
+    return problem is None
+
+
+def _unwritten(root: Path, id: str) -> str | None:
+    """What keeps a report from being whole: runs that do not stand in the store."""
+    status = saved_status(root)
+    if status.total == 0:
+        return "not made, since no run of this sweep is tracked"
+    if left := status.total - status.written:
+        return f"not made, since {left} of {status.total} runs are not written yet; after `sweeproute sync {id}`"
+    return None
+
+
+def _run(root: Path, settings: Mapping[str, Any], uri: str, say: Callable[[str], None]) -> str | None:
+    """Make it in a process of its own; why it was not made, None where it was."""
+    log = own(root, "report.log")
+    try:
+        with log.open("wb") as errors:
+            done = subprocess.run(
+                [sys.executable, "-P", "-m", "sweeproute.final_report", str(root)],
+                input=json.dumps(settings),
+                stdout=subprocess.PIPE,
+                stderr=errors,
+                text=True,
+                timeout=_PATIENCE_S,
+                check=False,
+                # The address may hold a password, which the command line would show to everyone on this machine.
+                env={**os.environ, "MLFLOW_TRACKING_URI": absolute(uri)},
+                # Ctrl-C is for the coordinator alone, which then ends it.
+                start_new_session=True,
+            )
+    except KeyboardInterrupt:
+        return "left out"
+    except subprocess.TimeoutExpired:
+        return f"not made within {_PATIENCE_S / 60:.0f} min"
+    except OSError as error:
+        return f"not made, since {error}"
+    told = done.stdout.strip()
+    if done.returncode == 0:
+        for line in told.splitlines():
+            say(line)
+        return None
+    if done.returncode == 1 and told:
+        return f"not made: {told}"
+    return f"not made (exit code {done.returncode}; the error is in {log})"
+
+
+def _again(record: Mapping[str, Any]) -> list[str]:
+    """The command that makes the report as the sweep was to make it."""
+    words = [str(word) for word in record.get("overrides") or ()]
+    own_words = [word for word in words if word.lstrip("+").partition("=")[0].partition(".")[0] == "report"]
+    return ["sweeproute", "report", str(record["id"]), "--log", *own_words]
