@@ -71,7 +71,8 @@ def execution(sweep: SweepRuns) -> Execution:
         states.setdefault(one.job, []).append(one.state)
     lacking = [ends[-1] for ends in states.values() if not set(ends) & set(_WITH_RESULT)]
     total = sweep.told.get(TOTAL, "")
-    planned = {one.job for one in sweep.attempts if one.kind == "trial"}
+    # A search that finds no further point ends in order with fewer jobs than it might have had.
+    ended_early = total.isdecimal() and sweep.told.get("sweeproute.state") != "FINISHED"
     return Execution(
         started,
         ended,
@@ -80,7 +81,7 @@ def execution(sweep: SweepRuns) -> Execution:
         platforms,
         len(states) - len(lacking),
         {state: lacking.count(state) for state in sorted(set(lacking))},
-        max(0, int(total) - len(planned)) if total.isdecimal() else 0,
+        max(0, int(total) - len(states)) if ended_early else 0,
     )
 
 

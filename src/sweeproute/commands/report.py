@@ -28,7 +28,7 @@ def add(commands: Commands) -> None:
 def run(asked: argparse.Namespace) -> None:
     """Make the report, print the table of models, and name the folder."""
     # lazy import: as in every command, so that --help answers at once
-    from sweeproute import report, tables
+    from sweeproute import pointers, report, report_record, tables
     from sweeproute.commands import composing
     from sweeproute.commands.check import note
 
@@ -38,12 +38,16 @@ def run(asked: argparse.Namespace) -> None:
     settings.copy_to = asked.copy_to or settings.copy_to
     question = report.Question(asked.sweep, asked.metric, asked.direction, asked.experiment, asked.uri, where)
     made = report.make(question, settings, None if asked.tables_only else report.drawing(settings))
+    for pointer in pointers.pointers():
+        if pointer.id == made.comparison.sweep.id and report_record.problem(pointer.folder) is not None:
+            # What could not be made at the sweep's end is there now.
+            report_record.note(pointer.folder, None)
     names = {table.name: table for table in made.tables}
     shown = [table for name, table in names.items() if name.startswith(settings.comparison.name)]
     print("\n\n".join(tables.to_text(table) for table in shown))
     print(f"\n{made.folder}: {len(made.files)} files, {', '.join(f'{name}.tex' for name in names)}")
     if settings.copy_to:
-        print(f"{settings.copy_to}: the tables and figures")
+        print(f"{settings.copy_to}: {len(made.copied)} tables and figures")
     if asked.log:
         run_id = report.log(made)
         if run_id is None:

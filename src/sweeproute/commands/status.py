@@ -124,6 +124,7 @@ def _one(sweep: "Progress", now: float) -> list[str]:
     from hydra_plugins.sweeproute._columns import columns
     from hydra_plugins.sweeproute._conditions import paused as paused_now
     from hydra_plugins.sweeproute._live import duration
+    from sweeproute import report_record
     from sweeproute.progress import clock
 
     title = f"{sweep.id} ({sweep.name})" if sweep.name else sweep.id
@@ -155,6 +156,8 @@ def _one(sweep: "Progress", now: float) -> list[str]:
         if len(running) > _SHOWN:
             text.append(f"  and {len(running) - _SHOWN} more")
     text += ["", f"Files: {sweep.folder}"]
+    if (problem := report_record.problem(sweep.folder)) is not None:
+        text.append(f"Report: {problem}; `sweeproute report {sweep.id}` makes it")
     if sweep.state in ("stopped", "failed"):
         text.append(f"Next: sweeproute resume {sweep.id}")
     return text
