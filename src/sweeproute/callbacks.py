@@ -205,15 +205,19 @@ class Report(Callback):
         if self._config is None:
             return
         root = Path(self._config.hydra.sweep.dir).absolute()
-        if sweep_record(root) is None:
+        if not root.is_dir():
             return
-        sweep_end.keep_request(root, self._asked)
+        try:
+            sweep_end.keep_request(root, self._asked)
+        except OSError as error:
+            _say(f"The request is not kept with the sweep ({error}).")
         settings = OmegaConf.to_container(self.settings, resolve=True)
         assert isinstance(settings, dict)
         told = {str(key): value for key, value in settings.items()}
         # Of a sweep that another machine coordinates the store is here: the report is made when all has come home.
         wanted = self._config.hydra.launcher.get("here") is None and sweep_end.wanted(told)
-        if wanted and not sweep_end.make_report(root, told, self.uri, _say):
+        overrides = [str(word) for word in self._config.hydra.overrides.task]
+        if wanted and not sweep_end.make_report(root, told, self.uri, overrides, _say):
             fail_at_end()
 
 

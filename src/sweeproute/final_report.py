@@ -1,8 +1,8 @@
 """Makes the report of a sweep that has ended, and says what lies where.
 
-`python -m sweeproute.final_report FOLDER` is a process of its own, so that no coordinator imports what a report takes,
-and whatever becomes of it the sweep stands. Its settings, as JSON, are on its standard input; MLFLOW_TRACKING_URI names
-the store.
+`python -m sweeproute.final_report FOLDER SWEEP` is a process of its own, so that no coordinator imports what a report
+takes, and whatever becomes of it the sweep stands. Its settings, as JSON, are on its standard input;
+MLFLOW_TRACKING_URI names the store.
 """
 
 import argparse
@@ -17,14 +17,14 @@ from sweeproute import report, request_kept, sweep_runs
 from sweeproute.config import Report
 from sweeproute.errors import explain
 from sweeproute.execution import execution
-from sweeproute.sweep_folder import sweep_record
 
 
-def lines(root: Path, settings: Report, uri: str) -> list[str]:
+def lines(root: Path, sweep: str, settings: Report, uri: str) -> list[str]:
     """Make it.
 
     Args:
         root: The folder of the sweep.
+        sweep: Its id.
         settings: The report's.
         uri: The tracking store.
 
@@ -34,12 +34,11 @@ def lines(root: Path, settings: Report, uri: str) -> list[str]:
     Raises:
         Exception: What `report.make` raises.
     """
-    id = str((sweep_record(root) or {})["id"])
-    runs = sweep_runs.read(id, uri=uri)
+    runs = sweep_runs.read(sweep, uri=uri)
     request = root / request_kept.FILE
     if runs.run_id is not None and request.is_file():
         runs.client.log_artifact(runs.run_id, str(request))
-    made = report.make(report.Question(id, uri=uri), settings, report.drawing(settings))
+    made = report.make(report.Question(sweep, uri=uri), settings, report.drawing(settings))
     run_id = report.log(made)
     told = [f"Report: {made.folder}, {len(made.files)} files and the figures; {report.SUMMARY} says what there is"]
     if settings.copy_to:
@@ -49,7 +48,7 @@ def lines(root: Path, settings: Report, uri: str) -> list[str]:
     went = execution(made.comparison.sweep)
     lacking = sum(went.without.values()) + went.not_started
     if lacking:
-        told.append(f"  It is without {lacking} jobs that have not finished; `sweeproute resume {id}` runs these")
+        told.append(f"  It is without {lacking} jobs that have not finished; `sweeproute resume {sweep}` runs these")
     return told + [f"  {warning}" for warning in made.warnings]
 
 
@@ -72,10 +71,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """
     parser = argparse.ArgumentParser(prog="python -m sweeproute.final_report", description=__doc__)
     parser.add_argument("folder", type=Path, help="folder of a sweep")
+    parser.add_argument("sweep", help="its id")
     asked = parser.parse_args(arguments)
     settings = _settings(json.load(sys.stdin))
     try:
-        told = lines(asked.folder, settings, os.environ["MLFLOW_TRACKING_URI"])
+        told = lines(asked.folder, asked.sweep, settings, os.environ["MLFLOW_TRACKING_URI"])
     except Exception as error:
         sentence = explain(error)
         if sentence is None:

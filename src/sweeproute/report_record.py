@@ -20,6 +20,7 @@ def note(root: Path, problem: str | None) -> None:
     """
     path = own(root, FILE)
     beside = path.with_name(f"{path.name}.{os.getpid()}~")
+    path.parent.mkdir(exist_ok=True)
     beside.write_text(json.dumps({"made": problem is None, "problem": problem, "at": time.time()}), encoding="utf-8")
     beside.replace(path)
 

@@ -5,7 +5,7 @@ import os
 import shlex
 import subprocess
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -36,46 +36,53 @@ def keep_request(root: Path, content: str | None) -> None:
         path.write_text(content, encoding="utf-8")
 
 
-def make_report(root: Path, settings: Mapping[str, Any], uri: str, say: Callable[[str], None]) -> bool:
+def make_report(
+    root: Path, settings: Mapping[str, Any], uri: str, overrides: Sequence[str], say: Callable[[str], None]
+) -> bool:
     """Make the report of a sweep that has come to its end, and note in its folder whether there is one.
 
     Args:
         root: The sweep's folder.
         settings: The report's, as plain data.
         uri: The tracking store.
+        overrides: The sweep's, of which the report's own make it again.
         say: Takes a line for the person.
 
     Returns:
         False where it was not made, though it was to be.
     """
-    record = sweep_record(root)
-    if record is None or record.get("state") not in ("FINISHED", "FAILED") or not SweepFolder(root).outcomes():
+    record, folder = sweep_record(root), SweepFolder(root)
+    if (record or {"state": "FINISHED"}).get("state") not in ("FINISHED", "FAILED") or not folder.outcomes():
         # It was stopped, or refused: what goes on with it makes the report.
         return True
-    problem = _unwritten(root, str(record["id"])) or _run(root, settings, uri, say)
+    # Another sweeper's sweep has no record, and goes by its folder.
+    sweep = str(record["id"]) if record is not None else f"{root.parent.name}/{root.name}"
+    problem = _unwritten(root, sweep) or _run(root, sweep, settings, uri, say)
     report_record.note(root, problem)
     if problem is not None:
-        say(f"report: {problem.rstrip('.')}; `{shlex.join(_again(record))}` makes it. Of the results nothing is lost.")
+        own_words = [word for word in overrides if word.lstrip("+").partition("=")[0].partition(".")[0] == "report"]
+        again = shlex.join(["sweeproute", "report", sweep, "--log", *own_words])
+        say(f"report: {problem}. Once that is mended, `{again}` makes it; of the results nothing is lost.")
     return problem is None
 
 
-def _unwritten(root: Path, id: str) -> str | None:
+def _unwritten(root: Path, sweep: str) -> str | None:
     """What keeps a report from being whole: runs that do not stand in the store."""
     status = saved_status(root)
     if status.total == 0:
         return "not made, since no run of this sweep is tracked"
     if left := status.total - status.written:
-        return f"not made, since {left} of {status.total} runs are not written yet; after `sweeproute sync {id}`"
+        return f"not made, since {left} of {status.total} runs are not written yet: say `sweeproute sync {sweep}`"
     return None
 
 
-def _run(root: Path, settings: Mapping[str, Any], uri: str, say: Callable[[str], None]) -> str | None:
+def _run(root: Path, sweep: str, settings: Mapping[str, Any], uri: str, say: Callable[[str], None]) -> str | None:
     """Make it in a process of its own; why it was not made, None where it was."""
     log = own(root, "report.log")
     try:
         with log.open("wb") as errors:
             done = subprocess.run(
-                [sys.executable, "-P", "-m", "sweeproute.final_report", str(root)],
+                [sys.executable, "-P", "-m", "sweeproute.final_report", str(root), sweep],
                 input=json.dumps(settings),
                 stdout=subprocess.PIPE,
                 stderr=errors,
@@ -99,12 +106,5 @@ def _run(root: Path, settings: Mapping[str, Any], uri: str, say: Callable[[str],
             say(line)
         return None
     if done.returncode == 1 and told:
-        return f"not made: {told}"
+        return f"not made: {told.rstrip('.')}"
     return f"not made (exit code {done.returncode}; the error is in {log})"
-
-
-def _again(record: Mapping[str, Any]) -> list[str]:
-    """The command that makes the report as the sweep was to make it."""
-    words = [str(word) for word in record.get("overrides") or ()]
-    own_words = [word for word in words if word.lstrip("+").partition("=")[0].partition(".")[0] == "report"]
-    return ["sweeproute", "report", str(record["id"]), "--log", *own_words]

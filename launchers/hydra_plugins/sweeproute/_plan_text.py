@@ -33,10 +33,10 @@ def lines(plan: Plan, minutes_key: str | None) -> list[str]:
     slots = sum(platform.slots for name, platform in plan.registry.platforms.items() if plan.distribution[name])
     if slots:
         text.append(
-            f"It would take {_length(plan.seconds)} on {_counted(slots, 'slot')} ({_length(plan.sequential_s)} one job "
+            f"It would take {length(plan.seconds)} on {_counted(slots, 'slot')} ({length(plan.sequential_s)} one job "
             f"after another), and end at {plan.end:%Y-%m-%d %H:%M}."
         )
-    text += _bases(plan, minutes_key)
+    text += bases(plan, minutes_key)
     return [*text, *(f"Warning: {warning}" for warning in warnings(plan))]
 
 
@@ -89,7 +89,7 @@ def _platforms(plan: Plan) -> list[str]:
     return text
 
 
-def _bases(plan: Plan, minutes_key: str | None) -> list[str]:
+def bases(plan: Plan, minutes_key: str | None) -> list[str]:
     """Where the estimates come from, each source with the models and platforms that it serves."""
     stated = minutes_key or "an hour a job, for want of anything better"
     found: dict[str, dict[str, None]] = {}
@@ -119,9 +119,10 @@ def _each(jobs: Sequence[PlannedJob]) -> str:
     seconds = [job.estimate.seconds for job in jobs if job.estimate]
     if not seconds:
         return ""
-    least, most = _length(min(seconds)), _length(max(seconds))
+    least, most = length(min(seconds)), length(max(seconds))
     return least if least == most else f"{least} to {most}"
 
 
-def _length(seconds: float) -> str:
+def length(seconds: float) -> str:
+    """A length of time, for people."""
     return f"{seconds:.1f} s" if seconds < 10 else duration(seconds)

@@ -2,6 +2,7 @@
 
 import sys
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -35,6 +36,22 @@ class Sweep:
     # An override that names by their values the points of earlier sweeps here that a sampler begins with; None where
     # there are none such.
     begins: str | None = None
+
+
+@dataclass(frozen=True)
+class Grid:
+    """What a plan of a sweep is made of, and its points."""
+
+    # The sweep's config, with Hydra's node.
+    config: "DictConfig"
+    settings: "RoutedLauncherConf"
+    composer: "Composer"
+    # The overrides of each job.
+    points: "Sequence[tuple[str, ...]]"
+    # Key of the app's config that says along which axis one fit serves several points; None for none.
+    prefix: str | None
+    # Keys whose values are repeats of one configuration.
+    repeats: tuple[str, ...]
 
 
 def registry(overrides: Sequence[str]) -> "Registry":
@@ -105,11 +122,52 @@ def sweep(app: Path, overrides: Sequence[str]) -> Sweep:
         hydra.errors.HydraException: The overrides do not compose.
         hydra_plugins.sweeproute._errors.SettingsError: The search space, or a setting of the launcher, is not right.
     """
+    from hydra_plugins.sweeproute._platforms import read
+
+    with _multirun(app, overrides) as (loader, composed, settings):
+        begins = _read_space(loader, composed, settings)
+    return Sweep(composed, settings, read(settings, composed), begins)
+
+
+@contextmanager
+def grid(app: Path, overrides: Sequence[str]) -> "Iterator[Grid | None]":
+    """Compose a sweep as `sweep` does, and list its points; None where a sampler chooses them on the way.
+
+    Args:
+        app: The script, an absolute path.
+        overrides: The command's words behind `-m`.
+
+    Yields:
+        What a plan is made of, whose composer composes until this is left.
+
+    Raises:
+        Exception: As `sweep`.
+    """
+    from hydra_plugins.sweeproute._compose import Composer, as_written
+    from hydra_plugins.sweeproute._grid import points
+    from hydra_plugins.sweeproute._hooks import hook
+    from hydra_plugins.sweeproute.config import SearchSweeperConf
+
+    with _multirun(app, overrides) as (loader, composed, settings):
+        _read_space(loader, composed, settings)
+        sweeper = composed.hydra.sweeper
+        if not str(sweeper.get("_target_")).endswith("SearchSweeper") or sweeper.sampler != "grid":
+            yield None
+            return
+        search = SearchSweeperConf(**{str(key): sweeper[key] for key in sweeper})
+        words, composer = as_written(composed.hydra.overrides.task), Composer(loader, composed)
+        validate = hook("validate", settings.validate)
+        listed = points(words, search.params or {}, composer, search.space, validate, search.constraints)
+        yield Grid(composed, settings, composer, listed, search.prefix, tuple(search.repeats))
+
+
+@contextmanager
+def _multirun(app: Path, overrides: Sequence[str]) -> "Iterator[tuple[Any, DictConfig, RoutedLauncherConf]]":
+    """Hydra's loader, the config of a sweep, and the launcher's settings."""
     import hydra
     from hydra.core.global_hydra import GlobalHydra
     from hydra.types import RunMode
 
-    from hydra_plugins.sweeproute._platforms import read
     from sweeproute import config
 
     folder = app.parent / _CONF
@@ -126,9 +184,7 @@ def sweep(app: Path, overrides: Sequence[str]) -> Sweep:
     with hydra.initialize_config_dir(str(folder), job_name=app.stem, version_base="1.3"):
         loader = GlobalHydra.instance().config_loader()
         composed = loader.load_configuration(_NAME, list(overrides), run_mode=RunMode.MULTIRUN)
-        settings = _launcher(composed)
-        begins = _read_space(loader, composed, settings)
-    return Sweep(composed, settings, read(settings, composed), begins)
+        yield loader, composed, _launcher(composed)
 
 
 def _read_space(loader: Any, composed: "DictConfig", launcher: "RoutedLauncherConf") -> str | None:

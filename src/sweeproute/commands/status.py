@@ -157,7 +157,7 @@ def _one(sweep: "Progress", now: float) -> list[str]:
             text.append(f"  and {len(running) - _SHOWN} more")
     text += ["", f"Files: {sweep.folder}"]
     if (problem := report_record.problem(sweep.folder)) is not None:
-        text.append(f"Report: {problem}; `sweeproute report {sweep.id}` makes it")
+        text.append(f"Report: {problem}. Once that is mended, `sweeproute report {sweep.id} --log` makes it")
     if sweep.state in ("stopped", "failed"):
         text.append(f"Next: sweeproute resume {sweep.id}")
     return text

@@ -46,7 +46,7 @@ def read(path: Path, conf: Path, now: datetime, behind: Sequence[str] = ()) -> U
     """
     content = _content(path)
     given: dict[str, Any] = {}
-    found = Understood(behind={key_of(word): word for word in behind})
+    found = Understood(behind={key_of(word): word for word in behind}, written=content)
     for part, known in _KEYS.items():
         for key, value in _pairs(content.get(part)):
             if key in known:
@@ -65,8 +65,12 @@ def read(path: Path, conf: Path, now: datetime, behind: Sequence[str] = ()) -> U
     _metrics(given.get("metrics"), table, found)
     _reproducibility(given.get("reproducibility"), found)
     _deadline(given.get("deadline"), now, found)
-    if "output_format" in given:
-        found.say("output_format", given["output_format"], "sweeproute report last, when it has ended")
+    meaning = "tables, figures and training_complete.yaml when it has ended; report.copy_to=DIR puts them into a thesis"
+    found.say("output_format", given.get("output_format", "not said"), meaning, "report.at_end=true")
+    if content.get("resource_estimate"):
+        found.say(
+            "resource_estimate", content["resource_estimate"], "held to what is measured, in training_complete.yaml"
+        )
     if "task" in given:
         found.say("task", given["task"], "the sweep's note", override("sweep.note", str(given["task"])))
     return found

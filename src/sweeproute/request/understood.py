@@ -23,6 +23,7 @@ class Understood:
         lines: What was understood: of each part its name, what stands there, what it means here.
         deadline: When it has to be done; None where nobody says.
         problems: What cannot be served, a sentence each.
+        written: The whole request, as it stands in its file.
     """
 
     behind: dict[str, str] = field(default_factory=dict)
@@ -30,6 +31,7 @@ class Understood:
     lines: list[tuple[str, str, str]] = field(default_factory=list)
     deadline: datetime | None = None
     problems: list[str] = field(default_factory=list)
+    written: dict[str, Any] = field(default_factory=dict)
 
     def say(self, part: str, written: Any, meaning: str, *overrides: str) -> None:
         """Note what a part means; where all of it was said behind the file, that is what it means."""
