@@ -4,7 +4,7 @@ import os
 import shutil
 import subprocess
 import sys
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import numpy as np
@@ -12,8 +12,10 @@ import pandas as pd
 import pytest
 import yaml
 
-from small_trial import compose, composed
+from small_trial import ROOT, compose, composed
+from sweeproute import request_kept
 from sweeproute.__main__ import main
+from sweeproute.commands.forecast import forecast
 from sweeproute.data import load, load_games
 from sweeproute.experiment import run_trial
 from sweeproute.request import RequestError, Understood, read
@@ -100,7 +102,7 @@ def test_every_part_becomes_words_of_the_command_and_they_compose(tmp_path: Path
     assert said["hydra.launcher.deadline"] == "2026-11-15T23:59"
     assert [part[0] for part in found.lines if part[0]] == [
         *("models", "seasons", "dataset", "validation", "calibration", "metrics", "reproducibility", "deadline"),
-        *("output_format", "task"),
+        *("output_format", "resource_estimate", "task"),
     ]
     kept = [word for word in found.overrides if not word.startswith(("model=", "hydra."))]
     cfg = compose("model=glm", *kept)
@@ -476,6 +478,52 @@ def test_all_problems_are_said_at_once_and_what_is_said_behind_the_file_mends_th
     assert run(str(path), "data=league", "hydra.launcher.deadline=2099-01-01") == 0
 
 
+def test_a_deadline_behind_the_file_that_has_passed_is_refused_too(tmp_path: Path):
+    (problem,) = understood(tmp_path, REQUEST, "hydra.launcher.deadline=2026-10-31").problems
+    assert problem.startswith("The deadline 2026-10-31 has passed: it is 2026-11-01 12:00.")
+    without = REQUEST.replace('  - deadline: "2026-11-15"\n', "")
+    assert understood(tmp_path, without, "hydra.launcher.deadline=2026-10-31").problems == [problem]
+
+
+def test_the_report_is_made_at_the_end_of_what_was_asked_for(tmp_path: Path):
+    assert "report.at_end=true" in understood(tmp_path).overrides
+    assert "report.at_end=true" not in understood(tmp_path, REQUEST, "report.at_end=false").overrides
+
+
+@pytest.mark.parametrize(
+    ("hours", "sentence"),
+    [
+        # Nine jobs of half an hour each on one slot, and a platform that is four times as fast for XGBoost.
+        (5.0, None),
+        (3.6, "would end at 2026-11-01 16:30, 54 min after its deadline. What would fit: model=glm, in 1 h 30 min; "),
+        (3.6, "2 points of each model's space, in 3 h 0 min: hydra.sweeper.sampler=tpe hydra.sweeper.n_trials=6"),
+        (0.4, "would end at 2026-11-01 16:30, 4 h 6 min after its deadline. No part of it would fit."),
+    ],
+)
+def test_an_estimate_that_misses_the_deadline_is_a_warning_with_what_would_fit(
+    tmp_path: Path, monkeypatch, hours: float, sentence: str | None
+):
+    monkeypatch.setenv("SWEEPROUTE_STATE", str(tmp_path))
+    here = datetime(2026, 11, 1, 12, 0).astimezone()
+    words = ["model=glm,random_forest,lightgbm", "search_space=none", "seed=1,2,3", "registry.task_routing_rules=[]"]
+    words += ["registry.platforms.local_m4.max_concurrent_jobs=1", "job.estimated_duration_minutes=30"]
+    found = forecast(
+        ROOT / "train.py", [*words, f"hydra.launcher.deadline={here + timedelta(hours=hours):%Y-%m-%dT%H:%M}"], here
+    )
+    assert found.lines[0].startswith("9 jobs would take about 4 h 30 min on 1 slots (4 h 30 min one after another)")
+    assert "Durations from job.estimated_duration_minutes" in found.lines[1]
+    if sentence is None:
+        assert found.warnings == ()
+    else:
+        assert sentence in found.warnings[0]
+
+
+def test_what_a_sampler_chooses_is_not_estimated(tmp_path: Path):
+    words = ["model=glm", "hydra.sweeper.sampler=tpe", "hydra.sweeper.n_trials=5"]
+    found = forecast(ROOT / "train.py", words, NOW)
+    assert found.lines == ("The sampler chooses on the way: how long it takes is not estimated beforehand.",)
+
+
 def test_a_folder_without_a_configuration_is_said(tmp_path: Path, monkeypatch, capsys):
     path = str(request(tmp_path))
     monkeypatch.chdir(tmp_path)
@@ -490,14 +538,23 @@ def test_the_sweep_runs_in_the_place_of_the_command(tmp_path: Path):
     path = request(tmp_path, REQUEST.replace("2026-11-15", "2099-01-01"))
     shutil.copytree(CONF, tmp_path / "conf")
     # It stands for the sweep's command: it says which process it is, and ends as it likes.
-    (tmp_path / "train.py").write_text("import os, sys\nprint(os.getpid(), *sys.argv[1:3])\nsys.exit(5)\n")
+    (tmp_path / "train.py").write_text("import os, sys\nprint(os.getpid(), sys.argv[1:3])\nsys.exit(5)\n")
     command = [sys.executable, "-m", "sweeproute", "request", str(path), "--run", "model=glm"]
-    process = subprocess.Popen(command, cwd=tmp_path, env=dict(os.environ), stdout=subprocess.PIPE, text=True)
+    environment = {**os.environ, "SWEEPROUTE_STATE": str(tmp_path / "state")}
+    process = subprocess.Popen(command, cwd=tmp_path, env=environment, stdout=subprocess.PIPE, text=True)
     said, _ = process.communicate(timeout=60)
     assert process.returncode == 5
-    shown, ran = said.splitlines()[-2:]
-    assert shown.startswith("python train.py -m ")
-    assert ran.startswith(f"{process.pid} -m ")
+    assert "\npython train.py -m " in said
+    (kept,) = (tmp_path / "state" / "requests").iterdir()
+    assert said.splitlines()[-1] == f"{process.pid} ['-m', 'sweep.request={kept}']"
+    # The sweep takes along what was asked, and how it was understood.
+    content = yaml.safe_load(kept.read_text())
+    assert content["request"] == yaml.safe_load(path.read_text())
+    assert {"part": "seasons", "written": '["2003-2024"]'}.items() <= content["understood"][1].items()
+    found = request_kept.parse(kept.read_text())
+    assert (found.models, found.calibrations) == (("GLM", "XGBoost", "RandomForest"), ("platt", "isotonic"))
+    assert found.deliverables == ("Comparison table (LaTeX)",)
+    assert list(found.hours()) == [("parallel", 6 * 3600.0, "4 to 6 hours")]
 
 
 def test_a_trial_with_the_words_of_a_request_has_not_seen_the_score(tmp_path: Path):

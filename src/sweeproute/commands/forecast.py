@@ -140,7 +140,7 @@ def _elsewhere(grid: "Grid", whole: "Plan", left_s: float) -> list[str]:
         OmegaConf.update(platforms, f"{name}.host", "there")
         tried = _plan(grid, grid.points, dataclasses.replace(grid.settings, platforms=platforms))
         if tried.seconds <= left_s:
-            told.append(f"all of it with {name}, in {length(tried.seconds)} ({why})")
+            told.append(f"all of it in {length(tried.seconds)} with {name}, which {why}")
     return told
 
 

@@ -279,25 +279,27 @@ def _reproducibility(written: Any, found: Understood) -> None:
 
 
 def _deadline(written: Any, now: datetime, found: Understood) -> None:
-    if written is None:
-        return
     key = "hydra.launcher.deadline"
-    if key in found.behind:
-        found.say("deadline", str(written), "", key)
+    behind = found.said(key)
+    if written is None and behind is None:
         return
+    asked = written if behind is None else behind
+    # A word behind the file mends what the file says, and nothing mends that word.
+    mends = (key,) if behind is None else ()
     try:
-        at = datetime.fromisoformat(str(written))
+        at = datetime.fromisoformat(str(asked))
     except ValueError:
-        found.refuse(f"deadline is {written!r}; write a day or a time, as in {now.date()}T18:00.", key)
+        found.refuse(f"deadline is {asked!r}; write a day or a time, as in {now.date()}T18:00.", *mends)
         return
-    if len(str(written)) <= len("2026-01-01"):
+    if len(str(asked)) <= len("2026-01-01"):
         at = datetime.combine(at, time.max)
     at = at.astimezone(now.tzinfo) if at.tzinfo else at.replace(tzinfo=now.tzinfo)
     if at <= now:
         found.refuse(
-            f"The deadline {written} has passed: it is {now:%Y-%m-%d %H:%M}. Write a later one, or say {key}=TIME.",
-            key,
+            f"The deadline {asked} has passed: it is {now:%Y-%m-%d %H:%M}. Write a later one, or say {key}=TIME.",
+            *mends,
         )
         return
     found.deadline = at
-    found.say("deadline", written, f"{at:%Y-%m-%d %H:%M}", f"{key}={at:%Y-%m-%dT%H:%M}")
+    if written is not None:
+        found.say("deadline", str(written), f"{at:%Y-%m-%d %H:%M}", f"{key}={at:%Y-%m-%dT%H:%M}")
