@@ -491,30 +491,34 @@ def test_the_report_is_made_at_the_end_of_what_was_asked_for(tmp_path: Path):
 
 
 @pytest.mark.parametrize(
-    ("hours", "sentence"),
+    ("hours", "sentences"),
     [
-        # Nine jobs of half an hour each on one slot, and a platform that is four times as fast for XGBoost.
-        (5.0, None),
-        (3.6, "would end at 2026-11-01 16:30, 54 min after its deadline. What would fit: model=glm, in 1 h 30 min; "),
-        (3.6, "2 points of each model's space, in 3 h 0 min: hydra.sweeper.sampler=tpe hydra.sweeper.n_trials=6"),
-        (0.4, "would end at 2026-11-01 16:30, 4 h 6 min after its deadline. No part of it would fit."),
+        # Twelve jobs of half an hour each on one slot.
+        (7.0, ()),
+        (
+            5.1,
+            (
+                "It would end at 2026-11-01 18:00, 54 min 0 s after its deadline. What would fit: ",
+                ": model=glm,random_forest, in 4 h 0 min; 3 points of each model's space, in 4 h 30 min: ",
+                ": hydra.sweeper.sampler=tpe hydra.sweeper.n_trials=9; all of it in 2 h 0 min with remote_4090, which has ",
+            ),
+        ),
+        (0.4, ("18:00, 5 h 36 min after its deadline. No part of it would fit.",)),
     ],
 )
 def test_an_estimate_that_misses_the_deadline_is_a_warning_with_what_would_fit(
-    tmp_path: Path, monkeypatch, hours: float, sentence: str | None
+    tmp_path: Path, monkeypatch, hours: float, sentences: tuple[str, ...]
 ):
     monkeypatch.setenv("SWEEPROUTE_STATE", str(tmp_path))
     here = datetime(2026, 11, 1, 12, 0).astimezone()
-    words = ["model=glm,random_forest,lightgbm", "search_space=none", "seed=1,2,3", "registry.task_routing_rules=[]"]
+    deadline = f"{here + timedelta(hours=hours):%Y-%m-%dT%H:%M}"
+    words = ["model=glm,random_forest,lightgbm", "search_space=none", "data.seed=1,2,3,4"]
     words += ["registry.platforms.local_m4.max_concurrent_jobs=1", "job.estimated_duration_minutes=30"]
-    found = forecast(
-        ROOT / "train.py", [*words, f"hydra.launcher.deadline={here + timedelta(hours=hours):%Y-%m-%dT%H:%M}"], here
-    )
-    assert found.lines[0].startswith("9 jobs would take about 4 h 30 min on 1 slots (4 h 30 min one after another)")
+    found = forecast(ROOT / "train.py", [*words, f"hydra.launcher.deadline={deadline}"], here)
+    assert found.lines[0].startswith("12 jobs would take about 6 h 0 min on 1 slot (6 h 0 min one after another)")
     assert "Durations from job.estimated_duration_minutes" in found.lines[1]
-    if sentence is None:
-        assert found.warnings == ()
-    else:
+    assert len(found.warnings) == bool(sentences)
+    for sentence in sentences:
         assert sentence in found.warnings[0]
 
 

@@ -9,7 +9,7 @@ from hydra.core.utils import JobReturn, JobStatus
 from hydra.types import HydraContext
 from omegaconf import DictConfig, OmegaConf
 
-from ._compose import Composer, as_written
+from ._compose import Composer, as_written, parse
 from ._deadline import read_time
 from ._errors import JobsFailedError, SettingsError, SweepError, headline, nearest_first
 from ._follow_up import admit, follow_up
@@ -79,6 +79,22 @@ def _followed(config: DictConfig, setting: str) -> str | None:
     return follows.group(1) if follows else None
 
 
+def _of_jobs(words: Sequence[str], apart: Sequence[str]) -> list[str]:
+    """Those of a command's words that are part of its jobs.
+
+    Raises:
+        SettingsError: A word that is the sweep's has several values.
+    """
+    kept = []
+    for word in words:
+        key = word.lstrip("+~").partition("=")[0]
+        if not any(key == one or key.startswith(f"{one}.") for one in apart):
+            kept.append(word)
+        elif parse(word).is_sweep_override():
+            raise SettingsError(f"{word} lists several values, and is one thing of the whole sweep. Give it one value.")
+    return kept
+
+
 class Search:
     """One sweep.
 
@@ -146,6 +162,7 @@ class Search:
         # To go on, or to reuse, is no part of a job: one that has finished would pass for another.
         aliases = {_followed(self._config, setting) for setting in ("resume", "reuse")}
         arguments = [word for word in arguments if word.lstrip("+").partition("=")[0] not in aliases]
+        arguments = _of_jobs(arguments, settings.apart)
         plans = self._streams and self._launcher.settings.dry_run
         if plans and (folder / OURS / "sweep.json").exists():
             raise SettingsError(

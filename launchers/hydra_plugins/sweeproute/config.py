@@ -174,6 +174,8 @@ class SearchSweeperConf:
     # Keys whose values are repeats of one configuration, as seeds are: every point is run under each of them, and no
     # sampler searches over them.
     repeats: list[str] = field(default_factory=list)
+    # Keys of the app's config that are the sweep's, as those of what is made of its results: no part of its jobs.
+    apart: list[str] = field(default_factory=list)
     # Axes of every sweep, as in Hydra's basic sweeper: dotted key to a sweep expression.
     params: dict[str, Any] | None = None
     # Metric of the task's result that decides, where the result is a mapping; a list for several objectives.

@@ -46,8 +46,8 @@ def forecast(app: Path, overrides: Sequence[str], now: datetime) -> Forecast:
         places = {job.platform for job in plan.jobs if job.platform}
         slots = sum(plan.registry.platforms[name].slots for name in places)
         text = [
-            f"{len(grid.points)} jobs would take about {length(plan.seconds)} on {slots} slots "
-            f"({length(plan.sequential_s)} one after another)"
+            f"{len(grid.points)} jobs would take about {length(plan.seconds)} on {slots} "
+            f"slot{'' if slots == 1 else 's'} ({length(plan.sequential_s)} one after another)"
             + (", and those on the holdout come on top" if grid.config.get("holdout") else "")
             + "."
         ]
