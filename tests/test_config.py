@@ -12,7 +12,7 @@ from sweeproute.experiment import validate
 
 CONF = ROOT / "conf"
 # Groups whose options Hydra itself takes, and values that a group's option leaves to the person.
-HYDRA_GROUPS = ("hydra/launcher", "hydra/sweeper")
+HYDRA_GROUPS = ("hydra/callbacks", "hydra/launcher", "hydra/sweeper")
 # Models that take no parameter which is worth a search.
 NOTHING_TO_SEARCH = {"glm_r"}
 MANDATORY = {"data=csv": ("data.path=games.csv", "data.outcome=won", "data.season=season", "data.date=day")}

@@ -32,7 +32,7 @@ def said(*overrides: str) -> str:
         (
             "sed=1",
             "There is no key sed. Keys of the config, nearest match first: seed, sweep, reuse, betting, calibration, "
-            "checkpoint, code, data, device, holdout, job, model, platform, plots, registry, resume, search_space, "
+            "checkpoint, code, data, device, holdout, job, model, platform, plots, registry, report, resume, search_space, "
             "threads, tracking, validation. To add a key that is new: +sed=1.",
         ),
         (

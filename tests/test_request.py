@@ -500,7 +500,7 @@ def test_the_report_is_made_at_the_end_of_what_was_asked_for(tmp_path: Path):
             (
                 "It would end at 2026-11-01 18:00, 54 min 0 s after its deadline. What would fit: ",
                 ": model=glm,random_forest, in 4 h 0 min; 3 points of each model's space, in 4 h 30 min: ",
-                ": hydra.sweeper.sampler=tpe hydra.sweeper.n_trials=9; all of it in 2 h 0 min with remote_4090, which has ",
+                ": hydra.sweeper.sampler=tpe hydra.sweeper.n_trials=9; all of it in 2 h 0 min with remote_4090, which",
             ),
         ),
         (0.4, ("18:00, 5 h 36 min after its deadline. No part of it would fit.",)),
