@@ -32,8 +32,8 @@ def said(*overrides: str) -> str:
         (
             "sed=1",
             "There is no key sed. Keys of the config, nearest match first: seed, sweep, reuse, betting, calibration, "
-            "checkpoint, code, data, device, holdout, job, model, platform, plots, registry, report, resume, search_space, "
-            "threads, tracking, validation. To add a key that is new: +sed=1.",
+            "checkpoint, code, data, device, holdout, job, model, platform, plots, registry, report, resume, "
+            "search_space, threads, tracking, validation. To add a key that is new: +sed=1.",
         ),
         (
             "betting.min_egde=0.1",
