@@ -145,7 +145,7 @@ def _looked_for(chapters: Sequence[Chapter], settings: Report, folder: Path) -> 
     wanted = [f"{_shown(folder / name)}/" for name in model_folders(chapters, settings)]
     tables = [f"{table.name}.tex" for chapter in chapters for table in chapter.tables]
     sets = ["" if chapter.found.name == SELECTION else f"_{chapter.found.name}" for chapter in chapters]
-    figures = [f"{name}{end}.pdf" for end in sets for name in NAMES]
+    figures = [f"{name}{end}.pdf" for end in sets for name in NAMES if settings.figures]
     own = [*tables, *(f"{FIGURES}/{name}" for name in figures)]
     if settings.copy_to:
         wanted += [_shown(Path(settings.copy_to) / Path(name).name) for name in own]

@@ -279,6 +279,8 @@ class Report:
 
     # Whether a sweep makes it at its end; null makes it where `copy_to` is said.
     at_end: bool | None = None
+    # Draw the figures, too.
+    figures: bool = True
     # Its folder; null is reports/<sweep>.
     to: str | None = None
     # A thesis's folder that gets the tables and figures, too; null for none.

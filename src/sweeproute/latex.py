@@ -37,6 +37,10 @@ _SPECIAL = {
 # In a typewriter's type a quotation mark is straight, and two hyphens are no dash.
 _TYPED = _SPECIAL | {'"': r"\char34{}", "'": r"\textquotesingle{}", "-": "-{}"}
 _TIE = r"\textsuperscript{=}"
+# Tables, and figures, that stand below each other in a document.
+_TABLES, _FIGURES = 6, 4
+# Columns hang from one line, whatever is first in them.
+_COLUMN = r"\begin{minipage}[t]{17cm}\vspace{0pt}"
 
 
 def escaped(text: str) -> str:
@@ -111,7 +115,7 @@ def table(content: Table, command: str) -> str:
 
 
 def document(title: str, tables: Sequence[str], figures: Sequence[str]) -> str:
-    """A document that shows tables and figures.
+    """A document of one page that shows tables and figures side by side; the page is as large as they are together.
 
     Args:
         title: Its title.
@@ -121,28 +125,60 @@ def document(title: str, tables: Sequence[str], figures: Sequence[str]) -> str:
     Returns:
         The document.
     """
+    shown = [rf"\input{{{name}}}" for name in tables]
+    columns = [shown[first : first + _TABLES] for first in range(0, len(shown), _TABLES)]
+    drawn = [_figure(path) for path in figures]
+    columns += [drawn[first : first + _FIGURES] for first in range(0, len(drawn), _FIGURES)]
     lines = [
-        r"\documentclass[a4paper]{article}",
+        r"\documentclass{article}",
         r"\usepackage[utf8]{inputenc}",
-        r"\usepackage[margin=2.2cm]{geometry}",
         r"\usepackage{graphicx}",
         r"\usepackage{booktabs}",
         r"\usepackage{siunitx}",
+        "% What floats in a chapter stands here where it is named.",
+        r"\makeatletter",
+        r"\newcommand{\standing}[1]{\par\def\@captype{#1}\minipage{\linewidth}}",
+        r"\renewenvironment{table}[1][]{\standing{table}}{\endminipage\par\vspace{2\bigskipamount}}",
+        r"\renewenvironment{figure}[1][]{\standing{figure}}{\endminipage\par\vspace{2\bigskipamount}}",
+        r"\makeatother",
+        r"\newsavebox{\everything}",
         r"\begin{document}",
+        r"\begin{lrbox}{\everything}%",
+        _COLUMN,
         rf"\section*{{{escaped(title)}}}",
-        *(rf"\input{{{name}}}" for name in tables),
-        r"\clearpage",
     ]
-    for path in figures:
-        lines += [
-            r"\begin{figure}[htbp]",
-            r"  \centering",
-            rf"  \includegraphics[width=\linewidth,height=0.8\textheight,keepaspectratio]{{\detokenize{{{path}}}}}",
-            rf"  \caption{{{escaped(path.rpartition('/')[2].removesuffix('.pdf').replace('_', ' '))}}}",
-            r"\end{figure}",
-            r"\clearpage",
+    for place, column in enumerate(columns):
+        lines += [r"\end{minipage}\hspace{1cm}%", _COLUMN] if place else []
+        lines += column
+    return "\n".join(
+        [
+            *lines,
+            r"\end{minipage}%",
+            r"\end{lrbox}",
+            # LuaTeX has these under other names.
+            r"\ifdefined\pdfpagewidth\else\let\pdfpagewidth\pagewidth\let\pdfpageheight\pageheight\fi",
+            r"\pdfpagewidth=\dimexpr\wd\everything+4cm\relax",
+            r"\pdfpageheight=\dimexpr\ht\everything+\dp\everything+4cm\relax",
+            r"\hoffset=\dimexpr2cm-1in\relax",
+            r"\voffset=\dimexpr2cm-1in\relax",
+            r"\shipout\box\everything",
+            r"\end{document}",
+            "",
         ]
-    return "\n".join([*lines, r"\end{document}", ""])
+    )
+
+
+def _figure(path: str) -> str:
+    name = path.rpartition("/")[2].removesuffix(".pdf").replace("_", " ")
+    return "\n".join(
+        [
+            r"\begin{figure}",
+            r"  \centering",
+            rf"  \includegraphics[width=\linewidth,height=20cm,keepaspectratio]{{\detokenize{{{path}}}}}",
+            rf"  \caption{{{escaped(name)}}}",
+            r"\end{figure}",
+        ]
+    )
 
 
 def _places(content: Table) -> list[tuple[int, Column]]:

@@ -111,8 +111,10 @@ def make(question: Question, settings: Report, also: Callable[[Comparison, Path]
     )
 
 
-def drawing(settings: Report) -> Callable[[Comparison, Path], None]:
-    """What draws the figures of a report into its folder; see `make`."""
+def drawing(settings: Report) -> Callable[[Comparison, Path], None] | None:
+    """What draws the figures of a report into its folder, see `make`; None where none are wanted."""
+    if not settings.figures:
+        return None
 
     def draw(comparison: Comparison, folder: Path) -> None:
         # lazy import: it brings matplotlib

@@ -37,7 +37,8 @@ def run(asked: argparse.Namespace) -> None:
     settings.to = asked.to or settings.to
     settings.copy_to = asked.copy_to or settings.copy_to
     question = report.Question(asked.sweep, asked.metric, asked.direction, asked.experiment, asked.uri, where)
-    made = report.make(question, settings, None if asked.tables_only else report.drawing(settings))
+    settings.figures = settings.figures and not asked.tables_only
+    made = report.make(question, settings, report.drawing(settings))
     for pointer in pointers.pointers():
         if pointer.id == made.comparison.sweep.id and report_record.problem(pointer.folder) is not None:
             # What could not be made at the sweep's end is there now.
