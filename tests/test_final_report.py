@@ -238,6 +238,7 @@ def handmade(tmp_path, monkeypatch) -> Callable[..., tuple[Path, list[str], bool
 
     def run(state: str, written: bool = True) -> tuple[Path, list[str], bool]:
         sweep = HandmadeSweep(tmp_path / "swept", "swept", metric="brier", direction=None, total=4)
+        sweep.save(deadline="2023-11-14T22:13:22+00:00")
         for job, (model, noise) in enumerate((("GLM", 0.5), ("XGBoost", 0.6))):
             trial(sweep, job, model, {"none": forecasts(games(), noise)}, games())
         sweep.start(2, state="FAILED", ended_at=1_700_000_003.0, run_s=2.0)
@@ -264,6 +265,7 @@ def test_a_sweep_with_failed_jobs_is_told_of_what_has_finished(handmade, tmp_pat
     assert message["action_required"][0] == (
         "Run the jobs that have not finished (1 failed, 1 not started): sweeproute resume swept"
     )
+    assert {one["name"]: one["verdict"] for one in message["targets"]}["deadline"] == "missed"
     context = merged(message["context"])
     assert (context["jobs_finished"], context["jobs_not_finished"], context["models_trained"]) == (2, 2, 2)
 

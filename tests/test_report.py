@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+import yaml
 
 from handmade_sweep import HandmadeSweep, fresh_store
 from reported_sweep import forecasts, games, trial
@@ -20,6 +21,7 @@ from sweeproute.comparison import Comparison
 from sweeproute.report import Question, make
 from sweeproute.store import connect
 from sweeproute.tracking import sync
+from sweeproute.whole_folder import FolderError
 from typeset import typeset
 
 PLAYED = games()
@@ -270,6 +272,16 @@ def test_tables_and_figures_are_copied_into_a_thesis(uri, tmp_path):
     assert copied["chapter.tex"] == b"mine"
     assert copied["season_table.tex"] == (folder / "season_table.tex").read_bytes()
     assert b"figures/roc.pdf" in (folder / "report.tex").read_bytes()
+
+
+def test_a_thesis_that_cannot_be_written_is_said_and_is_missing_from_what_is_handed_on(uri, tmp_path):
+    (tmp_path / "thesis").write_text("a file")
+    with pytest.raises(FolderError, match=r"thesis cannot be written \(.*\); make room, or name another folder"):
+        told(tmp_path / "r", "sweep_tied", uri, f"report.copy_to={tmp_path / 'thesis'}", "report.figures=false")
+    message = yaml.safe_load((tmp_path / "r" / completion.FILE).read_text())
+    assert f"{tmp_path}/thesis/season_table.tex" in message["deliverables_missing"]
+    assert f"{tmp_path}/r/report.tex" in message["deliverables_ready"]
+    assert message["action_required"][0] == "Make what is missing: sweeproute report sweep_tied"
 
 
 @pytest.mark.parametrize(

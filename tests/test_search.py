@@ -15,7 +15,7 @@ from omegaconf import OmegaConf
 
 from hydra_plugins.sweeproute._errors import JobsFailedError, SettingsError
 from hydra_plugins.sweeproute._records import OURS, SweepFolder, read_json, read_lines
-from hydra_plugins.sweeproute._search import Search, resume_folder
+from hydra_plugins.sweeproute._search import Search, _of_jobs, resume_folder
 from hydra_plugins.sweeproute.config import RoutedLauncherConf, SearchSweeperConf
 from small_app import start_sweep, write
 
@@ -398,3 +398,10 @@ class TestChangedCodeOrData:
         assert self.ran() == Counter(["1a", "1b", "2a", "2b", "3a", "3b"])
         assert {one["code_hash"] for one in self.hashes().values()} == {"code-two"}
         assert len(self.hashes()) == 6
+
+
+def test_words_of_the_sweep_alone_are_no_part_of_its_jobs():
+    words = ["model=glm", "report.copy_to=here", "+report.new=1", "reports=2", "report=mine"]
+    assert _of_jobs(words, ["report", "sweep.request"]) == ["model=glm", "reports=2"]
+    with pytest.raises(SettingsError, match=r"report\.copy_to=a,b lists several values, and is one thing of the whole"):
+        _of_jobs(["report.copy_to=a,b"], ["report"])

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from sweeproute.whole_folder import CONTENTS, FolderError, copy_files, replace_folder
+from sweeproute.whole_folder import CONTENTS, FolderError, add_file, copy_files, replace_folder
 
 
 def content(folder: Path) -> dict[str, str]:
@@ -126,3 +126,16 @@ def test_where_nothing_can_be_written_it_is_said_and_what_was_there_stays(tmp_pa
     with pytest.raises(FolderError, match="File name too long"):
         replace_folder(folder, {"a.txt": "2", "b" * 300: "3"})
     assert content(folder) == {"a.txt": "1"}
+
+
+def test_a_file_that_was_added_later_goes_when_the_folder_is_made_again(tmp_path):
+    folder = tmp_path / "report"
+    replace_folder(folder, {"a.txt": "1"})
+    add_file(folder, "b.txt", "first")
+    add_file(folder, "b.txt", "second")
+    (folder / "mine.txt").write_text("a person's own")
+    assert content(folder) == {"a.txt": "1", "b.txt": "second", "mine.txt": "a person's own"}
+    replace_folder(folder, {"a.txt": "2"})
+    assert content(folder) == {"a.txt": "2", "mine.txt": "a person's own"}
+    with pytest.raises(FolderError, match=r"cannot be written \(.*\); make room"):
+        add_file(tmp_path / "nowhere", "b.txt", "1")

@@ -10,6 +10,7 @@ from typing import Any
 
 from hydra.experimental.callback import Callback
 from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
 
 from sweeproute import plots, summary, sweep_end
 from sweeproute.errors import fail_at_end, nobody_reads
@@ -202,23 +203,26 @@ class Report(Callback):
 
     def on_multirun_end(self, config: DictConfig, **_: Any) -> None:  # noqa: ARG002  (Hydra's signature)
         """Make it, where one is wanted and nobody has stopped the sweep; say what came of it."""
-        if self._config is None:
-            return
-        root = Path(self._config.hydra.sweep.dir).absolute()
-        if not root.is_dir():
-            return
         try:
-            sweep_end.keep_request(root, self._asked)
-        except OSError as error:
-            _say(f"The request is not kept with the sweep ({error}).")
+            well = self._config is None or self._make(self._config)
+        except (OSError, OmegaConfBaseException) as error:
+            _say(f"report: not made, since {str(error).splitlines()[0]}.")
+            well = False
+        if not well:
+            fail_at_end()
+
+    def _make(self, config: DictConfig) -> bool:
+        root = Path(config.hydra.sweep.dir).absolute()
+        if not root.is_dir():
+            return True
+        sweep_end.keep_request(root, self._asked)
         settings = OmegaConf.to_container(self.settings, resolve=True)
         assert isinstance(settings, dict)
         told = {str(key): value for key, value in settings.items()}
         # Of a sweep that another machine coordinates the store is here: the report is made when all has come home.
-        wanted = self._config.hydra.launcher.get("here") is None and sweep_end.wanted(told)
-        overrides = [str(word) for word in self._config.hydra.overrides.task]
-        if wanted and not sweep_end.make_report(root, told, self.uri, overrides, _say):
-            fail_at_end()
+        if config.hydra.launcher.get("here") is not None or not sweep_end.wanted(told):
+            return True
+        return sweep_end.make_report(root, told, self.uri, [str(word) for word in config.hydra.overrides.task], _say)
 
 
 class TrackerProcess:

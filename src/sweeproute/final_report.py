@@ -40,7 +40,8 @@ def lines(root: Path, sweep: str, settings: Report, uri: str) -> list[str]:
         runs.client.log_artifact(runs.run_id, str(request))
     made = report.make(report.Question(sweep, uri=uri), settings, report.drawing(settings))
     run_id = report.log(made)
-    told = [f"Report: {made.folder}, {len(made.files)} files and the figures; {report.SUMMARY} says what there is"]
+    drawn = " and the figures" if settings.figures else ""
+    told = [f"Report: {made.folder}, {len(made.files)} files{drawn}; {report.SUMMARY} says what there is"]
     if settings.copy_to:
         told.append(f"  {settings.copy_to}: {len(made.copied)} tables and figures of it")
     if run_id is not None:
