@@ -8,7 +8,7 @@ from functools import cached_property
 
 import numpy as np
 
-from sweeproute import chapter_parts
+from sweeproute import chapter_parts, ensemble
 from sweeproute.baselines import ELO, HOME, MARKET, Baseline
 from sweeproute.chapter_parts import ChapterError, Parts
 from sweeproute.comparison import Comparison, SetOfSeasons, apart, span
@@ -280,7 +280,7 @@ class Chapter:
         return said
 
     def _of_rows(self) -> list[str]:
-        said = []
+        said = ensemble.told([run.tags for row in self.found.rows for run in row.runs], self.title)
         if len(self._letters) > 1:
             classes = list(self._letters)
             told = "; ".join(f"{self._letters[one]}: {name}" for one, name in zip(classes, apart(classes), strict=True))

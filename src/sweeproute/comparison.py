@@ -14,6 +14,7 @@ from sweeproute.betting import BettingRule
 from sweeproute.calibration import METHODS
 from sweeproute.choice import Choice, Scored, choose
 from sweeproute.configuration import TAG, Estimate, estimates, split
+from sweeproute.ensemble import MEMBERS_OF_TAG
 from sweeproute.runs_best import rule_of
 from sweeproute.runs_where import RegistryError, nearest
 from sweeproute.selection import Rule
@@ -148,7 +149,7 @@ def compare(sweep: SweepRuns, metric: str | None = None, direction: str | None =
             before = {(row.model, row.calibration): row for one in sets for row in one.rows}
             chosen = [_scored(groups[group], rule, before.get(group)) for group in order]
         else:
-            chosen = [_choose(groups[group], rule, sweep) for group in order]
+            chosen = [_choose(_newest(groups[group], sweep.id), rule, sweep) for group in order]
         sets.append(_read(sweep, name, chosen, rule.repeats))
     return Comparison(sweep, rule, tuple(sets))
 
@@ -160,6 +161,12 @@ def _rule(sweep: SweepRuns, metric: str | None, direction: str | None) -> Rule:
         tuple(replace(one, metric=one.metric.rpartition("/")[2]) for one in told.objectives),
         told.repeats,
     )
+
+
+def _newest(runs: list[FinishedRun], sweep: str) -> list[FinishedRun]:
+    """Runs to choose among: of ensembles of the sweep's own models the last alone, as those before it are of what had
+    won before the sweep went further."""
+    return runs[-1:] if runs[-1].tags.get(MEMBERS_OF_TAG) == sweep else runs
 
 
 def _choose(runs: Sequence[FinishedRun], rule: Rule, sweep: SweepRuns) -> tuple[tuple[FinishedRun, ...], Rule]:

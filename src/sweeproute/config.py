@@ -35,6 +35,8 @@ class Model:
     prefix: Prefix | None = None
     # Devices that it can use: cpu, cuda, and mps, the GPU of an Apple chip. One that cannot use any takes no notice.
     devices: list[str] = field(default_factory=lambda: ["cpu", "cuda"])
+    # What its results can depend on beside what the results of every model do; as `code` of the root.
+    code: list[str] = field(default_factory=list)
 
 
 @dataclass
@@ -339,6 +341,9 @@ class Config:
     # Score the configurations that won on the holdout seasons when a sweep has ended: false, true, or again, where they
     # were scored before.
     holdout: Any = False
+    # What is made of the configurations that won when a sweep of several models has ended, each a run of its own:
+    # average, stacking, best_of; none where the list is empty.
+    ensemble: list[str] = field(default_factory=list)
     # Take results of earlier sweeps that have the same fingerprint instead of running the trials again.
     reuse: bool = False
 
@@ -362,6 +367,7 @@ WHERE_AND_HOW = (
     "checkpoint",
     "sweep",
     "holdout",
+    "ensemble",
     "resume",
     "reuse",
     "job",

@@ -13,7 +13,16 @@ from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf, open_dict
 
-from sweeproute import capabilities, estimators, fingerprint, pruning, shared_fit, trial_journal
+from sweeproute import (
+    capabilities,
+    ensemble,
+    ensemble_members,
+    estimators,
+    fingerprint,
+    pruning,
+    shared_fit,
+    trial_journal,
+)
 from sweeproute.checkpoint import Checkpoint
 from sweeproute.config import ConfigError, plain
 from sweeproute.journal import Journal
@@ -22,6 +31,7 @@ from sweeproute.trial_steps import PrunedError, Steps
 if TYPE_CHECKING:
     from sweeproute.betting import BettingRule
     from sweeproute.data.dataset import Dataset
+    from sweeproute.ensemble import Members
     from sweeproute.evaluation import Prefixes, Report
 
 log = logging.getLogger(__name__)
@@ -31,13 +41,14 @@ _KEPT_MODELS = ("best", "all", "none")
 
 
 def admit(cfg: DictConfig) -> None:
-    """Refuse a sweep that must not begin: its holdout is to be scored when it has ended, and cannot be.
+    """Refuse a sweep that must not begin: what is to be scored or combined at its end, or in it, cannot be.
 
     Args:
         cfg: The config of one of its trials.
 
     Raises:
         sweeproute.holdout.HoldoutError: It was scored before, or the data does not have its seasons.
+        sweeproute.ensemble.EnsembleError: An ensemble whose members were made from other data, or not scored there.
     """
     from sweeproute import holdout
 
@@ -45,7 +56,9 @@ def admit(cfg: DictConfig) -> None:
     if holdout.is_wanted(cfg):
         dataset = _load(cfg)
         holdout.check_seasons(cfg, dataset.season)
-        holdout.check_unscored(cfg, dataset.games_hash)
+        holdout.check_unscored(cfg, dataset.games_hash, [f"{ensemble.PREFIX}{method}" for method in cfg.ensemble])
+    if ensemble.is_one(cfg):
+        ensemble.check_data(ensemble_members.find(cfg, scored=holdout.is_wanted(cfg)), _load(cfg).hash)
 
 
 def validate(cfg: DictConfig) -> None:
@@ -59,6 +72,7 @@ def validate(cfg: DictConfig) -> None:
             `tracking.models` does not know, a time between checkpoints that is none.
         sweeproute.estimators.ModelError: A parameter that the model does not have, a model that cannot be found, or a
             device that is none.
+        sweeproute.ensemble.EnsembleError: A way to combine models that is none, or an ensemble that has no members.
         sweeproute.betting.BettingError: A betting rule that cannot be.
         sweeproute.calibration.CalibrationError: A calibration that is none, or has no games to learn from.
         sweeproute.validation.ValidationError: Seasons that overlap, or that the league does not have, or a window that
@@ -83,6 +97,7 @@ def validate(cfg: DictConfig) -> None:
         # The one source whose seasons are known before it is read.
         seasons = list(range(cfg.data.first_season, cfg.data.last_season + 1))
         check_fits(seasons, validation.first_test_season, list(validation.selection_seasons))
+    ensemble_members.check(cfg)
     if cfg.tracking.models not in _KEPT_MODELS:
         raise ConfigError(
             f"tracking.models={cfg.tracking.models} is not known; which fitted models are kept is one of "
@@ -120,8 +135,9 @@ def identity(cfg: DictConfig) -> dict[str, str]:
     Returns:
         fingerprint, data_hash, code_hash, and games_hash, which is of the games alone, whatever is known of them.
     """
-    dataset = _load(cfg)
-    return fingerprint.hashes(cfg, dataset.hash, _app_folder()) | {"games_hash": dataset.games_hash}
+    dataset, members = _load(cfg), ensemble_members.members(cfg)
+    hashes = fingerprint.hashes(cfg, dataset.hash, _app_folder(), made_from=members.made_from if members else None)
+    return hashes | {"games_hash": dataset.games_hash}
 
 
 def run_trial(cfg: DictConfig) -> dict[str, Any]:
@@ -154,16 +170,20 @@ def run_trial(cfg: DictConfig) -> dict[str, Any]:
     number = None if OmegaConf.is_missing(hydra.job, "num") else int(hydra.job.num)
     overrides = tuple(hydra.overrides.task)
     began_ms = time.time_ns() // 1_000_000
-    kind = {"sweeproute.kind": "holdout"} if cfg.validation.scoring else {}
+    members = ensemble_members.members(cfg)
+    made_from = members.made_from if members else None
+    apart = "holdout" if cfg.validation.scoring else "ensemble" if members and members.own else None
+    kind = {"sweeproute.kind": apart} if apart else {}
     with trial_journal.open_journal(trial_journal.kind(cfg), number, overrides, folder, kind) as journal:
         dataset, app = _load(cfg), _app_folder()
         settled = fingerprint.settled_config(cfg)
         outside = estimators.outside_versions(cfg.model)
         device_class = fingerprint.device_class(estimators.device_name(cfg.device), cfg.threads, outside)
         more = {"device_class": device_class, **{f"version.{name}": version for name, version in outside.items()}}
+        more |= members.tags(cfg.model.params.method) if members else {}
 
         def trial(number: int | None, overrides: Sequence[str], settled: dict[str, Any]) -> trial_journal.Trial:
-            hashes = fingerprint.hashes(cfg, dataset.hash, app, settled)
+            hashes = fingerprint.hashes(cfg, dataset.hash, app, settled, made_from)
             identity = hashes | {"games_hash": dataset.games_hash} | more
             return trial_journal.Trial(cfg, settled, dataset, number, overrides, identity, app)
 
@@ -173,7 +193,10 @@ def run_trial(cfg: DictConfig) -> dict[str, Any]:
         shorter, prefixes = _prefixes(cfg, settled, shared_fit.offered(folder))
         result: dict[str, Any]
         try:
-            report = _evaluate(cfg, dataset, journal, checkpoint, prefixes)
+            if members:
+                report = _combine(cfg, members, dataset, journal)
+            else:
+                report = _evaluate(cfg, dataset, journal, checkpoint, prefixes)
         except PrunedError as early:
             _journal_pruned(journal, early)
             metrics, result = early.metrics, pruning.pruned(early.reason, early.metrics)
@@ -193,16 +216,19 @@ def run_trial(cfg: DictConfig) -> dict[str, Any]:
 
 
 def _refuse_alone(cfg: DictConfig) -> None:
-    """Refuse what needs a sweep, and our launcher: a plan, and the holdout, which is scored for what a sweep chose."""
+    """Refuse what needs a sweep, and our launcher: a plan, and what is made of what a sweep chose."""
     config = HydraConfig.get()
     routed = str(config.launcher.get("_target_")).startswith("hydra_plugins.sweeproute.")
-    asked = "validation.scoring" if cfg.validation.scoring else "holdout"
-    if (cfg.validation.scoring or str(cfg.holdout).lower() != "false") and (config.mode == RunMode.RUN or not routed):
+    word = f"holdout={cfg.holdout}" if str(cfg.holdout).lower() != "false" else ""
+    if cfg.validation.scoring:
+        word, again = f"validation.scoring={cfg.validation.scoring}", ", with holdout=true"
+    else:
+        again = ""
+    if not word and cfg.ensemble:
+        word = f"ensemble=[{','.join(cfg.ensemble)}]"
+    if word and (config.mode == RunMode.RUN or not routed):
         cure = "add -m" if config.mode == RunMode.RUN else "leave hydra/launcher as it is"
-        raise ConfigError(
-            f"{asked}={cfg.validation.scoring or cfg.holdout} is for what a routed sweep has chosen, when it has "
-            f"ended: {cure}, with holdout=true."
-        )
+        raise ConfigError(f"{word} is for what a routed sweep has chosen, when it has ended: {cure}{again}.")
     if config.mode == RunMode.RUN and config.launcher.get("dry_run"):
         raise ConfigError("hydra.launcher.dry_run=true plans a sweep, and this is one trial: add -m.")
 
@@ -316,6 +342,17 @@ def _evaluate(
     steps = Steps(journal, folds[-1].season, inside=inside)
     methods, rule = list(cfg.calibration.methods), _betting_rule(cfg)
     return evaluate(build, dataset, folds, rule, steps.fold, checkpoint, prefixes, methods, steps.epoch)
+
+
+def _combine(cfg: DictConfig, members: "Members", dataset: "Dataset", journal: Journal) -> "Report":
+    from sweeproute import ensemble_report
+
+    report, weights = ensemble_report.evaluate(cfg, members, dataset.hash)
+    for season, metrics in report.by_season.items():
+        journal.metrics(metrics, step=season)
+    weights.to_csv(journal.folder / "weights.csv", index=False)
+    journal.artifact("weights.csv")
+    return report
 
 
 def _say_where_it_starts(checkpoint: Checkpoint, seasons: list[int], journal: Journal) -> None:

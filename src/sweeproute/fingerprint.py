@@ -22,8 +22,10 @@ _VOLATILE = re.compile(r"\$\{(now|hydra|oc\.env|env)[:.]")
 _REFERENCE = re.compile(r"\$\{(?:oc\.select:)?([^${}:,]+)[},]")
 # Keys of a data source that say where its content lies; the content has a hash of its own.
 _DATA_PLACES = ("path", "url", "sha256")
-# Of a model: what tells only how its fits are shared, and where they can run.
-_MODEL_SHARING = ("prefix", "devices")
+# Of a model: what tells only how its fits are shared, and where they can run; its own code is hashed with the rest.
+_MODEL_SHARING = ("prefix", "devices", "code")
+# Of an ensemble: where its members lie; what they are has fingerprints of its own.
+_MEMBERS_PLACES = ("sweep", "members")
 # What code is written in.
 _SOURCES = (".py", ".R")
 # This project's own code is hashed; on a machine to which it was brought it has no version.
@@ -81,7 +83,11 @@ def _reaches_outside(node: Node, depth: int = 10) -> bool:
 
 
 def hashes(
-    cfg: DictConfig, data_hash: str, app: Path | None = None, settled: Mapping[str, Any] | None = None
+    cfg: DictConfig,
+    data_hash: str,
+    app: Path | None = None,
+    settled: Mapping[str, Any] | None = None,
+    made_from: Mapping[str, Any] | None = None,
 ) -> dict[str, str]:
     """Hash what makes a trial what it is.
 
@@ -90,6 +96,7 @@ def hashes(
         data_hash: Hash of the data set's content.
         app: Folder of the app, where the files that `code` names are; the working directory when None.
         settled: What `settled_config` gives of the config, where somebody has it already.
+        made_from: Of an ensemble what its members are; None for a model that is made from the data alone.
 
     Returns:
         fingerprint, data_hash and code_hash, 64 hexadecimal digits each.
@@ -98,8 +105,13 @@ def hashes(
     counted = {key: value for key, value in settled.items() if key not in WHERE_AND_HOW}
     counted["data"] = {key: value for key, value in counted["data"].items() if key not in _DATA_PLACES}
     counted["model"] = {key: value for key, value in counted["model"].items() if key not in _MODEL_SHARING}
-    code = code_hash(tuple(cfg.code), app or Path())
-    text = json.dumps([counted, data_hash, code, cfg.seed], sort_keys=True)
+    code = code_hash((*cfg.code, *cfg.model.get("code", ())), app or Path())
+    parts = [counted, data_hash, code, cfg.seed]
+    if made_from is not None:
+        params = counted["model"]["params"]
+        counted["model"] |= {"params": {key: params[key] for key in params if key not in _MEMBERS_PLACES}}
+        parts.append(made_from)
+    text = json.dumps(parts, sort_keys=True)
     return {"fingerprint": _sha256(text.encode()), "data_hash": data_hash, "code_hash": code}
 
 

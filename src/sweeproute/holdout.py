@@ -8,18 +8,15 @@ import json
 import os
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from filelock import FileLock
 from omegaconf import DictConfig
 
-from sweeproute.choice import Scored, choose
 from sweeproute.config import ConfigError
-from sweeproute.configuration import split
 from sweeproute.pointers import state_directory
-from sweeproute.selection import Objective, Rule, rule
-from sweeproute.sweep_folder import returned_metrics
+from sweeproute.selection import Rule, rule
+from sweeproute.winners import by_model, differs, winners
 
 if TYPE_CHECKING:
     import numpy as np
@@ -30,6 +27,8 @@ FILE = "holdout.jsonl"
 WORDS = ("false", "true", "again")
 # The key that says that a trial is tested on the holdout, and which look at it this is.
 SCORING = "validation.scoring"
+# What a job on the holdout says for itself.
+_SET_HERE = ("calibration", "calibration.methods", SCORING)
 Record = Mapping[str, Any]
 
 
@@ -81,12 +80,13 @@ def check_seasons(cfg: DictConfig, season: "NDArray[np.int64]") -> None:
         )
 
 
-def check_unscored(cfg: DictConfig, games_hash: str) -> None:
+def check_unscored(cfg: DictConfig, games_hash: str, models: Sequence[str] = ()) -> None:
     """Refuse to begin what could not be scored at its end.
 
     Args:
         cfg: A trial's config.
         games_hash: Of its data.
+        models: Types of what is to be made of the sweep's models, and scored, too.
 
     Raises:
         HoldoutError: Its model was scored on these seasons of these games before; or its config says already that it is
@@ -95,15 +95,8 @@ def check_unscored(cfg: DictConfig, games_hash: str) -> None:
     if cfg.validation.scoring:
         raise HoldoutError(f"{SCORING}={cfg.validation.scoring} is set by holdout=true; leave it out.")
     if str(cfg.holdout).lower() == "true":
-        seasons = list(cfg.validation.holdout_seasons)
-        entry = {
-            "games_hash": games_hash,
-            "seasons": seasons,
-            "model": cfg.model.type,
-            "sweep": None,
-            "overrides": None,
-        }
-        _number(entry, list(_scored()), forced=False)
+        for model in (cfg.model.type, *models):
+            _number(_entry(cfg, games_hash, model, None, None), list(_scored()), forced=False)
 
 
 def follow_up(results: Sequence[Record], decides: Record, cfg: DictConfig) -> list[list[str]]:
@@ -140,70 +133,95 @@ def _wanted(finished: Sequence[Record], decides: Record, cfg: DictConfig) -> lis
     wanted: list[list[str]] = []
     entries: list[dict[str, Any]] = []
     before = list(_scored())
-    for model, of_model in _by_model(finished).items():
+    for model, of_model in by_model(finished).items():
         chosen = _chosen(of_model, rule(decides), methods)
         words = [[f"calibration.methods=[{','.join(won)}]", *one["overrides"]] for one, won in chosen]
-        entry = {
-            "games_hash": (of_model[0].get("identity") or {}).get("games_hash"),
-            "seasons": list(cfg.validation.holdout_seasons),
-            "model": model,
-            "sweep": of_model[0]["sweep"],
-            "overrides": sorted(map(sorted, words)),
-        }
-        entry["scoring"] = _number(entry, before, forced=str(cfg.holdout).lower() == "again")
+        entry = _entry(cfg, _games(of_model), model, of_model[0]["sweep"], words)
+        entry["scoring"] = _number(entry, before, forced=_forced(cfg))
         entries.append(entry)
         wanted += [_overrides(one["overrides"], won, entry["scoring"]) for one, won in chosen]
+    _note_new(entries, before)
+    return wanted
+
+
+def note(results: Sequence[Record], cfg: DictConfig, made: Mapping[str, Sequence[str]]) -> dict[str, int]:
+    """Note that what is made of models is scored on the holdout, as the models themselves are.
+
+    Args:
+        results: The launch records of a sweep's jobs.
+        cfg: The config of one of them.
+        made: By its type the overrides that say of which models.
+
+    Returns:
+        By type which look at these seasons this is; see `SCORING`.
+
+    Raises:
+        HoldoutError: See `follow_up`.
+    """
+    state_directory().mkdir(parents=True, exist_ok=True)
+    with FileLock(state_directory() / f"{FILE}.lock"):
+        before = list(_scored())
+        entries = [_entry(cfg, _games(results), model, results[0]["sweep"], [words]) for model, words in made.items()]
+        for entry in entries:
+            entry["scoring"] = _number(entry, before, forced=_forced(cfg))
+        _note_new(entries, before)
+    return {entry["model"]: int(entry["scoring"]) for entry in entries}
+
+
+def _entry(
+    cfg: DictConfig, games_hash: str | None, model: str, sweep: str | None, words: Sequence[Sequence[str]] | None
+) -> dict[str, Any]:
+    return {
+        "games_hash": games_hash,
+        "seasons": list(cfg.validation.holdout_seasons),
+        "model": model,
+        "sweep": sweep,
+        "overrides": None if words is None else sorted(map(sorted, words)),
+    }
+
+
+def _games(results: Sequence[Record]) -> str | None:
+    found: str | None = (results[0].get("identity") or {}).get("games_hash")
+    return found
+
+
+def _forced(cfg: DictConfig) -> bool:
+    return str(cfg.holdout).lower() == "again"
+
+
+def _note_new(entries: Sequence[dict[str, Any]], before: Sequence[Record]) -> None:
     for entry in entries:
         if entry not in [{key: value for key, value in one.items() if key != "at"} for one in before]:
             _note(entry)
-    return wanted
 
 
 def _refuse_swept(results: Sequence[Record]) -> None:
     """What is compared has to be scored on the same games under the same calibrations."""
-    for group in ("calibration", "data", "validation"):
-        told = {
-            frozenset(word for word in one["overrides"] if word.lstrip("+").split("=")[0].split(".")[0] == group)
-            for one in results
-        }
-        if len(told) > 1:
-            raise HoldoutError(
-                f"The jobs of this sweep differ in {group}, so that there is no one holdout to score them on. Give "
-                f"{group} one value, or leave holdout=true out; all results are kept."
-            )
-
-
-def _by_model(results: Sequence[Record]) -> dict[str, list[Record]]:
-    found: dict[str, list[Record]] = {}
-    for one in results:
-        found.setdefault(str((one.get("fields") or {}).get("model_type")), []).append(one)
-    return found
+    group = differs(results, ("calibration", "data", "validation"))
+    if group is not None:
+        raise HoldoutError(
+            f"The jobs of this sweep differ in {group}, so that there is no one holdout to score them on. Give {group} "
+            "one value, or leave holdout=true out; all results are kept."
+        )
 
 
 def _chosen(results: Sequence[Record], decides: Rule, methods: Sequence[str]) -> list[tuple[Record, list[str]]]:
     """The jobs of the configurations that won, each with the calibrations under which it did, in the order of both."""
     won: dict[int, list[str]] = {}
-    for place, method in enumerate(methods):
-        # The first is the trial's own, whose metrics have no name before them.
-        named = "" if place == 0 else f"{method}/"
-        bare = [(one.metric.rpartition("/")[2], one.maximize) for one in decides.objectives]
-        objectives = tuple(Objective(f"{named}{metric}", maximize) for metric, maximize in bare)
-        of_method = replace(decides, objectives=objectives)
-        scored = []
-        for position, one in enumerate(results):
-            kept, repeat = split(one["overrides"], decides.repeats)
-            scored.append(Scored(position, True, frozenset(kept), repeat, returned_metrics(one)))
-        winner = choose(scored, of_method).winner
-        for position in winner.repeats if winner is not None else ():
+    for method, positions in winners(results, decides, methods).items():
+        for position in positions:
             won.setdefault(position, []).append(method)
     return [(results[position], won[position]) for position in sorted(won)]
 
 
+def configuration(overrides: Sequence[str]) -> tuple[str, ...]:
+    """What a job on the holdout shares with the one that was chosen: all but the calibration, and that it scores."""
+    return tuple(word for word in overrides if word.lstrip("+").partition("=")[0] not in _SET_HERE)
+
+
 def _overrides(overrides: Sequence[str], methods: Sequence[str], scoring: int) -> list[str]:
     """A job that says of the holdout what one of the sweep has said of the selection seasons."""
-    set_here = ("calibration", "calibration.methods", SCORING)
-    kept = [word for word in overrides if word.lstrip("+").partition("=")[0] not in set_here]
-    return [*kept, f"calibration.methods=[{','.join(methods)}]", f"{SCORING}={scoring}"]
+    return [*configuration(overrides), f"calibration.methods=[{','.join(methods)}]", f"{SCORING}={scoring}"]
 
 
 def _number(entry: Record, before: Sequence[Record], *, forced: bool) -> int:

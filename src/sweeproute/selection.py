@@ -19,6 +19,8 @@ OURS = frozenset(HIGHER_IS_BETTER) | DETAILS | {"n_bets", "n_games"}
 ALWAYS = frozenset({"auc", "brier", "n_games"})
 # The calibrations that a metric's name may begin with, as in platt/brier.
 CALIBRATIONS = ("none", "platt", "isotonic")
+# What may be made of several models together.
+ENSEMBLES = ("average", "stacking", "best_of")
 # A SQL store keeps an infinity as the largest number that it has.
 LARGEST = 1.7976931348623157e308
 

@@ -150,15 +150,17 @@ def _followed_up(outcomes: list[Outcome], record: Mapping[str, object] | None) -
         if outcome.follow_up and outcome.state == "FINISHED" and outcome.metrics:
             groups.setdefault(split(outcome.overrides, repeated)[0], []).append(outcome)
     holdout: list[str] = []
+    ensembles: list[str] = []
     other: list[str] = []
     for overrides, group in groups.items():
         values = {key.lstrip("+"): value for key, _, value in (word.partition("=") for word in overrides)}
-        scored = SCORING in values
-        name = _model_and_method(values) if scored else shlex.join(overrides)
+        scored, together = SCORING in values, values.get("model") == "ensemble"
+        name = _model_and_method(values) if scored or together else shlex.join(overrides)
         called = ", ".join(part for part in (jobs([outcome.attempt.job for outcome in group]), name) if part)
         told = scores(estimates([outcome.metrics for outcome in group]), (), indent="    ")
-        (holdout if scored else other).append(f"  {called}: {told}")
+        (holdout if scored else ensembles if together else other).append(f"  {called}: {told}")
     return [
+        *(["Of the models together, by which nothing was chosen:", *ensembles] if ensembles else []),
         *(["On the holdout, by which nothing was chosen:", *holdout] if holdout else []),
         *(["Follow-ups:", *other] if other else []),
     ]
@@ -167,7 +169,8 @@ def _followed_up(outcomes: list[Outcome], record: Mapping[str, object] | None) -
 def _model_and_method(values: Mapping[str, str]) -> str:
     """What tells a job on the holdout from the others: its model, where it was named, and how it was calibrated."""
     first = values.get("calibration.methods", "").strip("[]").partition(",")[0]
-    return " ".join(word for word in (values.get("model", ""), "" if first == "none" else first) if word)
+    method = values.get("model.params.method", "") if values.get("model") == "ensemble" else ""
+    return " ".join(word for word in (values.get("model", ""), method, "" if first == "none" else first) if word)
 
 
 def _jobs(chosen: Chosen[Outcome]) -> str:

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 # The sets of seasons that a number can come from, in the order of tables.
 SELECTION, HOLDOUT = "selection", "holdout"
 # What a run can be, as its tag sweeproute.kind says: those that are compared.
-_TRIAL, _CALIBRATION, _HOLDOUT = "trial", "calibration", "holdout"
+_TRIAL, _CALIBRATION, _HOLDOUT, _ENSEMBLE = "trial", "calibration", "holdout", "ensemble"
 # What another app's launcher calls a job that results of others have called for.
 _FOLLOW_UP = "follow_up"
 
@@ -31,7 +31,7 @@ class FinishedRun:
     """A run that has come to its end, and counts."""
 
     run_id: str
-    # trial, calibration (below a trial) or holdout.
+    # trial, calibration (below a trial), holdout or ensemble.
     kind: str
     # The seasons that its numbers are from: selection or holdout.
     set: str
@@ -174,7 +174,7 @@ def _counting(found: Sequence["Run"]) -> list[FinishedRun]:
     tops = [
         _run(run, _set(run.data.tags))
         for run in finished.values()
-        if run.data.tags.get("sweeproute.kind") in (_TRIAL, _HOLDOUT) and _is_current(run.data.tags)
+        if run.data.tags.get("sweeproute.kind") in (_TRIAL, _HOLDOUT, _ENSEMBLE) and _is_current(run.data.tags)
     ]
     sets = {run.run_id: run.set for run in tops}
     below = [
@@ -219,7 +219,7 @@ def _name(run: FinishedRun) -> tuple[str, str]:
 
 
 def _is_current(tags: Mapping[str, str]) -> bool:
-    # A trial that counts says so; of a run on the holdout it is enough that no other has taken its place.
+    # A trial that counts says so; of what nothing is chosen by it is enough that no other has taken its place.
     default = "false" if tags.get("sweeproute.kind") == _TRIAL else "true"
     return tags.get("sweeproute.current", default) == "true" and tags.get("sweeproute.superseded") != "true"
 

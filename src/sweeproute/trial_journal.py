@@ -99,7 +99,7 @@ def end(journal: Journal, trial: Trial, report: "Report") -> None:
     journal.metrics({"fit_s": report.fit_seconds, "predict_s": report.predict_seconds})
     _keep_predictions(journal, report)
     _say_how_it_was_fitted(journal, trial, report)
-    if trial.cfg.tracking.models != "none":
+    if trial.cfg.tracking.models != "none" and report.model is not None:
         _save_model(journal.folder / MODEL, report)
     for method, other in report.calibrated.items():
         folder = journal.folder / _CALIBRATED / method
@@ -170,9 +170,20 @@ def _keep_predictions(journal: Journal, report: "Report") -> None:
     journal.artifact(PREDICTIONS)
 
 
+def predictions_path(folder: Path, method: str) -> Path:
+    """Where a trial keeps what it says under one of its calibrations.
+
+    Args:
+        folder: The trial's own.
+        method: The calibration; the trial's own, or another of its fits.
+    """
+    below = folder / _CALIBRATED / method / PREDICTIONS
+    return below if below.exists() else folder / PREDICTIONS
+
+
 def _say_how_it_was_fitted(journal: Journal, trial: Trial, report: "Report") -> None:
     """What a model says of its fits: by what, what to know of them, and what the last season's has learned."""
-    told = estimators.telling(report.model)
+    told = None if report.model is None else estimators.telling(report.model)
     if told is None:
         return
     warnings = [f"{', '.join(map(str, seasons))}: {text}" for text, seasons in report.warnings.items()]

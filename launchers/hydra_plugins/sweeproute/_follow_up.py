@@ -1,6 +1,6 @@
 """Runs what the results of a sweep call for, once all of its jobs have ended well."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from hydra.core.utils import JobReturn, JobStatus
@@ -40,7 +40,8 @@ def follow_up(
     """Ask `hydra.launcher.follow_up` which jobs the results call for, and run those that an earlier start has not.
 
     They are jobs of the sweep, with numbers of their own behind those of the others. Their records say `follow_up`, so
-    that nobody chooses by them.
+    that nobody chooses by them. When they have ended the hook is asked again, with their records, until it wants none
+    that has not run: what builds on a job that follows can wait for it.
 
     Args:
         launcher: Streams jobs.
@@ -50,7 +51,8 @@ def follow_up(
         sweep: Its folder, with the records of what has run.
 
     Returns:
-        The returns of these jobs; none where there is no such hook, it wants none, or a job has failed.
+        The returns of these jobs; none where there is no such hook, it wants none, or a job has failed. Where one of
+        these fails, the hook is not asked again.
 
     Raises:
         SettingsError: The hook gave no lists of overrides.
@@ -67,20 +69,38 @@ def follow_up(
     number, first = next(iter(results.items()))
     config = without_hydra(composer.compose(tuple(first["overrides"]), number))
     rule = {"metric": goal.metric, "direction": goal.direction, "repeats": list(settings.repeats), "failed": failed}
-    wanted = _overrides(launches.follow_up, ask(list(results.values()), rule, config))
-    if not wanted or failed:
-        return []
-    numbered = _numbered(wanted, sweep)
-    points = Points(numbered, follow_up=True)
+    found: dict[int, JobReturn] = {}
+    while True:
+        ended = [one for _, one in sorted(sweep.launches.items()) if one.get("follow_up") and one["state"] in DONE]
+        answer = ask(list(results.values()), {**rule, "followed": ended}, config)
+        numbered = _numbered(_overrides(launches.follow_up, answer), sweep)
+        if failed or not numbered.keys() - found.keys():
+            break
+        sweep.record["total"] = len(results) + len(numbered.keys() | found.keys())
+        sweep.save()
+        more = {number: overrides for number, overrides in numbered.items() if number not in found}
+        found |= _run(launcher, settings, composer, sweep, more)
+        if any(one.status != JobStatus.COMPLETED for one in found.values()):
+            sweep.failed = True
+            break
+    return [found[number] for number in sorted(found)]
+
+
+def _run(
+    launcher: Any,
+    settings: SearchSweeperConf,
+    composer: Composer,
+    sweep: SweepFolder,
+    numbered: Mapping[int, tuple[str, ...]],
+) -> dict[int, JobReturn]:
+    """Run those jobs of the hook's that an earlier start of the sweep has not."""
+    launches: RoutedLauncherConf = launcher.settings
+    points = Points(dict(numbered), follow_up=True)
     points.returns |= kept(numbered, sweep, composer, settings.resume, launches.identity)
     if any(number not in points.returns for number in numbered):
         print(f"{len(numbered)} further job{'s' if len(numbered) > 1 else ''} by {launches.follow_up}:", flush=True)
-    sweep.record["total"] = len(results) + len(numbered)
-    sweep.save()
     launcher.stream(points, sweep, composer)
-    found = [points.returns[number] for number in sorted(numbered)]
-    sweep.failed = sweep.failed or any(one.status != JobStatus.COMPLETED for one in found)
-    return found
+    return points.returns
 
 
 def _overrides(name: str, answer: Any) -> list[tuple[str, ...]]:

@@ -26,6 +26,8 @@ ADMISSION = {"priority": int, "memory_gb": float, "gpu_memory_gb": float, "minut
 # A list of what a platform has to have.
 CAPABILITIES = "capabilities"
 BACKENDS = ("joblib", "ssh", "slurm")
+# What a job requires that reads what other jobs have left in their folders: another machine has those of its own alone.
+SWEEP_FOLDERS = "sweep_folders"
 
 
 @dataclass(frozen=True)
@@ -52,6 +54,12 @@ class Registry:
     def local(self, name: str) -> bool:
         """Whether a platform is this machine."""
         return self.settings[name].backend == "joblib"
+
+    def capabilities(self, name: str) -> tuple[str, ...]:
+        """What a platform can do: what its entry claims, and whether its jobs see the folders of sweeps."""
+        entry = self.settings[name]
+        sees = (SWEEP_FOLDERS,) if entry.backend != "ssh" and SWEEP_FOLDERS not in entry.capabilities else ()
+        return (*entry.capabilities, *sees)
 
     def memory_gb(self, name: str) -> float:
         """Main memory of a platform in GB; this machine's is read, not believed."""
@@ -84,7 +92,7 @@ class Registry:
                 available=name not in self.unavailable,
                 why=self.unavailable.get(name, "is being reached" if platform.ahead else ""),
                 speed=dict(self.settings[name].speed),
-                capabilities=tuple(self.settings[name].capabilities),
+                capabilities=self.capabilities(name),
                 lacking=self.lacking.get(name, {}),
                 ahead=platform.ahead,
                 silent=platform.ahead,

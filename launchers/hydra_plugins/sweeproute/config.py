@@ -25,7 +25,8 @@ class PlatformConf:
 
     # For people.
     name: str = ""
-    # What it can do, by any names; a job may require some.
+    # What it can do, by any names; a job may require some. That jobs there see the folders of sweeps (`sweep_folders`)
+    # is known of this machine, and of a cluster, and need not be named.
     capabilities: list[str] = field(default_factory=list)
     specs: SpecsConf = field(default_factory=SpecsConf)
     best_for: list[str] = field(default_factory=list)
@@ -113,7 +114,8 @@ class RoutedLauncherConf:
     # runs, for one job of each choice of groups, and not for a sweep that goes on, nor for a plan.
     admit: str | None = None
     # Dotted path of a function(launch records, rule, config) to lists of overrides: of further jobs, by which nothing
-    # is chosen. They run where all others have ended well; `failed` in the rule says that one has not.
+    # is chosen. They run where all others have ended well; `failed` in the rule says that one has not. It is asked
+    # again when they have ended, with their records as `followed` in the rule, until it names no new one.
     follow_up: str | None = None
     # Keys of the app's config that name files which a job reads: a far machine gets them by their content.
     files: list[str] = field(default_factory=list)
