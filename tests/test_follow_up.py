@@ -33,6 +33,9 @@ if __name__ == "__main__":
     main()
 '''
 HOOK = '''
+import os
+
+
 def best(results, rule, cfg):
     """One more job for the best, and one for the worst."""
     assert (rule["metric"], rule["direction"], rule["repeats"]) == ("loss", "minimize", [])
@@ -43,6 +46,22 @@ def best(results, rule, cfg):
     ranked = sorted(results, key=lambda one: one["value"]["loss"])
     assert all(one["state"] == "FINISHED" for one in results)
     return [[*one["overrides"], "after=true"] for one in (ranked[0], ranked[-1])]
+
+
+def twice(results, rule, cfg):
+    """First one more job for the best, and when that has ended one for the worst."""
+    ranked = sorted(results, key=lambda one: one["value"]["loss"])
+    wanted = [[*one["overrides"], "after=true"] for one in (ranked[0], ranked[-1])]
+    assert all(one["state"] == "FINISHED" and one["follow_up"] for one in rule["followed"])
+    return wanted if any(one["overrides"] == wanted[0] for one in rule["followed"]) else wanted[:1]
+
+
+def held(results, rule, cfg):
+    """The same, with a pipe in the way of the second."""
+    wanted = twice(results, rule, cfg)
+    if len(wanted) == 2 and not os.path.exists("hold"):
+        os.mkfifo("hold")
+    return wanted
 
 
 def none(results, rule, cfg):
@@ -212,3 +231,37 @@ def test_no_search_begins_with_what_followed_another_and_nobody_is_told_that_it_
 def test_a_hook_may_want_nothing(app: App):
     assert "further" not in app.sweep(*GRID, "hydra.launcher.follow_up=further.none")
     assert len(app.ran()) == 3
+
+
+def test_it_is_asked_again_with_what_has_followed_until_it_wants_nothing_more(app: App):
+    said = app.sweep(*GRID, "hydra.launcher.follow_up=further.twice")
+    assert said.count("1 further job by further.twice:") == 2
+    assert app.ran() == ["0.1 False", "0.4 False", "0.4 True", "0.9 False", "0.9 True"]
+    launches = app.launches()
+    assert launches[4]["overrides"] == ["x=0.9", "after=true"]
+    assert launches[4]["started_at"] >= launches[3]["ended_at"]
+    assert (app.record()["total"], app.record()["state"]) == (5, "FINISHED")
+
+
+def test_it_is_not_asked_again_where_one_has_failed_and_all_goes_on_once_it_is_mended(app: App):
+    twice = "hydra.launcher.follow_up=further.twice"
+    (app.folder / "fail").touch()
+    assert "1 of 4 jobs failed" in app.sweep(*GRID, twice, code=1)
+    assert sorted(app.launches()) == [0, 1, 2, 3]
+    (app.folder / "fail").unlink()
+    app.sweep(*GRID, twice, "hydra.sweeper.resume=keep")
+    assert [line for line in app.ran() if line.endswith("True")] == ["0.4 True", "0.4 True", "0.9 True"]
+    assert sorted(app.launches()) == [0, 1, 2, 3, 4]
+
+
+def test_a_sweep_that_was_killed_among_the_second_goes_on_with_those_alone(app: App):
+    twice = "hydra.launcher.follow_up=further.twice"
+    process = app.start(*GRID, "hydra.launcher.follow_up=further.held")
+    wait_until(lambda: "0.9 True" in app.ran(), "the second to run", 120)
+    process.send_signal(signal.SIGKILL)
+    process.communicate()
+    (app.folder / "hold").unlink()
+    app.sweep(*GRID, twice, "hydra.sweeper.resume=keep")
+    assert [line for line in app.ran() if line.endswith("True")] == ["0.4 True", "0.9 True", "0.9 True"]
+    assert sorted(app.launches()) == [0, 1, 2, 3, 4]
+    assert all(one["state"] == "FINISHED" for one in app.launches().values())

@@ -1,0 +1,143 @@
+"""Ensembles are asked for once a sweep has ended, and those on the holdout once their members were scored there."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from small_trial import compose
+from sweeproute.ensemble import chosen, told
+from sweeproute.further import jobs
+from sweeproute.holdout import FILE, HoldoutError
+from sweeproute.selection import rule
+from test_holdout import CALIBRATED, RULE, three
+
+ALL = "ensemble=[average,stacking,best_of]"
+
+
+@pytest.fixture(autouse=True)
+def state(tmp_path: Path, monkeypatch) -> Path:
+    monkeypatch.setenv("SWEEPROUTE_STATE", str(tmp_path / "state"))
+    return tmp_path / "state"
+
+
+def numbered(records: list[dict]) -> list[dict]:
+    return [{**one, "job": number} for number, one in enumerate(records)]
+
+
+def pairs() -> list[dict]:
+    """Three jobs: two configurations of a model, which calibration turns around, and one of another."""
+    return numbered(three())
+
+
+def ended(wanted: list[list[str]]) -> list[dict]:
+    return [{"overrides": words, "state": "FINISHED", "follow_up": True} for words in wanted]
+
+
+def test_nothing_is_asked_for_where_nobody_asks():
+    assert jobs(pairs(), RULE, compose()) == []
+
+
+def test_members_are_what_has_won_of_each_model_under_each_calibration():
+    wanted = jobs(pairs(), RULE, compose("calibration=all", "validation.calibration_seasons=1", ALL))
+    assert [one[-4:] for one in wanted] == [
+        [
+            "model=ensemble",
+            f"model.params.method={method}",
+            "model.params.sweep=s1",
+            "model.params.members={none:[[1],[2]],platt:[[0],[2]],isotonic:[[1],[2]]}",
+        ]
+        for method in ("average", "stacking", "best_of")
+    ]
+
+
+def test_all_repeats_of_a_member_are_named_and_its_words_are_those_that_all_share():
+    records = []
+    for model in ("GLM", "XGBoost"):
+        for seed in (1, 2):
+            words = [f"model={model.lower()}", "job.priority=3", "data.seed=9", f"seed={seed}", "note=x"]
+            records.append({**three()[0], "fields": {"model_type": model}, "overrides": words})
+    (wanted,) = jobs(numbered(records), RULE, compose("ensemble=[average]"))
+    assert wanted[:3] == ["data.seed=9", "note=x", "seed=1"]
+    assert wanted[-1] == "model.params.members={none:[[0,1],[2,3]]}"
+
+
+def test_those_on_the_holdout_wait_for_their_members_and_are_noted_with_them(state: Path):
+    cfg = compose(*CALIBRATED, "ensemble=[average,stacking]")
+    first = jobs(pairs(), RULE, cfg)
+    assert [words[-1].partition("=")[0] for words in first] == ["validation.scoring"] * 3 + ["model.params.members"] * 2
+    assert (state / FILE).read_text().count("Ensemble") == 0
+    assert jobs(pairs(), {**RULE, "followed": ended(first[:2])}, cfg) == first
+    second = jobs(pairs(), {**RULE, "followed": ended(first[:3])}, cfg)
+    assert second == [*first, *([*words, "validation.scoring=1"] for words in first[3:])]
+    assert jobs(pairs(), {**RULE, "followed": ended(second)}, cfg) == second
+    noted = [json.loads(line)["model"] for line in (state / FILE).read_text().splitlines() if line]
+    assert noted == ["GLM", "RandomForest", "Ensemble_average", "Ensemble_stacking"]
+
+
+def test_an_ensemble_is_scored_a_second_time_where_it_is_forced_alone():
+    cfg = compose(*CALIBRATED, "ensemble=[average]")
+    first = jobs(pairs(), RULE, cfg)
+    jobs(pairs(), {**RULE, "followed": ended(first)}, cfg)
+    others = [{**one, "fields": {"model_type": f"{one['fields']['model_type']}2"}, "sweep": "s2"} for one in pairs()]
+    other = jobs(others, RULE, cfg)
+    with pytest.raises(HoldoutError, match="were scored for Ensemble_average before, by sweep s1"):
+        jobs(others, {**RULE, "followed": ended(other)}, cfg)
+    cfg.holdout = "again"
+    assert jobs(others, {**RULE, "followed": ended(other)}, cfg)[-1][-1] == "validation.scoring=2"
+
+
+def test_where_the_platform_is_forced_the_ensemble_stays_where_the_folder_lies(capsys):
+    cfg = compose("platform=remote_4090", ALL)
+    records = [{**one, "overrides": ["platform=remote_4090", *one["overrides"]]} for one in pairs()]
+    assert all("platform.name=null" in words for words in jobs(records, RULE, cfg))
+    assert "platform=remote_4090" not in jobs(records, RULE, cfg)[0]
+    assert "made where the sweep's folder lies" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("records", "more", "sentence"),
+    [
+        (pairs()[:2], {}, "takes two models or more that give probabilities, and sweep s1 has GLM alone"),
+        (pairs(), {"failed": True}, "No ensemble was made, since not all jobs have ended well; resume=true"),
+        (
+            [*pairs()[:2], {**pairs()[2], "overrides": ["model=rf", "betting.stake=0.1"]}],
+            {},
+            "the jobs of this sweep differ in betting. Give betting one value",
+        ),
+    ],
+)
+def test_an_ensemble_that_cannot_be_is_said_and_fails_nothing(records, more, sentence, capsys):
+    assert jobs(records, {**RULE, **more}, compose(ALL)) == []
+    assert sentence in capsys.readouterr().out
+
+
+def test_a_model_without_probabilities_is_left_out_and_that_is_said_once(capsys):
+    bettor = {**pairs()[2], "job": 3, "fields": {"model_type": "RL_DQN"}, "value": {"brier": "NaN", "roi": 0.4}}
+    by_return = {"metric": "roi", "direction": "maximize", "repeats": []}
+    records = [{**one, "value": {**one["value"], "roi": 0.1}} for one in pairs()]
+    (wanted,) = jobs([*records, bettor], by_return, compose("ensemble=[average]"))
+    assert wanted[-1] == "model.params.members={none:[[0],[2]]}"
+    assert "No ensemble has RL_DQN for a member" in capsys.readouterr().out
+    jobs([*records, bettor], {**by_return, "followed": ended([wanted])}, compose("ensemble=[average]"))
+    assert capsys.readouterr().out == ""
+
+
+def test_an_ensemble_is_no_member_of_another():
+    records = [*pairs(), {**pairs()[2], "job": 3, "fields": {"model_type": "Ensemble_average"}}]
+    found, left = chosen(records, rule(RULE), ["none"])
+    assert [[one["job"] for one in jobs] for jobs in found["none"]] == [[1], [2]]
+    assert left == []
+
+
+def test_below_a_table_stands_of_what_its_ensembles_are_and_how_they_were_made():
+    members = json.dumps({"none": [{"model": "GLM"}, {"model": "RandomForest"}], "platt": [{"model": "GLM"}]})
+    tags = [{"sweeproute.ensemble": method, "sweeproute.members": members} for method in ("best_of", "stacking")]
+    (said,) = told([{}, *tags], lambda name: name)
+    assert said.startswith("Ensembles are of GLM and RandomForest, each as it won")
+    assert said.index("Ensemble_stacking: a logistic regression") < said.index(
+        "Ensemble_best_of: the one that was best"
+    )
+    assert "In the first season they are the average" in said
+    assert "In the first" not in told([tags[0] | {"sweeproute.ensemble": "average"}], str)[0]
+    assert told([{}], str) == []
