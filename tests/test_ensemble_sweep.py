@@ -11,7 +11,7 @@ from mlflow import MlflowClient
 
 from far_app import wait_until
 from handmade_sweep import fresh_store
-from small_trial import SMALL, composed, end, start
+from small_trial import ONE_SLOT, SMALL, composed, end, start
 from sweeproute import comparison, registry, sweep_runs
 from sweeproute.ensemble import EnsembleError
 from sweeproute.ensemble_methods import combine
@@ -40,7 +40,7 @@ WORDS = (
     "hydra.sweeper.metric=brier",
     "hydra.sweep.dir=out",
     "sweep.id=pair",
-    "hydra.launcher.restart_slow=false",
+    ONE_SLOT,
 )
 METHODS = ("average", "stacking", "best_of")
 

@@ -144,8 +144,8 @@ def told(tags: Sequence[Mapping[str, str]], titles: Callable[[str], str]) -> lis
     how = "; ".join(f"{titles(f'{PREFIX}{method}')}: {_HOW[method]}" for method in ENSEMBLES if method in found)
     last = "" if list(found) == ["average"] else " In the first season they are the average, as nothing is before it."
     return [
-        f"Ensembles are of {of}, each as it won under the same calibration on the selection seasons, which flatters them "
-        f"there. {how}.{last}"
+        f"Ensembles are of {of}, each as it won under the same calibration on the selection seasons, which flatters "
+        f"them there. {how}.{last}"
     ]
 
 

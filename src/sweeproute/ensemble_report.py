@@ -17,10 +17,6 @@ from sweeproute.ensemble_methods import combine
 from sweeproute.evaluation import Report, metrics_of
 from sweeproute.trial_journal import predictions_path
 
-# What all members say of a game alike, and with it what is made of a probability.
-_GAME = ["game_id", "season", "week", "kickoff", "outcome", "odds_home", "odds_away"]
-_COLUMNS = ["game_id", "season", "week", "kickoff", "outcome", "probability", "odds_home", "odds_away"]
-
 
 def evaluate(cfg: DictConfig, members: Members, data_hash: str) -> tuple[Report, pd.DataFrame]:
     """Combine what members said of each tested game, under each calibration, and score it as a model is scored.
@@ -103,7 +99,8 @@ class _Judged:
 def _report(
     games: pd.DataFrame, probability: NDArray[np.float64], tested: NDArray[np.bool_], rule: BettingRule, seconds: float
 ) -> Report:
-    table = games[tested].assign(probability=probability[tested])[_COLUMNS].reset_index(drop=True)
+    # What is known of a game is the first member's, in its columns; what follows from a probability is its own.
+    table = games[tested].assign(probability=probability[tested]).reset_index(drop=True)
     odds = table[["odds_home", "odds_away"]].to_numpy(dtype=np.float64)
     bets = settle(table["probability"].to_numpy(), odds, table["outcome"].to_numpy(), rule)
     sides = [None if side == NO_BET else SIDES[side] for side in bets.side]
@@ -125,7 +122,7 @@ def _said(members: Sequence[Member], method: str, *, scored: bool) -> tuple[pd.D
             who = f"{member.model}, job {job['job']} of sweep {job['sweep']},"
             table = _predictions(job, method)
             if games is None:
-                games, first = table[_GAME], job
+                games, first = table, job
             if not (table["game_id"].equals(games["game_id"]) and table["outcome"].equals(games["outcome"])):
                 raise EnsembleError(
                     f"{who} was tested on {_span(table)}, and job {first['job']} on {_span(games)}, so that they say "

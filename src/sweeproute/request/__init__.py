@@ -9,6 +9,7 @@ from typing import Any
 from sweeproute.request.seasons import read_folds, read_range, say_seasons, say_validation
 from sweeproute.request.table import ODDS, Table, look, plain
 from sweeproute.request.understood import RequestError, Understood, allowed, key_of, listed, override, sweeps
+from sweeproute.selection import ENSEMBLES
 
 __all__ = ["RequestError", "Understood", "read"]
 
@@ -22,6 +23,8 @@ _TOP = ("trigger", *_KEYS, "expected_deliverables", "resource_estimate")
 _METRICS = {"auc": "auc", "brier": "brier", "brierscore": "brier", "logloss": "log_loss", "roi": "roi", "ece": "ece"}
 _METRICS["accuracy"] = "accuracy"
 _CALIBRATIONS = ("none", "platt", "isotonic")
+# Among the models: those that have won, together.
+_ENSEMBLE = "ensemble"
 _SEED = 42
 _SEED_IN_WORDS = re.compile(
     r"(?:seeds?|random[ _]state)\s*(?:is|of|to|[:=])?\s*(-?\d+)(?!\d|\.\d|\s*(?:,|and|&|to|-|–|/)\s*\d)|^\s*(-?\d+)\s*$"
@@ -108,21 +111,29 @@ def _models(written: Any, conf: Path, found: Understood) -> None:
     if not written:
         found.refuse(f"The request names no models; write models: [{', '.join(types.values())}].", "model")
         return
-    names = []
+    names, together = [], False
     for one in listed(written):
+        if plain(one) in (_ENSEMBLE, f"{_ENSEMBLE}s"):
+            together = True
+            continue
         match = next((name for name, kind in types.items() if plain(one) in (plain(name), plain(kind))), None)
         if match is None:
             found.refuse(f"models has {one!r}, which is not known; {allowed(one, types.values())}.", "model")
         else:
             names.append(match)
     if names or "model" in found.behind:
-        found.say("models", written, ", ".join(names), f"model={','.join(dict.fromkeys(names))}")
+        words = [f"model={','.join(dict.fromkeys(names))}"]
+        if together:
+            words.append(f"ensemble=[{','.join(ENSEMBLES)}]")
+        found.say("models", written, ", ".join(names + (["what has won together"] if together else [])), *words)
 
 
 def _types(conf: Path) -> dict[str, str]:
     """Of each model's file the type that it names, by its option."""
     found = {}
     for path in sorted((conf / "model").glob("*.yaml")):
+        if path.stem == _ENSEMBLE:
+            continue  # no model that is trained: what has won of those is made into one at the end
         named = re.search(r"^  type: *(\S+)", path.read_text(encoding="utf-8"), re.MULTILINE)
         if named is not None:
             found[path.stem] = named[1]
