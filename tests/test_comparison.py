@@ -196,3 +196,22 @@ def test_what_is_not_there_is_a_sentence(uri, sweep, where, error, sentence):
 def test_an_experiment_that_is_not_there_is_a_sentence(uri):
     with pytest.raises(RegistryError, match=r"There is no experiment 'sweeproutte' in .*; there are sweeproute"):
         sweep_runs.read("sweep_chosen", "sweeproutte", uri)
+
+
+def test_of_ensembles_of_the_sweeps_own_models_the_last_counts_and_not_the_best(tmp_path: Path) -> None:
+    sweep = HandmadeSweep(tmp_path / "sweep_further", "sweep_further", metric="brier", direction=None)
+    trial(sweep, 0, "GLM", says(0.4, 0.4), PLAYED)
+    trial(sweep, 1, "XGBoost", says(0.5, 0.5), PLAYED)
+    for job, noise in ((2, 0.0), (3, 1.0)):  # before the sweep went further, and after
+        words = ["model=ensemble", f"model.params.members={{none:[[{job}]]}}"]
+        tags = {"ensemble": "average", "members_of": "sweep_further"}
+        trial(sweep, job, "Ensemble_average", says(noise, noise), PLAYED, words, tags=tags, kind="ensemble")
+    sweep.save(state="FINISHED", ended=time.time())
+    uri = fresh_store(tmp_path)
+    sync(sweep.root, uri)
+    (found,) = compare(sweep_runs.read("sweep_further", uri=uri)).sets
+    rows = {(row.model, row.calibration): [run.job for run in row.runs] for row in found.rows}
+    assert list(rows)[-2:] == [("Ensemble_average", "none"), ("Ensemble_average", "platt")]
+    assert rows["Ensemble_average", "none"] == [3]
+    (platt,) = [row for row in found.rows if (row.model, row.calibration) == ("Ensemble_average", "platt")]
+    assert platt.games[0]["probability"].to_numpy() == pytest.approx(forecasts(PLAYED, 1.0, 100))

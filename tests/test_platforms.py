@@ -149,6 +149,21 @@ def test_its_platforms_are_this_machine_and_one_without_a_host(theirs):
     assert home.reason == "remote_4090 has no host configured (set registry.platforms.remote_4090.host)"
 
 
+def test_jobs_that_read_the_folders_of_sweeps_stay_here_whatever_the_registry_names(theirs):
+    reads = dataclasses.replace(job(model_type="Ensemble_average"), capabilities=("sweep_folders",))
+    states = {state.name: state for state in theirs.states()}
+    home = theirs.policy.home(reads, states)
+    assert (home.platform, home.status) == ("local_m4", "scheduled")
+    assert home.reason == "no rule matches, and it has sweep_folders"
+    assert theirs.capabilities("remote_4090") == ("PyTorch_GPU", "XGBoost_GPU", "Neural_Networks", "Deep_RL")
+    both = {"there": THERE | {"backend": "ssh", "host": "box"}, "here": HERE | {"backend": "joblib"}}
+    found = registry(both)
+    home = found.policy.home(reads, {state.name: state for state in found.states()})
+    assert (home.platform, home.status, home.reason) == ("here", "scheduled_fallback", "there lacks sweep_folders")
+    with pytest.raises(SettingsError, match="A job requires sweep_folders, and no platform that it may use can do"):
+        found.policy.home(dataclasses.replace(reads, asked="there"), {state.name: state for state in found.states()})
+
+
 def test_without_settings_there_is_this_machine_with_a_slot_per_core():
     found = registry()
     assert list(found.platforms) == ["local"]

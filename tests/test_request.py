@@ -113,6 +113,15 @@ def test_every_part_becomes_words_of_the_command_and_they_compose(tmp_path: Path
     assert cfg.sweep.note == "Chapter 4 - it's a comparison"
 
 
+def test_an_ensemble_among_the_models_is_made_of_what_has_won_of_the_others(tmp_path: Path):
+    found = understood(tmp_path, REQUEST.replace('"RandomForest"]', '"RandomForest", "Ensemble"]'))
+    assert found.problems == []
+    assert words(found)["model"] == "glm,xgboost,random_forest"
+    assert words(found)["ensemble"] == "[average,stacking,best_of]"
+    assert "what has won together" in line(found, "models")
+    assert "ensemble" not in words(understood(tmp_path))
+
+
 def test_parts_may_be_mappings_too(tmp_path: Path):
     content = yaml.safe_load(REQUEST)
     for part in ("context", "requirements"):

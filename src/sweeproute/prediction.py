@@ -43,7 +43,7 @@ def predict_upcoming(
     """
     import pandas as pd
 
-    from sweeproute import estimators, pointers, registry
+    from sweeproute import ensemble, estimators, pointers, registry
     from sweeproute.trial_journal import saved_calibration
 
     pointer = pointers.find(sweep)
@@ -63,6 +63,11 @@ def predict_upcoming(
     else:
         best = registry.best(sweep, metric)
         dataset, games, cfg = _compose(pointer, [*best.overrides, *overrides])
+        if ensemble.is_one(cfg):
+            raise PredictionError(
+                f"The best of sweep {best.sweep} is an ensemble, of which no model is kept; its members are models of "
+                f"sweep {cfg.model.params.sweep}: sweeproute predict --sweep {cfg.model.params.sweep}"
+            )
         method = metric.rpartition("/")[0] or cfg.calibration.methods[0]
         estimator, calibrator, learned = _fitted(cfg, dataset, method)
         how = (
