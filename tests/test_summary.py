@@ -158,6 +158,18 @@ def test_scores_on_the_holdout_are_told_by_model_and_calibration(sweep):
     assert not any("Follow-ups" in line for line in text)
 
 
+def test_ensembles_are_told_of_by_their_method_and_those_of_former_winners_not_any_more(sweep):
+    sweep.finish(sweep.start(0), {"auc": 0.6})
+    for job, (members, auc) in enumerate([("{none:[[0],[1]]}", 0.61), ("{none:[[2],[1]]}", 0.62)]):
+        words = ("model=ensemble", "model.params.method=stacking", f"model.params.members={members}")
+        follow_up(sweep, 1 + job, *words, auc=auc)
+    follow_up(sweep, 3, *words, "validation.scoring=1", auc=0.63)
+    said = "\n".join(lines(sweep.root))
+    assert "Of the models together, by which nothing was chosen:\n  job 2, ensemble stacking: auc=0.6200" in said
+    assert "On the holdout, by which nothing was chosen:\n  job 3, ensemble stacking: auc=0.6300" in said
+    assert "job 1, ensemble" not in said
+
+
 def test_another_apps_follow_ups_are_told_by_their_overrides(sweep):
     sweep.save(total=None)
     sweep.run(0, auc=0.7)

@@ -152,9 +152,13 @@ def _followed_up(outcomes: list[Outcome], record: Mapping[str, object] | None) -
     holdout: list[str] = []
     ensembles: list[str] = []
     other: list[str] = []
+    told_of = {overrides: _values(overrides) for overrides in groups}
+    newest = {_ensemble(values): overrides for overrides, values in told_of.items()}
     for overrides, group in groups.items():
-        values = {key.lstrip("+"): value for key, _, value in (word.partition("=") for word in overrides)}
-        scored, together = SCORING in values, values.get("model") == "ensemble"
+        values = told_of[overrides]
+        scored, together = SCORING in values, _ensemble(values) is not None
+        if together and newest[_ensemble(values)] != overrides:
+            continue  # made of what had won before the sweep went further
         name = _model_and_method(values) if scored or together else shlex.join(overrides)
         called = ", ".join(part for part in (jobs([outcome.attempt.job for outcome in group]), name) if part)
         told = scores(estimates([outcome.metrics for outcome in group]), (), indent="    ")
@@ -166,10 +170,20 @@ def _followed_up(outcomes: list[Outcome], record: Mapping[str, object] | None) -
     ]
 
 
+def _values(overrides: Sequence[str]) -> dict[str, str]:
+    return {key.lstrip("+"): value for key, _, value in (word.partition("=") for word in overrides)}
+
+
+def _ensemble(values: Mapping[str, str]) -> tuple[str, bool] | None:
+    """Which ensemble of the sweep's models a job is, and whether on the holdout; None where it is none."""
+    method = values.get("model.params.method", "")
+    return (method, SCORING in values) if values.get("model") == "ensemble" else None
+
+
 def _model_and_method(values: Mapping[str, str]) -> str:
     """What tells a job on the holdout from the others: its model, where it was named, and how it was calibrated."""
     first = values.get("calibration.methods", "").strip("[]").partition(",")[0]
-    method = values.get("model.params.method", "") if values.get("model") == "ensemble" else ""
+    method, _ = _ensemble(values) or ("", False)
     return " ".join(word for word in (values.get("model", ""), method, "" if first == "none" else first) if word)
 
 

@@ -104,6 +104,8 @@ class EarlierResults:
 
 def _counts(launch: Mapping[str, Any]) -> bool:
     whole = launch.get("state") == "FINISHED" and launch.get("current") and not launch.get("unfit")
+    if launch.get("follow_up"):
+        return False  # its record says that nothing is chosen by it, which would go along
     return bool(whole and (launch.get("identity") or {}).get("fingerprint"))
 
 

@@ -76,7 +76,8 @@ def follow_up(
         numbered = _numbered(_overrides(launches.follow_up, answer), sweep)
         if failed or not numbered.keys() - found.keys():
             break
-        sweep.record["total"] = len(results) + len(numbered.keys() | found.keys())
+        # Those of an earlier start that are not wanted any more have run all the same.
+        sweep.record["total"] = len(sweep.launches.keys() | numbered.keys())
         sweep.save()
         more = {number: overrides for number, overrides in numbered.items() if number not in found}
         found |= _run(launcher, settings, composer, sweep, more)
