@@ -387,3 +387,8 @@ def test_a_far_machine_that_said_how_many_cores_it_has_is_not_given_more_threads
     assert any("box has 4 cores, not the 16 of" in note for note in found.notes)
     _machines.remember("box", "me@another", 1)  # what another host said is not this one's
     assert read(conf, master).platforms["box"].threads == 8
+
+
+def test_where_the_coordinator_runs_on_another_machine_the_folders_of_sweeps_are_there():
+    found = registry({"near": HERE, "far": THERE | {"host": "box"}}, here="far")
+    assert [found.capabilities(name) for name in ("near", "far")] == [(), ("sweep_folders",)]
