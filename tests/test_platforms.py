@@ -363,7 +363,7 @@ def test_capabilities_reach_the_policy_and_this_machines_alone_are_looked_for(tm
     able = {"capabilities": ["R", "Python"]}
     found = registry({"here": HERE | able, "there": THERE | able}, lacks="looked.lacks")
     here, there = found.states()
-    assert here.capabilities == there.capabilities == ("R", "Python")
+    assert (here.capabilities, there.capabilities) == (("R", "Python", "sweep_folders"), ("R", "Python"))
     assert (here.lacking, there.lacking) == ({"R": "R is gone"}, {})
     with pytest.raises(SettingsError, match=r"hydra.launcher.lacks is 'looked.no', which cannot be had"):
         registry({"here": HERE}, lacks="looked.no")
