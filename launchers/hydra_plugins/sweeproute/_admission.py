@@ -6,6 +6,10 @@ from typing import Any
 
 from ._errors import SettingsError, nearest_first
 
+# What a job requires that reads what other jobs have left in their folders: another machine has those of its own alone.
+# A platform has it or not by what it is; nobody names it.
+SWEEP_FOLDERS = "sweep_folders"
+
 
 class RoutingError(SettingsError):
     """A rule, a setting or a job that no platform can serve."""
@@ -37,7 +41,7 @@ class IncapableError(RoutingError):
 
     def __init__(self, job: "JobClass", platforms: Iterable["PlatformState"]) -> None:
         states = list(platforms)
-        known = dict.fromkeys(name for state in states for name in state.capabilities)
+        known = dict.fromkeys(name for state in states for name in state.capabilities if name != SWEEP_FOLDERS)
         unknown = [name for name in job.capabilities if name not in known]
         if unknown:
             where = f"{states[0].name}, which was asked for, has" if job.asked else "The registry's platforms have"

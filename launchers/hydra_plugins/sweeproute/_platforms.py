@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, cast
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import ConfigAttributeError, ConfigKeyError, OmegaConfBaseException
 
-from ._admission import PlatformState
+from ._admission import SWEEP_FOLDERS, PlatformState
 from ._backend import Platform
 from ._errors import SettingsError, nearest_first
 from ._hooks import hook
@@ -26,8 +26,6 @@ ADMISSION = {"priority": int, "memory_gb": float, "gpu_memory_gb": float, "minut
 # A list of what a platform has to have.
 CAPABILITIES = "capabilities"
 BACKENDS = ("joblib", "ssh", "slurm")
-# What a job requires that reads what other jobs have left in their folders: another machine has those of its own alone.
-SWEEP_FOLDERS = "sweep_folders"
 
 
 @dataclass(frozen=True)
