@@ -51,7 +51,7 @@ class Made:
     def __init__(self, folder: Path) -> None:
         self.folder, self.state, self.uri = folder, folder / "state", fresh_store(folder)
         environment = {"SWEEPROUTE_STATE": str(self.state), "SWEEPROUTE_CACHE": str(folder / "cache")}
-        process = start(folder, *WORDS, uri=self.uri, **environment)
+        process = start(folder, *WORDS, **environment)  # tracked by the second, which finds all that there is
         note = self.state / FILE
         wait_until(lambda: note.exists() and "Ensemble_best_of" in note.read_text(), "the last jobs to be named", 240)
         process.kill()

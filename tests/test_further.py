@@ -131,13 +131,14 @@ def test_an_ensemble_is_no_member_of_another():
 
 
 def test_below_a_table_stands_of_what_its_ensembles_are_and_how_they_were_made():
-    members = json.dumps({"none": [{"model": "GLM"}, {"model": "RandomForest"}], "platt": [{"model": "GLM"}]})
+    models = [{"model": name} for name in ("GLM", "XGBoost", "RandomForest")]
+    members = json.dumps({"none": models, "platt": models[:1]})
     tags = [{"sweeproute.ensemble": method, "sweeproute.members": members} for method in ("best_of", "stacking")]
     (said,) = told([{}, *tags], lambda name: name)
-    assert said.startswith("Ensembles are of GLM and RandomForest, each as it won")
+    assert said.startswith("Ensembles are of GLM, XGBoost and RandomForest, each as it won")
     assert said.index("Ensemble_stacking: a logistic regression") < said.index(
         "Ensemble_best_of: the one that was best"
     )
-    assert "In the first season they are the average" in said
-    assert "In the first" not in told([tags[0] | {"sweeproute.ensemble": "average"}], str)[0]
+    assert "The first of all tested seasons has the average" in said
+    assert "The first of all" not in told([tags[0] | {"sweeproute.ensemble": "average"}], str)[0]
     assert told([{}], str) == []

@@ -140,9 +140,10 @@ def told(tags: Sequence[Mapping[str, str]], titles: Callable[[str], str]) -> lis
     if not found:
         return []
     sets = list(dict.fromkeys(tuple(members) for members in found.values()))
-    of = " or of ".join(" and ".join(map(titles, members)) for members in sets)
+    of = " or of ".join(_enumerated([titles(member) for member in members]) for members in sets)
     how = "; ".join(f"{titles(f'{PREFIX}{method}')}: {_HOW[method]}" for method in ENSEMBLES if method in found)
-    last = "" if list(found) == ["average"] else " In the first season they are the average, as nothing is before it."
+    last = " The first of all tested seasons has the average, as nothing is before it."
+    last = "" if list(found) == ["average"] else last
     return [
         f"Ensembles are of {of}, each as it won under the same calibration on the selection seasons, which flatters "
         f"them there. {how}.{last}"
@@ -210,6 +211,10 @@ def too_few(sweep: str, models: Sequence[str]) -> str:
         f"An ensemble takes two models or more that give probabilities, and sweep {sweep} has {has}; sweep several, as "
         "in model=glm,xgboost."
     )
+
+
+def _enumerated(names: Sequence[str]) -> str:
+    return " and ".join([", ".join(names[:-1]), *names[-1:]] if len(names) > 1 else names)
 
 
 def again(member: Record) -> str:

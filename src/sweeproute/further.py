@@ -64,12 +64,13 @@ def _ensembles(
             models = [str(one[0]["fields"]["model_type"]) for one in of_method]
             said(f"No ensemble was made. {ensemble.too_few(str(results[0]['sweep']), models)}")
             return []
-    if cfg.platform.name is not None:
-        said(f"Ensembles are made where the sweep's folder lies, which has what their members said, not on {_on(cfg)}.")
+    forced = cfg.platform.name
+    if forced is not None:
+        said(f"Ensembles are made where the sweep's folder lies, with what their members said, and not on {forced}.")
     members = ",".join(
         f"{method}:[{','.join(_listed(one) for one in of_method)}]" for method, of_method in chosen.items()
     )
-    told = [*_words(finished, decides), *(["platform.name=null"] if cfg.platform.name is not None else [])]
+    told = [*_words(finished, decides), *(["platform.name=null"] if forced is not None else [])]
     wanted = {
         f"{ensemble.PREFIX}{method}": [
             *told,
@@ -90,10 +91,6 @@ def _ensembles(
 def _said_once(decides: Record) -> Any:
     """What tells the person, unless it was told before: the hook is asked again when its first jobs have ended."""
     return (lambda text: None) if decides.get("followed") else (lambda text: print(text, flush=True))  # noqa: ARG005
-
-
-def _on(cfg: DictConfig) -> str:
-    return str(cfg.platform.name)
 
 
 def _listed(jobs: Sequence[Record]) -> str:
