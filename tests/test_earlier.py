@@ -77,3 +77,12 @@ def test_without_an_identity_nothing_can_be_told_to_be_the_same(app: App):
     said = app.sweep("hydra.sweeper.reuse=true", code=1)
     assert "hydra.sweeper.reuse=true needs to know when two jobs are the same." in said
     assert "Traceback" not in said
+
+
+def test_what_followed_another_sweep_is_no_result_to_choose_by(app: App):
+    app.sweep(*GRID, "x=0.1,0.2", "hydra.sweep.dir=first")
+    record = app.folder / "first" / "1" / "launch.json"
+    record.write_text(json.dumps(json.loads(record.read_text()) | {"follow_up": True}))
+    app.sweep(*GRID, *REUSE, "x=0.1,0.2")
+    assert len(app.ran()) == 3
+    assert not any("follow_up" in one for one in app.launches())

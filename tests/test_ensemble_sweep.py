@@ -15,8 +15,8 @@ from small_trial import ONE_SLOT, SMALL, composed, end, start
 from sweeproute import comparison, registry, sweep_runs
 from sweeproute.ensemble import EnsembleError
 from sweeproute.ensemble_methods import combine
-from sweeproute.experiment import identity, run_trial, validate
-from sweeproute.holdout import FILE
+from sweeproute.experiment import admit, identity, run_trial, validate
+from sweeproute.holdout import FILE, HoldoutError
 from sweeproute.journal import FILE as JOURNAL
 
 # Three tested seasons, and two behind them.
@@ -258,4 +258,22 @@ def test_a_sweep_whose_folder_or_predictions_are_gone_is_said(made: Made, tmp_pa
             run_trial(cfg)
         shutil.rmtree(moved)
         with pytest.raises(EnsembleError, match=r"The folder of sweep pair, .*, is not there any more"):
+            validate(cfg)
+
+
+def test_a_sweep_of_ensembles_may_begin_where_their_members_were_scored_as_it_is_to_be(state: Made, tmp_path: Path):
+    words = ["model=ensemble", "model.params.sweep=pair", *SEASONS]
+    with composed(tmp_path, *words, "holdout=again") as cfg:
+        admit(cfg)
+    with (
+        composed(tmp_path, *words, "holdout=true") as cfg,
+        pytest.raises(HoldoutError, match="Ensemble_average before"),
+    ):
+        admit(cfg)
+    with composed(tmp_path, *words, "data.seed=8") as cfg, pytest.raises(EnsembleError, match="made from other data"):
+        admit(cfg)
+    later = "validation.holdout_seasons=[2020,2020]"
+    with composed(tmp_path, *words, "holdout=again", later) as cfg:
+        cfg.validation.scoring = 1
+        with pytest.raises(EnsembleError, match=r"has validation.holdout_seasons=\[2019,2020\], and this ensemble"):
             validate(cfg)
