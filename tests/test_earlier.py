@@ -26,7 +26,7 @@ def app(tmp_path: Path) -> App:
     app = App(tmp_path)
     (tmp_path / "marks.py").write_text(MARKS)
     (tmp_path / "version").write_text("1")
-    app.environment["PYTHONPATH"] = str(tmp_path)
+    app.environment["PYTHONPATH"] = f"{tmp_path}:{app.environment.get('PYTHONPATH', '')}"
     return app
 
 
