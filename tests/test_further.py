@@ -51,6 +51,16 @@ def test_members_are_what_has_won_of_each_model_under_each_calibration():
     ]
 
 
+@pytest.mark.parametrize(
+    ("id", "written"), [("s1", "s1"), ("42", "'42'"), ("it's mine", r"'it\'s mine'"), ("null", "'null'")]
+)
+def test_the_sweep_is_named_as_text_whatever_it_is_called(id: str, written: str):
+    records = [{**one, "sweep": id} for one in pairs()]
+    (wanted,) = jobs(records, RULE, compose("ensemble=[average]"))
+    assert wanted[-2] == f"model.params.sweep={written}"
+    assert compose(*wanted[-3:-1], "model=ensemble").model.params.sweep == id
+
+
 def test_all_repeats_of_a_member_are_named_and_its_words_are_those_that_all_share():
     records = []
     for model in ("GLM", "XGBoost"):

@@ -1,5 +1,6 @@
 """Says which jobs the results of a sweep call for: what has won on the holdout, and ensembles of it."""
 
+import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -70,13 +71,14 @@ def _ensembles(
     members = ",".join(
         f"{method}:[{','.join(_listed(one) for one in of_method)}]" for method, of_method in chosen.items()
     )
-    told = [*_words(finished, decides), *(["platform.name=null"] if forced is not None else [])]
+    # It fits nothing that a GPU could.
+    told = [*_words(finished, decides), "device=cpu", *(["platform.name=null"] if forced is not None else [])]
     wanted = {
         f"{ensemble.PREFIX}{method}": [
             *told,
             "model=ensemble",
             f"model.params.method={method}",
-            f"model.params.sweep={results[0]['sweep']}",
+            f"model.params.sweep={_text(str(results[0]['sweep']))}",
             f"model.params.members={{{members}}}",
         ]
         for method in methods
@@ -91,6 +93,14 @@ def _ensembles(
 def _said_once(decides: Record) -> Any:
     """What tells the person, unless it was told before: the hook is asked again when its first jobs have ended."""
     return (lambda text: None) if decides.get("followed") else (lambda text: print(text, flush=True))  # noqa: ARG005
+
+
+def _text(word: str) -> str:
+    """A word as Hydra reads it as text: an id may look like a number, or have blanks."""
+    from hydra.core.override_parser.types import Quote, QuotedString
+
+    plain = re.fullmatch(r"[A-Za-z]\w*", word) and word.lower() not in ("true", "false", "null", "nan", "inf")
+    return word if plain else QuotedString(word, Quote.single).with_quotes()
 
 
 def _listed(jobs: Sequence[Record]) -> str:
