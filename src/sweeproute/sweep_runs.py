@@ -61,7 +61,7 @@ class FinishedRun:
 class Attempt:
     """A try at a job, however it ended; seconds are since 1970."""
 
-    # trial, holdout, or follow_up of another app.
+    # trial, holdout, ensemble, or follow_up of another app.
     kind: str
     job: int | None
     model: str
@@ -193,7 +193,7 @@ def _counting(found: Sequence["Run"]) -> list[FinishedRun]:
 def _attempts(found: Sequence["Run"]) -> Iterator[Attempt]:
     for run in found:
         tags, params = run.data.tags, run.data.params
-        if tags.get("sweeproute.kind") not in (_TRIAL, _HOLDOUT, _FOLLOW_UP):
+        if tags.get("sweeproute.kind") not in (_TRIAL, _HOLDOUT, _ENSEMBLE, _FOLLOW_UP):
             continue
         job, run_s = tags.get("sweeproute.trial", ""), tags.get("sweeproute.run_s")
         yield Attempt(
