@@ -76,7 +76,7 @@ def refuses(results, rule, cfg):
     raise RuntimeError("not today")
 
 
-def admit(cfg):
+def admit(cfg, rule):
     if cfg.x > 5:
         raise RuntimeError("not with that")
     with open("admitted.txt", "a") as told:

@@ -49,6 +49,7 @@ LAYERS = {
         ["figure_*"],
         ["plot*", "baselines", "subsets", "verdicts"],
         ["evaluation", "errors"],
+        ["measures"],
         ["capabilities"],
         ["data", "estimators", "models"],
         ["targets", "performance", "score_text", "significance"],
@@ -172,6 +173,8 @@ ONLY_IN = {
     "matplotlib": ["plot*", "figure_*"],
     "torch": ["models"],
     "safetensors": ["models"],
+    "stable_baselines3": ["models"],
+    "gymnasium": ["models"],
     "xgboost": ["models", "estimators"],
     "lightgbm": ["models", "estimators"],
 }
@@ -198,7 +201,7 @@ IMPURE = {"datetime", "io", "multiprocessing", "os", "pathlib", "shutil", "socke
 
 HEAVY = {
     *("lightgbm", "matplotlib", "mlflow", "numpy", "optuna", "pandas", "psutil", "pyarrow", "rich", "sklearn", "torch"),
-    *("safetensors", "xgboost"),
+    *("safetensors", "xgboost", "stable_baselines3", "gymnasium"),
 }
 VAGUE = {"base", "common", "core", "helper", "helpers", "manager", "misc", "util", "utils"}
 

@@ -7,7 +7,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from sweeproute.betting import NO_BET, SIDES, BettingRule, implied_probability, settle
-from sweeproute.evaluation import metrics_of
+from sweeproute.measures import metrics_of
 
 NAMES = MARKET, ELO, COIN, HOME = "market", "elo", "coin", "home"
 # The odds of these say what they say, so that betting by them at these odds means nothing.

@@ -77,7 +77,7 @@ def settle(
 
     Args:
         probability: Probability of a home win, (n_games,).
-        odds: Decimal odds of home and away, (n_games, 2); a game with a NaN gets no bet.
+        odds: Decimal odds of home and away, (n_games, 2); a game with a NaN here or there gets no bet.
         outcome: 1 when the home side won, else 0, (n_games,).
         rule: When to bet, and how much.
         on_every_game: Bet on each game with odds, whatever is expected of it.
@@ -93,15 +93,47 @@ def settle(
     """
     chance = np.column_stack([probability, 1 - probability])
     edge = chance * odds - 1
-    priced = ~np.isnan(odds).any(axis=1)
+    priced = ~np.isnan(edge).any(axis=1)
     better = np.where(edge[:, 0] >= edge[:, 1], 0, 1)
     row = np.arange(len(odds))
     placed = priced & (on_every_game | (edge[row, better] >= rule.min_edge))
-    won = np.where(better == 0, outcome == 1, outcome == 0)
-    profit = rule.stake * np.where(won, odds[row, better] - 1, -1)
+    return _settled(np.where(placed, better, NO_BET), np.full(len(odds), rule.stake), odds, outcome)
+
+
+def place(
+    units: NDArray[np.floating], odds: NDArray[np.floating], outcome: NDArray[np.integer], rule: BettingRule
+) -> Bets:
+    """Place the bets that a model asks for by itself, then settle them.
+
+    Args:
+        units: Units of the rule's stake, negative on the away side, 0 for no bet, (n_games,).
+        odds: Decimal odds of home and away, (n_games, 2); a game with a NaN gets no bet.
+        outcome: 1 when the home side won, else 0, (n_games,).
+        rule: How much a unit is.
+
+    Returns:
+        The settled bets, one entry a game.
+
+    Example:
+        >>> odds = np.array([[2.0, 1.9], [1.9, 1.9], [1.5, 2.8]])
+        >>> bets = place(np.array([-2.0, 0.0, 1.0]), odds, np.array([0, 0, 1]), BettingRule(stake=0.1))
+        >>> bets.side.tolist(), bets.stake.tolist(), bets.profit.round(2).tolist()
+        ([1, -1, 0], [0.2, nan, 0.1], [0.18, nan, 0.05])
+    """
+    placed = ~np.isnan(odds).any(axis=1) & (units != 0)
+    side = np.where(placed, np.where(units > 0, 0, 1), NO_BET)
+    return _settled(side, np.abs(units) * rule.stake, odds, outcome)
+
+
+def _settled(
+    side: NDArray[np.integer], stake: NDArray[np.floating], odds: NDArray[np.floating], outcome: NDArray[np.integer]
+) -> Bets:
+    placed, on = side != NO_BET, np.where(side == NO_BET, 0, side)
+    won = np.where(on == 0, outcome == 1, outcome == 0)
+    profit = stake * np.where(won, odds[np.arange(len(odds)), on] - 1, -1)
     return Bets(
-        side=np.where(placed, better, NO_BET).astype(np.int8),
-        stake=np.where(placed, rule.stake, np.nan),
+        side=side.astype(np.int8),
+        stake=np.where(placed, stake, np.nan),
         profit=np.where(placed, profit, np.nan),
     )
 

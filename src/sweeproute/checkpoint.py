@@ -3,8 +3,8 @@
 A trial that has run for longer than the interval has a folder `checkpoint/` in its output folder::
 
     checkpoint.json     of which trial and device class this is, and what it holds; replaced last
-    fold-2018.npy       what was said of a finished fold, probabilities (1 + n_shorter, n_test + n_calibration) float64:
-                        the fit's own, then those of shorter fits that were taken from it
+    fold-2018.npy       what was said of a finished fold, (1 + n_shorter, n_test + n_calibration) float64: the fit's own
+                        probabilities, then those of shorter fits that were taken from it; or the stakes of a bettor
     fit-3/              where the fit of the fold after it stood, in files of the model's own
 
 All of it is data, nothing is unpickled. A part counts only under the hash that checkpoint.json has of it, so a copy
@@ -35,7 +35,7 @@ INDEX = "checkpoint.json"
 # How a name ends that is still being written: it is not copied to the next attempt, nor from another machine.
 _BESIDE = "~"
 # Raise it when the files change their meaning.
-_FORMAT = 2
+_FORMAT = 3
 
 
 @dataclass(frozen=True, eq=False)
@@ -43,14 +43,30 @@ class Answer:
     """What a fitted model said of a fold's games.
 
     Attributes:
-        probability: Probability of a home win for each tested game, (n_test,) float64.
+        probability: Probability of a home win for each tested game, (n_test,) float64; NaN where it gives stakes.
         calibration: The same for each calibration game, (n_calibration,) float64; none where nothing is calibrated.
-        seconds: Time in `predict_proba`.
+        seconds: Time in `predict_proba`, or in `stakes`.
+        units: What it stakes on each tested game, (n_test,) float64, as `estimators.Bettor` says it; None where it
+            gives probabilities.
     """
 
     probability: NDArray[np.float64]
     calibration: NDArray[np.float64]
     seconds: float
+    units: NDArray[np.float64] | None = None
+
+    @property
+    def row(self) -> NDArray[np.float64]:
+        """All that it said, (n_test + n_calibration,)."""
+        return np.concatenate([self.probability if self.units is None else self.units, self.calibration])
+
+    @classmethod
+    def of_row(cls, row: NDArray[np.float64], n_test: int, seconds: float, *, stakes: bool) -> "Answer":
+        """What `row` gave, back again."""
+        said, calibration = row[:n_test], row[n_test:]
+        if stakes:
+            return cls(np.full(n_test, np.nan), calibration, seconds, said)
+        return cls(said, calibration, seconds)
 
 
 @dataclass(frozen=True, eq=False)
@@ -261,7 +277,7 @@ class Checkpoint:
                 continue
             rows = np.load(path, allow_pickle=False)
             answer, *others = (
-                Answer(row[: entry["n_test"]], row[entry["n_test"] :], float(seconds))
+                Answer.of_row(row, entry["n_test"], float(seconds), stakes=entry["stakes"])
                 for row, seconds in zip(rows, entry["predict_seconds"], strict=True)
             )
             shorter = {int(length): other for length, other in zip(entry["shorter"], others, strict=True)}
@@ -305,8 +321,7 @@ class Checkpoint:
                 if season not in self._hashes:
                     content = io.BytesIO()
                     answers = (fold.answer, *fold.shorter.values())
-                    rows = [np.concatenate([one.probability, one.calibration]) for one in answers]
-                    np.save(content, np.stack(rows), allow_pickle=False)
+                    np.save(content, np.stack([one.row for one in answers]), allow_pickle=False)
                     self._hashes[season] = _replace(self._fold_file(season), content.getvalue())
             _replace(self._folder / INDEX, json.dumps(self._index(), indent=1).encode())
         except OSError as error:
@@ -324,6 +339,7 @@ class Checkpoint:
                 "season": season,
                 "sha256": self._hashes[season],
                 "n_test": len(fold.answer.probability),
+                "stakes": fold.answer.units is not None,
                 "fit_seconds": fold.fit_seconds,
                 "shorter": list(fold.shorter),
                 "predict_seconds": [one.seconds for one in (fold.answer, *fold.shorter.values())],

@@ -31,6 +31,8 @@ class Model:
     params: dict[str, Any] = field(default_factory=dict)
     # What is instantiated: a pipeline around the parameters where the model needs one, null for themselves.
     estimator: Any = None
+    # What it answers a game with: probabilities, by which the betting rule bets, or stakes of its own.
+    gives: str = "probabilities"
     # Along which axis one fit serves several points of a grid; null for none.
     prefix: Prefix | None = None
     # Devices that it can use: cpu, cuda, and mps, the GPU of an Apple chip. One that cannot use any takes no notice.
@@ -353,6 +355,19 @@ def plain(node: DictConfig) -> dict[str, Any]:
     content = OmegaConf.to_container(node, resolve=True)
     assert isinstance(content, dict)
     return {str(key): value for key, value in content.items()}
+
+
+# What a model may answer a game with.
+GIVES = (PROBABILITIES, STAKES) = ("probabilities", "stakes")
+
+
+def calibrations(cfg: DictConfig) -> list[str]:
+    """The calibrations that a trial has: those that are asked for; of a model that gives stakes none.
+
+    Args:
+        cfg: A trial's config.
+    """
+    return ["none"] if cfg.model.gives == STAKES else [str(method) for method in cfg.calibration.methods]
 
 
 # Keys that say where and how a trial runs, not what it is: they are left out of its fingerprint.

@@ -10,10 +10,11 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from sweeproute import bankroll, estimators, scores
-from sweeproute.betting import NO_BET, SIDES, Bets, BettingRule, roi, settle
+from sweeproute import estimators
+from sweeproute.betting import BettingRule
 from sweeproute.calibration import AsItIs, Calibrator, calibrate
 from sweeproute.checkpoint import Answer, Checkpoint, FinishedFold
+from sweeproute.measures import NOTHING_YET, Said, metrics, odds_of, predictions
 from sweeproute.validation import Fold
 
 if TYPE_CHECKING:
@@ -35,11 +36,13 @@ class Report:
         metrics: Over all tested games together; NaN where undefined, so roi is NaN where no bet was placed. Scores:
             auc, brier with its parts (brier_reliability, brier_resolution, brier_uncertainty), log_loss, accuracy,
             ece, ace. Of bets by the rule: roi, n_bets, drawdown, log_growth; of the same bets at Kelly's stakes:
-            roi_kelly, drawdown_kelly, log_growth_kelly; of a flat bet on every game: roi_flat. n_games.
+            roi_kelly, drawdown_kelly, log_growth_kelly; of a flat bet on every game: roi_flat. n_games. A model that
+            gives stakes has those of its own bets, which are made in place of the rule's, and n_games.
         by_season: The same metrics for each tested season.
         predictions: One row per tested game, in the order of the folds: game_id, season, week, kickoff, outcome,
-            probability (of a home win), odds_home and odds_away (decimal), bet ("home", "away" or missing), stake and
-            profit (fractions of the bankroll; missing where there is no bet), elo (what ratings say, or NaN).
+            probability (of a home win; missing of a model that gives stakes), odds_home and odds_away (decimal), bet
+            ("home", "away" or missing), stake and profit (fractions of the bankroll; missing where there is no bet),
+            elo (what ratings say, or NaN).
         fit_seconds: Time in `fit`, all folds together; of a trial that was gone on with, what its attempts spent on it.
         predict_seconds: Time in `predict_proba`, all folds together.
         model: The fitted estimator of the last fold.
@@ -106,33 +109,33 @@ class _Course:
         self._method, self._dataset, self._rule = method, dataset, rule
         self._predict_seconds = 0.0
         # All else follows from these. The frame is made once, for the report: it takes longer than a season's metrics.
-        self._rows, self._probability = np.empty(0, np.int64), np.empty(0)
+        self._rows, self._said = np.empty(0, np.int64), NOTHING_YET
         self._so_far: dict[str, float] | None = None
 
     def add(self, fold: Fold, answer: Answer) -> None:
         self.calibrator = calibrate(self._method, answer.calibration, self._dataset.outcome[fold.calibration])
-        probability = self.calibrator(answer.probability)
-        self.by_season[fold.season] = _metrics(self._dataset, fold.test, probability, self._rule)
+        said = Said(self.calibrator(answer.probability), answer.units)
+        self.by_season[fold.season] = metrics(self._dataset, fold.test, said, self._rule)
         self._rows = np.concatenate([self._rows, fold.test])
-        self._probability = np.concatenate([self._probability, probability])
+        self._said = self._said.and_then(said)
         self._predict_seconds += answer.seconds
         self._so_far = None
 
     def so_far(self) -> dict[str, float]:
         """Metrics over all seasons by now, taken when somebody asks."""
         if self._so_far is None:
-            self._so_far = _metrics(self._dataset, self._rows, self._probability, self._rule)
+            self._so_far = metrics(self._dataset, self._rows, self._said, self._rule)
         return self._so_far
 
     def measure(self) -> Callable[[NDArray[np.int64], NDArray[np.float64]], dict[str, float]]:
         """Metrics over all seasons by now and further games; later seasons do not join them."""
-        rows, probability = self._rows, self._probability
-        return lambda more, says: _metrics(
-            self._dataset, np.concatenate([rows, more]), np.concatenate([probability, says]), self._rule
+        rows, said = self._rows, self._said
+        return lambda more, says: metrics(
+            self._dataset, np.concatenate([rows, more]), said.and_then(Said(says)), self._rule
         )
 
     def report(self, fit_seconds: float, model: Any, **more: Any) -> Report:
-        table, own = _predictions(self._dataset, self._rows, self._probability, self._rule), self.calibrator
+        table, own = predictions(self._dataset, self._rows, self._said, self._rule), self.calibrator
         seconds = fit_seconds, self._predict_seconds
         return Report(self.so_far(), self.by_season, table, *seconds, model, calibrator=own, **more)
 
@@ -172,7 +175,8 @@ def evaluate(
     a fold are kept out of training; a model that asks for that watches them, to stop by.
 
     Args:
-        build: Makes an unfitted classifier with `fit` and `predict_proba`; called once per fold.
+        build: Makes an unfitted classifier with `fit` and `predict_proba`, or an `estimators.Bettor`; called once per
+            fold.
         dataset: The games.
         folds: The folds of `validation.walk_forward`, at least one.
         rule: The betting rule whose return is reported.
@@ -191,8 +195,8 @@ def evaluate(
         what separate fits would have given, or none where that cannot be.
 
     Raises:
-        EvaluationError: There is no fold, a fold's training games all ended the same way, or the model answers with
-            something that is not a probability.
+        EvaluationError: There is no fold, a fold's training games all ended the same way, the model answers with
+            something that is neither a probability nor a stake, or with stakes that are to be calibrated.
     """
     if not folds:
         raise EvaluationError("There is no fold to evaluate; check validation.selection_seasons.")
@@ -257,16 +261,42 @@ def _finish(
             "learn; set validation.first_test_season later."
         )
     progress = None if checkpoint is None else checkpoint.fit(fold.season)
+    if isinstance(model, estimators.Bettor) and asks:
+        raise EvaluationError(f"{type(model).__name__} gives stakes, which no method calibrates; use the method none.")
     train, apart = estimators.divided(model, dataset.season, fold.train, fold.calibration)
     watched = games.rows(apart), outcome[apart]
     told = None if inside is None else partial(inside, apart)
     before = 0.0 if progress is None else progress.seconds
     started = perf_counter()
-    estimators.fit_games(model, games.rows(train), outcome[train], watched, progress, told)
+    if isinstance(model, estimators.Bettor):
+        model.fit_bets(_priced(games, dataset, train), outcome[train], progress)
+    else:
+        estimators.fit_games(model, games.rows(train), outcome[train], watched, progress, told)
     fitted = perf_counter()
 
     estimators.predict_on_one_thread(model)
-    return FinishedFold(fold.season, _answer(model, games, fold, asks=asks), before + fitted - started)
+    if isinstance(model, estimators.Bettor):
+        answer = _stakes(model, _priced(games, dataset, fold.test), fold.season)
+    else:
+        answer = _answer(model, games, fold, asks=asks)
+    return FinishedFold(fold.season, answer, before + fitted - started)
+
+
+def _priced(games: estimators.Games, dataset: "Dataset", rows: NDArray[np.int64]) -> estimators.Priced:
+    return estimators.Priced(games.rows(rows), odds_of(dataset, rows), dataset.season[rows])
+
+
+def _stakes(model: estimators.Bettor, tested: estimators.Priced, season: int) -> Answer:
+    """What a fitted bettor stakes on the tested games."""
+    began = perf_counter()
+    units = np.ascontiguousarray(model.stakes(tested.games, tested.odds), dtype=np.float64)
+    seconds = perf_counter() - began
+    if units.shape != (len(tested.games),) or not np.isfinite(units).all():
+        raise EvaluationError(
+            f"{type(model).__name__} answered season {season} with stakes of shape {units.shape} that are not a finite "
+            f"number for each of the {len(tested.games)} games; 0 stands for no bet."
+        )
+    return Answer(np.full(len(units), np.nan), np.empty(0), seconds, units)
 
 
 def _tell(
@@ -307,94 +337,3 @@ def _home_probability(model: Any, games: estimators.Games, season: int) -> NDArr
             "[0, 1], so look for features without bounds or a learning rate that is too high."
         )
     return probability
-
-
-def _predictions(
-    dataset: "Dataset", rows: NDArray[np.int64], probability: NDArray[np.float64], rule: BettingRule
-) -> pd.DataFrame:
-    odds = _odds(dataset, rows)
-    week = pd.array([pd.NA] * rows.size, dtype="Int64") if dataset.week is None else dataset.week[rows]
-    bets = settle(probability, odds, dataset.outcome[rows], rule)
-    return pd.DataFrame(
-        {
-            "game_id": pd.array(dataset.game_id[rows].tolist(), dtype="string"),
-            "season": dataset.season[rows],
-            "week": pd.array(week, dtype="Int64"),
-            "kickoff": dataset.kickoff[rows],
-            "outcome": dataset.outcome[rows],
-            "probability": probability,
-            "odds_home": odds[:, 0],
-            "odds_away": odds[:, 1],
-            "bet": pd.array([None if side == NO_BET else SIDES[side] for side in bets.side], dtype="string"),
-            "stake": bets.stake,
-            "profit": bets.profit,
-            "elo": np.full(rows.size, np.nan) if dataset.elo is None else dataset.elo[rows],
-        }
-    )
-
-
-def metrics_of(predictions: pd.DataFrame, rule: BettingRule) -> dict[str, float]:
-    """Score predictions, whoever made them.
-
-    Args:
-        predictions: One row a game, with the columns of `Report.predictions`, (n_games, n_columns).
-        rule: The betting rule that its bets follow.
-
-    Returns:
-        The metrics of a `Report`.
-    """
-    outcome, probability, kickoff = (predictions[name].to_numpy() for name in ("outcome", "probability", "kickoff"))
-    odds = predictions[["odds_home", "odds_away"]].to_numpy(dtype=np.float64)
-    return _scored(outcome, probability, kickoff, odds, rule)
-
-
-def _metrics(
-    dataset: "Dataset", rows: NDArray[np.int64], probability: NDArray[np.float64], rule: BettingRule
-) -> dict[str, float]:
-    return _scored(dataset.outcome[rows], probability, dataset.kickoff[rows], _odds(dataset, rows), rule)
-
-
-def _odds(dataset: "Dataset", rows: NDArray[np.int64]) -> NDArray[np.float64]:
-    return np.full((rows.size, 2), np.nan) if dataset.odds is None else dataset.odds[rows]
-
-
-def _scored(
-    outcome: NDArray[np.int8],
-    probability: NDArray[np.float64],
-    kickoff: NDArray[np.datetime64],
-    odds: NDArray[np.float64],
-    rule: BettingRule,
-) -> dict[str, float]:
-    reliability, resolution, uncertainty = scores.brier_parts(outcome, probability)
-    # What betting brings: by the rule, by the same bets at Kelly's stakes, and flat on every game that has odds.
-    flat = settle(probability, odds, outcome, rule)
-    sized = bankroll.kelly(probability, odds, outcome, kickoff, flat, rule.kelly_fraction)
-    every = settle(probability, odds, outcome, rule, on_every_game=True)
-    return {
-        "auc": scores.auc(outcome, probability),
-        "brier": scores.brier(outcome, probability),
-        "brier_reliability": reliability,
-        "brier_resolution": resolution,
-        "brier_uncertainty": uncertainty,
-        "log_loss": scores.log_loss(outcome, probability),
-        "accuracy": scores.accuracy(outcome, probability),
-        "ece": scores.ece(outcome, probability),
-        "ace": scores.ace(outcome, probability),
-        "roi": roi(flat.profit, flat.stake),
-        "roi_kelly": roi(sized.profit, sized.stake),
-        "roi_flat": roi(every.profit, every.stake),
-        "n_bets": float(np.count_nonzero(~np.isnan(flat.stake))),
-        **_path("", flat, kickoff),
-        **_path("_kelly", sized, kickoff),
-        "n_games": float(len(outcome)),
-    }
-
-
-def _path(suffix: str, bets: Bets, kickoff: NDArray[np.datetime64]) -> dict[str, float]:
-    """How a bankroll fares; NaN, not 0, where nothing was staked."""
-    moments = bankroll.path(bets.profit, kickoff)
-    staked = not np.isnan(bets.stake).all()
-    return {
-        f"drawdown{suffix}": bankroll.drawdown(moments) if staked else float("nan"),
-        f"log_growth{suffix}": bankroll.log_growth(moments) if staked else float("nan"),
-    }

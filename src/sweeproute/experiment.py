@@ -5,7 +5,7 @@ import logging
 import os
 import random
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -24,8 +24,9 @@ from sweeproute import (
     trial_journal,
 )
 from sweeproute.checkpoint import Checkpoint
-from sweeproute.config import ConfigError, plain
+from sweeproute.config import GIVES, STAKES, ConfigError, calibrations, plain
 from sweeproute.journal import Journal
+from sweeproute.selection import HIGHER_IS_BETTER, OF_STAKES, OURS, deciding
 from sweeproute.trial_steps import PrunedError, Steps
 
 if TYPE_CHECKING:
@@ -40,18 +41,22 @@ log = logging.getLogger(__name__)
 _KEPT_MODELS = ("best", "all", "none")
 
 
-def admit(cfg: DictConfig) -> None:
-    """Refuse a sweep that must not begin: what is to be scored or combined at its end, or in it, cannot be.
+def admit(cfg: DictConfig, decides: Mapping[str, Any]) -> None:
+    """Refuse a sweep that must not begin: a model lacks what decides, or what is to be scored or combined cannot be.
 
     Args:
         cfg: The config of one of its trials.
+        decides: What the sweep chooses by: metric, direction, repeats.
 
     Raises:
+        sweeproute.config.ConfigError: A model that gives stakes is to be chosen by a score of probabilities.
         sweeproute.holdout.HoldoutError: It was scored before, or the data does not have its seasons.
         sweeproute.ensemble.EnsembleError: An ensemble whose members were made from other data, or not scored there.
     """
     from sweeproute import holdout
 
+    if cfg.model.gives == STAKES and decides.get("metric"):
+        _check_decides(cfg, deciding(decides))
     holdout.check(cfg)
     if holdout.is_wanted(cfg):
         dataset = _load(cfg)
@@ -68,8 +73,8 @@ def validate(cfg: DictConfig) -> None:
         cfg: A trial's config.
 
     Raises:
-        sweeproute.config.ConfigError: A setting of the data that is missing, a file that is not there, a word that
-            `tracking.models` does not know, a time between checkpoints that is none.
+        sweeproute.config.ConfigError: A setting of the data that is missing, odds that a bettor needs, a file that is
+            not there, a word that `tracking.models` does not know, a time between checkpoints that is none.
         sweeproute.estimators.ModelError: A parameter that the model does not have, a model that cannot be found, or a
             device that is none.
         sweeproute.ensemble.EnsembleError: A way to combine models that is none, or an ensemble that has no members.
@@ -82,12 +87,14 @@ def validate(cfg: DictConfig) -> None:
     from sweeproute.calibration import check_methods
     from sweeproute.validation import check_fits, check_holdout, check_window
 
+    if cfg.model.gives not in GIVES:
+        raise ConfigError(f"model.gives={cfg.model.gives} is not known; a model gives {' or '.join(GIVES)}.")
     estimators.check_parameters(cfg.model)
     estimators.check_axes(cfg.model, cfg.search_space.axes)
     _betting_rule(cfg)
     if cfg.device != "auto":
         estimators.settle_device(cfg.device, cfg.model.devices)
-    _check_data(cfg.data)
+    _check_data(cfg.data, cfg.model.gives)
     validation = cfg.validation
     check_window(validation.window, validation.window_seasons, validation.gap_seasons, validation.calibration_seasons)
     holdout.check(cfg)
@@ -239,7 +246,7 @@ def _say_here(platform: str | None) -> None:
         log.info("One trial runs in this process, whatever platform says; add -m to have it sent to %s.", platform)
 
 
-def _check_data(data: DictConfig) -> None:
+def _check_data(data: DictConfig, gives: str) -> None:
     """Find before any job starts what would fail in each: neither the table nor pandas is read for it."""
     missing = [f"data.{key}" for key in map(str, data) if OmegaConf.is_missing(data, key)]
     if missing:
@@ -247,12 +254,31 @@ def _check_data(data: DictConfig) -> None:
             f"data={data.source} needs {' and '.join(missing)}; give {'it' if len(missing) == 1 else 'them'}, as in "
             f"{' '.join(f'{key}=VALUE' for key in missing)}."
         )
+    if gives == STAKES and data.source == "csv" and None in (data.odds_home, data.odds_away):
+        raise ConfigError(
+            "A model that gives stakes learns from odds, and data=csv names none; set data.odds_home=COLUMN and "
+            "data.odds_away=COLUMN, decimal odds."
+        )
     path = None if data.get("path") is None else Path(data.path).expanduser()
     if path is not None and not path.is_file():
         there = [file.name for file in path.parent.iterdir()] if path.parent.is_dir() else []
         near = difflib.get_close_matches(path.name, there, n=1, cutoff=0.6)
         cure = f"did you mean {path.with_name(near[0])}?" if near else "give the path of the table, from here or whole."
         raise ConfigError(f"data.path={data.path} is no file (looked in {path.parent.absolute()}); {cure}")
+
+
+def _check_decides(cfg: DictConfig, metrics: str | Sequence[str]) -> None:
+    """Stakes have neither scores of probabilities nor calibrations: nothing can be chosen among them by one."""
+    for metric in [metrics] if isinstance(metrics, str) else metrics:
+        calibration, _, name = metric.rpartition("/")
+        if name not in OURS or (name in OF_STAKES and not calibration):
+            continue
+        lacks = "is not calibrated" if calibration else "has no probabilities"
+        others = ", ".join(one for one in OF_STAKES if one != "roi" and one in HIGHER_IS_BETTER)
+        raise ConfigError(
+            f"model.type={cfg.model.type} gives stakes and {lacks}, so that it has no {metric}; choose by what it has, "
+            f"hydra.sweeper.metric=roi (or {others})."
+        )
 
 
 def _betting_rule(cfg: DictConfig) -> "BettingRule":
@@ -331,6 +357,9 @@ def _evaluate(
     )
 
     _say_where_it_starts(checkpoint, [fold.season for fold in folds], journal)
+    methods, rule = calibrations(cfg), _betting_rule(cfg)
+    if others := [method for method in cfg.calibration.methods if method not in methods]:
+        log.info("%s gives stakes, which are not calibrated: it has no %s.", cfg.model.type, ", ".join(others))
 
     def build() -> Any:
         # At each fold, so that what a fold draws does not depend on those before it, which may be passed over.
@@ -340,7 +369,6 @@ def _evaluate(
     # The same for all trials of a model, also for those whose folds were fitted by a former attempt.
     inside = isinstance(estimators.build(cfg.model), estimators.LearnsFromGames)
     steps = Steps(journal, folds[-1].season, inside=inside)
-    methods, rule = list(cfg.calibration.methods), _betting_rule(cfg)
     return evaluate(build, dataset, folds, rule, steps.fold, checkpoint, prefixes, methods, steps.epoch)
 
 

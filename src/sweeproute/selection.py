@@ -17,6 +17,8 @@ DETAILS = frozenset(_FINER) | {"brier_uncertainty"}
 # All that a trial's metrics may be called, and some that each trial has.
 OURS = frozenset(HIGHER_IS_BETTER) | DETAILS | {"n_bets", "n_games"}
 ALWAYS = frozenset({"auc", "brier", "n_games"})
+# What a trial has too whose model gives stakes and no probabilities.
+OF_STAKES = ("roi", "log_growth", "drawdown", "n_bets", "n_games")
 # The calibrations that a metric's name may begin with, as in platt/brier.
 CALIBRATIONS = ("none", "platt", "isotonic")
 # What may be made of several models together.

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from omegaconf import DictConfig, OmegaConf
 
 from sweeproute import estimators, fingerprint
-from sweeproute.config import WHERE_AND_HOW
+from sweeproute.config import WHERE_AND_HOW, calibrations
 from sweeproute.journal import Journal
 
 if TYPE_CHECKING:
@@ -59,7 +59,7 @@ class Trial:
     @property
     def method(self) -> str:
         """The calibration that its own run has."""
-        return str(self.cfg.calibration.methods[0])
+        return calibrations(self.cfg)[0]
 
 
 def open_journal(

@@ -15,12 +15,16 @@ from ._source import Points
 from .config import RoutedLauncherConf, SearchSweeperConf
 
 
-def admit(launcher: Any, composer: Composer, listed: Sequence[tuple[str, ...]]) -> None:
+def admit(
+    launcher: Any, settings: SearchSweeperConf, composer: Composer, goal: Objective, listed: Sequence[tuple[str, ...]]
+) -> None:
     """Ask `hydra.launcher.admit` whether a sweep may begin.
 
     Args:
         launcher: Streams jobs.
+        settings: The sweeper's.
         composer: Composes the jobs' configs.
+        goal: What the sweep is after.
         listed: Overrides of jobs; of those that agree in their groups one is asked about.
 
     Raises:
@@ -31,7 +35,7 @@ def admit(launcher: Any, composer: Composer, listed: Sequence[tuple[str, ...]]) 
         return
     of_groups = {composer.split(overrides)[0]: overrides for overrides in reversed(listed)}
     for overrides in of_groups.values():
-        ask(without_hydra(composer.compose(overrides, 0)))
+        ask(without_hydra(composer.compose(overrides, 0)), _rule(settings, goal))
 
 
 def follow_up(
@@ -68,7 +72,7 @@ def follow_up(
     failed = sweep.failed or any(one["state"] not in DONE for one in results.values())
     number, first = next(iter(results.items()))
     config = without_hydra(composer.compose(tuple(first["overrides"]), number))
-    rule = {"metric": goal.metric, "direction": goal.direction, "repeats": list(settings.repeats), "failed": failed}
+    rule = _rule(settings, goal) | {"failed": failed}
     found: dict[int, JobReturn] = {}
     while True:
         ended = [one for _, one in sorted(sweep.launches.items()) if one.get("follow_up") and one["state"] in DONE]
@@ -102,6 +106,11 @@ def _run(
         print(f"{len(numbered)} further job{'s' if len(numbered) > 1 else ''} by {launches.follow_up}:", flush=True)
     launcher.stream(points, sweep, composer)
     return points.returns
+
+
+def _rule(settings: SearchSweeperConf, goal: Objective) -> dict[str, Any]:
+    """What a sweep chooses by, as hooks are told."""
+    return {"metric": goal.metric, "direction": goal.direction, "repeats": list(settings.repeats)}
 
 
 def _overrides(name: str, answer: Any) -> list[tuple[str, ...]]:

@@ -183,7 +183,7 @@ class Search:
         written = self._launcher.settings.deadline if self._streams else None
         deadline = None if written is None else read_time(written)
         if self._streams and not self._resumed:
-            admit(self._launcher, self._composer, course.samples())
+            admit(self._launcher, settings, self._composer, goal, course.samples())
         record = sweep_record(
             self._config,
             settings.id,

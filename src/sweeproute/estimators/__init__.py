@@ -1,7 +1,7 @@
 """From a model's configuration to an estimator, with its parameters checked before and its file formats after."""
 
 from sweeproute.estimators.building import build, predict_on_one_thread
-from sweeproute.estimators.contract import Games, LearnsFromGames
+from sweeproute.estimators.contract import Bettor, Games, LearnsFromGames, Priced
 from sweeproute.estimators.device import device_name, settle_device
 from sweeproute.estimators.errors import ModelError
 from sweeproute.estimators.files import load, save
@@ -12,10 +12,12 @@ from sweeproute.estimators.prefix import PrefixError, shortened
 from sweeproute.estimators.telling import outside_versions, telling
 
 __all__ = [
+    "Bettor",
     "Games",
     "LearnsFromGames",
     "ModelError",
     "PrefixError",
+    "Priced",
     "build",
     "check_axes",
     "check_parameter",

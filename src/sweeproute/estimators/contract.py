@@ -38,6 +38,48 @@ class Games:
         return Games(self.features[rows], None if self.teams is None else self.teams[rows], self.team_names)
 
 
+@dataclass(frozen=True, eq=False)
+class Priced:
+    """Games with what is known of them before they begin, the odds among it.
+
+    Attributes:
+        games: (n_games), in the order of their kick-off.
+        odds: Decimal odds of home and away, (n_games, 2), NaN where absent.
+        season: (n_games,) int64.
+    """
+
+    games: Games
+    odds: NDArray[np.float64]
+    season: NDArray[np.int64]
+
+
+@runtime_checkable
+class Bettor(Protocol):
+    """A model that answers a game with a stake, not with a probability; its file says `gives: stakes`."""
+
+    def fit_bets(self, games: Priced, outcome: NDArray[np.int8], progress: Progress | None) -> Any:
+        """Learn from games how to bet, in place.
+
+        Args:
+            games: The training games.
+            outcome: 1 when the home side won, else 0, (n_train,).
+            progress: As in `Continuable.fit_from`; None to keep nothing.
+        """
+        ...
+
+    def stakes(self, games: Games, odds: NDArray[np.float64]) -> NDArray[np.float64]:
+        """What is staked on games before they begin.
+
+        Args:
+            games: The games.
+            odds: Decimal odds of home and away, (n_games, 2), NaN where absent; nobody bets on such a game.
+
+        Returns:
+            Units of `betting.stake` each, negative on the away side, 0 for no bet, (n_games,) float64.
+        """
+        ...
+
+
 @runtime_checkable
 class LearnsFromGames(Protocol):
     """A model that wants more than features: who plays, and games by which it tells when it has learned enough."""

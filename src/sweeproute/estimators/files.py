@@ -58,10 +58,11 @@ class BoosterClassifier:
 
 
 def save(estimator: Any, folder: Path) -> None:
-    """Write a fitted estimator: XGBoost as UBJ, LightGBM as text, a network as safetensors, the rest by skops.
+    """Write a fitted estimator: XGBoost as UBJ, LightGBM as text, a network or a bettor as safetensors, the
+    rest by skops.
 
     Args:
-        estimator: A fitted binary classifier.
+        estimator: A fitted binary classifier, or a bettor.
         folder: Where the files go; made if it is not there.
 
     Raises:
@@ -89,7 +90,8 @@ def load(folder: Path) -> Any:
         folder: The folder that was given to `save`.
 
     Returns:
-        A classifier whose `predict_proba` gives bitwise the probabilities of the one that was saved.
+        A classifier whose `predict_proba` gives bitwise the probabilities of the one that was saved, or a bettor whose
+        `stakes` are the same.
 
     Raises:
         ModelError: The folder holds no model, or its file is damaged, or names a type that is not in TRUSTED.
@@ -163,7 +165,7 @@ def _read_skops(path: Path) -> Any:
     return io.loads(data, trusted=list(TRUSTED))
 
 
-def _write_network(estimator: Any, path: Path) -> None:
+def _write_ours(estimator: Any, path: Path) -> None:
     estimator.write(path)
 
 
@@ -174,9 +176,17 @@ def _read_network(path: Path) -> Any:
     return NeuralNetwork.read(path)
 
 
+def _read_bettor(path: Path) -> Any:
+    # Late, since it imports scikit-learn.
+    from sweeproute.models.bettor import read
+
+    return read(path)
+
+
 _FORMATS = (
     _Format("model.ubj", ("xgboost.XGBClassifier",), _write_xgboost, _read_xgboost),
     _Format("model.txt", ("lightgbm.LGBMClassifier",), _write_lightgbm, _read_lightgbm),
-    _Format("model.safetensors", ("sweeproute.NeuralNetwork",), _write_network, _read_network),
+    _Format("model.safetensors", ("sweeproute.NeuralNetwork",), _write_ours, _read_network),
+    _Format("bettor.safetensors", ("sweeproute.DQN", "sweeproute.PPO"), _write_ours, _read_bettor),
     _Format("model.skops", (), _write_skops, _read_skops),
 )
