@@ -9,9 +9,9 @@ import numpy as np
 import pandas as pd
 
 from handmade_sweep import HandmadeSweep
-from sweeproute.betting import NO_BET, SIDES, BettingRule, settle
-from sweeproute.evaluation import metrics_of
+from sweeproute.betting import NO_BET, SIDES, BettingRule, place, settle
 from sweeproute.journal import Journal
+from sweeproute.measures import metrics_of
 
 RULE = BettingRule()
 WEEKS, GAMES = 17, 14
@@ -48,10 +48,10 @@ def forecasts(played: pd.DataFrame, noise: float, seed: int = 0, sharper: float 
     return 1 / (1 + np.exp(-sharper * (played["strength"].to_numpy() + blur)))
 
 
-def predictions(played: pd.DataFrame, probability: np.ndarray) -> pd.DataFrame:
-    """What a trial writes of its games."""
-    odds = played[["odds_home", "odds_away"]].to_numpy()
-    bets = settle(probability, odds, played["outcome"].to_numpy(), RULE)
+def predictions(played: pd.DataFrame, probability: np.ndarray, units: np.ndarray | None = None) -> pd.DataFrame:
+    """What a trial writes of its games, of probabilities or of stakes in units of the rule's."""
+    odds, outcome = played[["odds_home", "odds_away"]].to_numpy(), played["outcome"].to_numpy()
+    bets = settle(probability, odds, outcome, RULE) if units is None else place(units, odds, outcome, RULE)
     return pd.DataFrame(
         {
             **{name: played[name] for name in ("game_id", "season", "week", "kickoff", "outcome")},

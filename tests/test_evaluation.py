@@ -16,7 +16,8 @@ from sweeproute import scores, selection
 from sweeproute.betting import BettingRule
 from sweeproute.checkpoint import Checkpoint
 from sweeproute.data.dataset import Dataset
-from sweeproute.evaluation import EvaluationError, Report, evaluate, metrics_of
+from sweeproute.evaluation import EvaluationError, Report, evaluate
+from sweeproute.measures import metrics_of
 from sweeproute.validation import Fold, walk_forward
 from synthetic_games import games
 

@@ -112,7 +112,10 @@ def test_settings_of_the_process_are_left_as_they_were(tmp_path):
         ),
         ([Curve("a", predictions().drop(columns=["bet", "stake"]))], "of 'a' have no bet, stake"),
         ([Curve("a", predictions()[:0])], "hold no game"),
-        ([Curve("a", predictions().assign(probability=np.nan))], "gave nan as a probability"),
+        (
+            [Curve("a", predictions().assign(probability=[np.nan] + [0.5] * (len(predictions()) - 1)))],
+            "gave nan as a probability",
+        ),
         ([Curve("a", predictions().assign(probability=1.5))], "gave 1.5 as a probability"),
         ([Curve("a", predictions().assign(outcome=2))], "outcome of 'a' is 2"),
     ],

@@ -6,7 +6,7 @@ import pytest
 from reported_sweep import RULE, forecasts, games, predictions
 from sweeproute import scores, significance
 from sweeproute.baselines import baselines
-from sweeproute.evaluation import metrics_of
+from sweeproute.measures import metrics_of
 from sweeproute.verdicts import TESTED, Settings, judge
 
 PLAYED = games()

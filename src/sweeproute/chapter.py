@@ -15,6 +15,7 @@ from sweeproute.comparison import Comparison, SetOfSeasons, apart, span
 from sweeproute.config import Report, ReportTable
 from sweeproute.configuration import Estimate
 from sweeproute.data.features import ELO_K
+from sweeproute.selection import finite
 from sweeproute.sweep_runs import SELECTION
 from sweeproute.tables import BEST, TIED, Cell, Column, Table, number
 from sweeproute.verdicts import TESTED, Settings, Verdicts, judge
@@ -277,10 +278,18 @@ class Chapter:
         }
         if len(rules) > 1:
             said.append("Rows differ in their betting rule; the one above is that of the first.")
+        if bettors := self._bettors():
+            said.append(f"{bettors} stakes by itself, in units of the rule's stake, not by the rule.")
         return said
+
+    def _bettors(self) -> str:
+        """The models that give stakes, by what they are called."""
+        return ", ".join(dict.fromkeys(self.title(row.model) for row in self.found.rows if row.gives_stakes))
 
     def _of_rows(self) -> list[str]:
         said = ensemble.told([run.tags for row in self.found.rows for run in row.runs], self.title)
+        if bettors := self._bettors():
+            said.append(f"{bettors}: stakes and no probabilities, so no score of these.")
         if len(self._letters) > 1:
             classes = list(self._letters)
             told = "; ".join(f"{self._letters[one]}: {name}" for one, name in zip(classes, apart(classes), strict=True))
@@ -308,7 +317,14 @@ class Chapter:
         objectives = self.comparison.rule.objectives
         by = " and ".join(f"{self.title(one.metric)} ({one.direction})" for one in objectives)
         if self.found.name == SELECTION:
-            return [f"Configurations are chosen by {by} on these seasons, which flatters them."]
+            said = [f"Configurations are chosen by {by} on these seasons, which flatters them."]
+            lacking = [
+                row for row in self.found.rows if any(not finite(row.metrics[one.metric].mean) for one in objectives)
+            ]
+            if lacking:
+                names = ", ".join(dict.fromkeys(self.title(row.model) for row in lacking))
+                said.append(f"{names}: without it, so that the first configuration stands here, chosen by nothing.")
+            return said
         said = ["Nothing is chosen on these seasons: the configurations are those that won on the selection seasons."]
         first = self.comparison.sets[0]
         chosen = {(row.model, row.calibration): row.configuration for row in first.rows if first.name == SELECTION}

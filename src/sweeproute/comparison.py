@@ -1,5 +1,6 @@
 """Puts the best configuration of each model and calibration of a sweep side by side, from the tracking store alone."""
 
+import math
 import re
 import tempfile
 from collections.abc import Iterable, Mapping, Sequence
@@ -17,7 +18,7 @@ from sweeproute.configuration import TAG, Estimate, estimates, split
 from sweeproute.ensemble import MEMBERS_OF_TAG
 from sweeproute.runs_best import rule_of
 from sweeproute.runs_where import RegistryError, nearest
-from sweeproute.selection import Rule
+from sweeproute.selection import Rule, finite
 from sweeproute.sweep_runs import HOLDOUT, FinishedRun, SweepRuns, by_season
 
 _PREDICTIONS = "predictions.parquet"
@@ -63,6 +64,11 @@ class Row:
     def folds(self) -> dict[str, str]:
         """Which seasons train, calibrate and test."""
         return {name: value for name, value in self.runs[0].params.items() if name.startswith(_FOLDS)}
+
+    @property
+    def gives_stakes(self) -> bool:
+        """Whether it bets by itself and has no probabilities."""
+        return bool(self.games[0]["probability"].isna().all())
 
     @property
     def scoring(self) -> int:
@@ -117,7 +123,8 @@ def compare(sweep: SweepRuns, metric: str | None = None, direction: str | None =
     """Choose a configuration for each model and calibration, and read what came of it.
 
     A row is chosen among the runs of its model that have its calibration, by their own scores, with the rule of the
-    sweep: `best` chooses among trials in the same way. Of several metrics the knee of the front is taken. On the
+    sweep: `best` chooses among trials in the same way. Of several metrics the knee of the front is taken; of a model
+    that lacks what decides, as stakes lack a Brier score, the first configuration while others have it. On the
     holdout nothing is chosen: the row is what was scored there.
 
     Args:
@@ -149,7 +156,14 @@ def compare(sweep: SweepRuns, metric: str | None = None, direction: str | None =
             before = {(row.model, row.calibration): row for one in sets for row in one.rows}
             chosen = [_scored(groups[group], rule, before.get(group)) for group in order]
         else:
-            chosen = [_choose(_newest(groups[group], sweep.id), rule, sweep) for group in order]
+            groups = {group: _newest(runs, sweep.id) for group, runs in groups.items()}
+            able = [group for group in order if _able(groups[group], rule)]
+            chosen = [
+                _unranked(groups[group], rule)
+                if able and group not in able and _has(groups[group], rule)
+                else _choose(groups[group], rule, sweep)
+                for group in order
+            ]
         sets.append(_read(sweep, name, chosen, rule.repeats))
     return Comparison(sweep, rule, tuple(sets))
 
@@ -193,6 +207,25 @@ def _choose(runs: Sequence[FinishedRun], rule: Rule, sweep: SweepRuns) -> tuple[
             "choose by another metric: --metric brier."
         )
     return choice.winner.repeats, choice.rule
+
+
+def _has(runs: Sequence[FinishedRun], rule: Rule) -> bool:
+    return all(any(name in run.metrics for run in runs) for name in rule.metrics)
+
+
+def _able(runs: Sequence[FinishedRun], rule: Rule) -> bool:
+    """Whether one of them may win."""
+    return any(all(finite(run.metrics.get(name, math.nan)) for name in rule.metrics) for run in runs)
+
+
+def _unranked(runs: Sequence[FinishedRun], rule: Rule) -> tuple[tuple[FinishedRun, ...], Rule]:
+    """The first configuration of a model that has not what decides: one without a bet, or without probabilities."""
+    first = _configuration(runs[0].overrides, rule.repeats)
+    group: dict[tuple[str, ...], FinishedRun] = {}
+    for run in runs:
+        if _configuration(run.overrides, rule.repeats) == first:
+            group.setdefault(split(run.overrides, rule.repeats)[1], run)
+    return tuple(group.values()), rule if len(group) > 1 else replace(rule, repeats=())
 
 
 def _scored(runs: Sequence[FinishedRun], rule: Rule, chosen: Row | None) -> tuple[tuple[FinishedRun, ...], Rule]:

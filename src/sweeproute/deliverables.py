@@ -10,7 +10,7 @@ from sweeproute.comparison import Comparison, Row
 from sweeproute.config import Report
 from sweeproute.configuration import Estimate
 from sweeproute.runs_best import BestRun, Front
-from sweeproute.selection import maximize
+from sweeproute.selection import finite, maximize
 from sweeproute.tables import json_text, rows_to_csv, to_csv, to_json, to_text
 
 # The document that shows all tables, and every figure that lies in this folder; the tables as text.
@@ -211,7 +211,9 @@ def chosen(best: BestRun | Front | None, comparison: Comparison) -> dict[str, An
     }
     if best is None:
         first = rule.objectives[0]
-        row = min(comparison.sets[0].rows, key=lambda row: first.loss(row.metrics[first.metric].mean))
+        rows = comparison.sets[0].rows
+        able = [row for row in rows if finite(row.metrics[first.metric].mean)]
+        row = min(able or rows, key=lambda row: first.loss(row.metrics[first.metric].mean))
         run_ids, overrides, metrics = [run.run_id for run in row.runs], row.overrides, means(row.metrics)
     else:
         one = best.front[best.knee] if isinstance(best, Front) else best

@@ -92,7 +92,8 @@ def bankrolls(curves: Sequence[Curve], width: float, kelly_fraction: float = 0.2
     drawn = figure_style.figure(width, max(0.85 * width, _LEAST))
     axes = drawn.subplots(2, 1, sharex=True)
     part = "Kelly's full stakes" if kelly_fraction == 1 else f"{kelly_fraction:g} of Kelly's stakes"
-    titles = (f"by the rule{_stakes(flat)}", f"the same bets at {part}")
+    own = ", or at the model's own stakes" if not all(curve.forecasts for curve in curves) else ""
+    titles = (f"by the rule{own}{_stakes(flat)}", f"the same bets at {part}")
     # Flat stakes add up, Kelly's multiply.
     seen = [_panel(axis, courses, log) for axis, courses, log in zip(axes, panels, (False, True), strict=True)]
     for axis, title in zip(axes, titles, strict=True):

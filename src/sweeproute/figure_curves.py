@@ -26,8 +26,9 @@ class Curve:
     Attributes:
         label: What a reader knows the model by; any text.
         predictions: One row per tested game, as `evaluation.Report` has them: game_id, season, week, kickoff, outcome
-            (1 for a home win), probability (of a home win), odds_home and odds_away (decimal; missing where there are
-            none), bet ("home", "away" or missing), stake and profit (fractions of the bankroll).
+            (1 for a home win), probability (of a home win; missing throughout of a model that gives stakes), odds_home
+            and odds_away (decimal; missing where there are none), bet ("home", "away" or missing), stake and profit
+            (fractions of the bankroll).
     """
 
     label: str
@@ -41,7 +42,12 @@ class Curve:
     @property
     def probability(self) -> NDArray[np.float64]:
         """Probability of a home win, (n_games,)."""
-        return self.predictions["probability"].to_numpy(dtype=np.float64)
+        return self.predictions["probability"].to_numpy(dtype=np.float64, na_value=np.nan)
+
+    @property
+    def forecasts(self) -> bool:
+        """Whether the model gives probabilities; one that gives stakes is drawn by its bets alone."""
+        return not np.isnan(self.probability).all()
 
     @property
     def odds(self) -> NDArray[np.float64]:
@@ -81,7 +87,7 @@ def check(curves: Sequence[Curve]) -> None:
             raise FigureError(f"The predictions of {curve.label!r} hold no game; leave that model out.")
         told = curve.predictions["probability"].to_numpy(dtype=np.float64, na_value=np.nan)
         wrong = ~((told >= 0) & (told <= 1))
-        if wrong.any():
+        if wrong.any() and curve.forecasts:
             raise FigureError(f"{curve.label!r} gave {told[wrong][0]} as a probability; it must lie in [0, 1].")
         ended = curve.predictions["outcome"].to_numpy(dtype=np.float64, na_value=np.nan)
         strange = ~np.isin(ended, (0, 1))

@@ -119,10 +119,15 @@ def reliability(curves: Sequence[Curve], width: float, level: float = 0.95) -> "
     """A reliability diagram for each model, with a histogram of what it said below.
 
     Args:
-        curves: The models.
+        curves: The models; one that gives stakes has none.
         width: Inches.
         level: Share of intervals that should contain the chance of a bin.
     """
+    curves = [curve for curve in curves if curve.forecasts]
+    if not curves:
+        drawn = figure_style.figure(width, 1.0)
+        drawn.text(0.5, 0.5, "no model gives probabilities", ha="center", va="center")
+        return drawn
     columns = _COLUMNS.get(len(curves), 4)
     rows = -(-len(curves) // columns)
     side = min(_PANEL, width / columns - 0.25)

@@ -71,7 +71,7 @@ def roc(curves: Sequence[Curve], width: float, level: float = 0.95) -> "Figure":
     Intervals are DeLong's with games grouped by week; see `significance.areas`.
 
     Args:
-        curves: The models.
+        curves: The models; one that gives stakes has no curve.
         width: Inches.
         level: Share of intervals that should contain the true area.
     """
@@ -80,6 +80,8 @@ def roc(curves: Sequence[Curve], width: float, level: float = 0.95) -> "Figure":
     axis.plot([0, 1], [0, 1], **_DIAGONAL, zorder=1)
     entries = []
     for position, curve in enumerate(curves):
+        if not curve.forecasts:
+            continue
         look = figure_style.line(position)
         lost, won = points(curve.outcome, curve.probability)
         # The markers of curves that run close together stand apart.
@@ -88,6 +90,8 @@ def roc(curves: Sequence[Curve], width: float, level: float = 0.95) -> "Figure":
         axis.plot(lost, won, markevery=marked, **look.drawn, zorder=2)
         found = significance.areas(curve.outcome, curve.probability[None, :], weeks(curve), level)
         entries.append((Line2D([], [], **look.drawn), _entry(curve.label, found)))
+    if not entries:
+        axis.text(0.5, 0.55, "no model gives probabilities", ha="center")
     entries.append((Line2D([], [], **_DIAGONAL), "no skill: 0.500"))
     axis.set(xlim=(0, 1), ylim=(0, 1), aspect="equal")
     axis.set_xlabel("false positive rate")

@@ -58,7 +58,7 @@ def seasons(curves: Sequence[Curve], width: float) -> "Figure":
     """Brier score and AUC of each season, by model, and those of the market where there are odds.
 
     Args:
-        curves: The models.
+        curves: The models; one that gives stakes has neither.
         width: Inches.
     """
     priced, share = market(curves)
@@ -68,6 +68,8 @@ def seasons(curves: Sequence[Curve], width: float) -> "Figure":
     spread = _SPREAD if len(everything) == 1 else min(_SPREAD, _BESIDE * len(curves))
     for axis, (name, score) in zip(axes, _PANELS, strict=True):
         for position, curve in enumerate(curves):
+            if not curve.forecasts:
+                continue
             season, value = by_season(
                 curve.predictions["season"].to_numpy(dtype=np.int64), curve.outcome, curve.probability, score
             )
@@ -84,7 +86,8 @@ def seasons(curves: Sequence[Curve], width: float) -> "Figure":
             told = pd.Series(value, season).reindex(everything)
             axis.plot(everything, told.to_numpy(), **_MARKET, zorder=2)
         if all(np.isnan(one.get_ydata()).all() for one in axis.lines):
-            axis.text(0.5, 0.5, "not defined: all games ended alike", transform=axis.transAxes, ha="center")
+            why = "not defined: all games ended alike" if axis.lines else "no model gives probabilities"
+            axis.text(0.5, 0.5, why, transform=axis.transAxes, ha="center")
             axis.set_yticks([])
         axis.set_ylabel(name)
         axis.grid(axis="y")
@@ -97,6 +100,7 @@ def seasons(curves: Sequence[Curve], width: float) -> "Figure":
     entries = [
         (Line2D([], [], **figure_style.line(position).drawn), figure_style.wrapped(curve.label))
         for position, curve in enumerate(curves)
+        if curve.forecasts
     ]
     if len(priced):
         part = "" if share == 1 else f"\n({share:.1%} of the games)"

@@ -7,12 +7,16 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    import numpy as np
     import pandas as pd
+    from numpy.typing import NDArray
     from omegaconf import DictConfig
 
     from sweeproute.calibration import Calibrator
     from sweeproute.data import Dataset, Upcoming
+    from sweeproute.estimators import Bettor, Games
     from sweeproute.pointers import Pointer
+    from sweeproute.registry import ChosenRun
 
 
 class PredictionError(LookupError):
@@ -20,7 +24,7 @@ class PredictionError(LookupError):
 
 
 def predict_upcoming(
-    sweep: str, metric: str, overrides: Sequence[str], model: str | None = None
+    sweep: str, metric: str | None, overrides: Sequence[str], model: str | None = None
 ) -> tuple["pd.DataFrame", str]:
     """Predict the games that have not been played.
 
@@ -29,21 +33,24 @@ def predict_upcoming(
 
     Args:
         sweep: Its id, its name, or `last`; where a model is named, it only says from which folder it was started.
-        metric: What decides which configuration is the best.
+        metric: What decides which configuration is the best; None for what the sweep was told.
         overrides: More overrides, such as the path of a newer games table.
         model: NAME@ALIAS or NAME/VERSION of a registered model; None for the best configuration.
 
     Returns:
         One row a game: game_id, season, kickoff, probability (of a home win), odds_home and odds_away (decimal, where
-        the source has them); with it, in a sentence, what predicted.
+        the source has them); of a model that gives stakes, in place of the probability, bet ("home", "away" or missing)
+        and stake (fraction of the bankroll; missing where there is no bet). With it, in a sentence, what predicted.
 
     Raises:
-        PredictionError: The data has no game to come, or other features than the registered model knows.
+        PredictionError: The data has no game to come, other features than the registered model knows, or no odds for a
+            model that gives stakes.
         sweeproute.registry.RegistryError: The sweep has no run that could win, or there is no such model.
     """
     import pandas as pd
 
     from sweeproute import ensemble, estimators, pointers, registry
+    from sweeproute.config import calibrations
     from sweeproute.trial_journal import saved_calibration
 
     pointer = pointers.find(sweep)
@@ -58,20 +65,21 @@ def predict_upcoming(
                     f"({dataset.features.shape[1]} of them). Name the data that it was fitted on: data=..."
                 )
             estimator = estimators.load(found.files)
-            calibrator = saved_calibration(found.files, metric)
+            calibrator = saved_calibration(found.files, metric or "")
         how = f"{found.name} version {found.version} ({cfg.model.type} of run {found.run_id}), as it was registered."
     else:
-        best = registry.best(sweep, metric)
+        best, by = _best(sweep, metric)
         dataset, games, cfg = _compose(pointer, [*best.overrides, *overrides])
         if ensemble.is_one(cfg):
             raise PredictionError(
                 f"The best of sweep {best.sweep} is an ensemble, of which no model is kept; its members are models of "
                 f"sweep {cfg.model.params.sweep}: sweeproute predict --sweep {cfg.model.params.sweep}"
             )
-        method = metric.rpartition("/")[0] or cfg.calibration.methods[0]
+        method = by[0].rpartition("/")[0] or calibrations(cfg)[0]
         estimator, calibrator, learned = _fitted(cfg, dataset, method)
+        scored = ", ".join(f"{best.metrics[one]:.4f}" for one in by)
         how = (
-            f"{cfg.model.type} with {' '.join(best.overrides)} (best {metric} of {best.sweep}: {best.value:.4f}), "
+            f"{cfg.model.type} with {' '.join(best.overrides)} (best {' and '.join(by)} of {best.sweep}: {scored}), "
             f"fitted on {learned} games up to {pd.Timestamp(dataset.kickoff[learned - 1]).date()}"
         )
         later = len(dataset.outcome) - learned
@@ -83,12 +91,42 @@ def predict_upcoming(
             "game_id": games.game_id,
             "season": games.season,
             "kickoff": games.kickoff,
-            "probability": calibrator(estimators.predict(estimator, to_come)[:, 1]),
         }
     )
+    if isinstance(estimator, estimators.Bettor):
+        _add_bets(table, estimator, to_come, games.odds, cfg.betting.stake)
+    else:
+        table["probability"] = calibrator(estimators.predict(estimator, to_come)[:, 1])
     if games.odds is not None:
         table[["odds_home", "odds_away"]] = games.odds
     return table, how
+
+
+def _best(sweep: str, metric: str | None) -> "tuple[ChosenRun, tuple[str, ...]]":
+    """The best run of a sweep, of several metrics the knee of their front; and what it was chosen by."""
+    from sweeproute import registry
+
+    found = registry.chosen(sweep, metric)
+    if isinstance(found, registry.Front):
+        return found.front[found.knee], found.metrics
+    return found, (found.metric,)
+
+
+def _add_bets(
+    table: "pd.DataFrame", bettor: "Bettor", games: "Games", odds: "NDArray[np.float64] | None", stake: float
+) -> None:
+    import numpy as np
+    import pandas as pd
+
+    if odds is None or np.isnan(odds).any(axis=1).all():
+        raise PredictionError(
+            f"{type(bettor).__name__} bets at odds, and no game to come has any yet; name a table that has them, "
+            "data.path=games.csv, or ask a model that gives probabilities."
+        )
+    units = bettor.stakes(games, odds)
+    table["bet"] = pd.array(np.select([units > 0, units < 0], ["home", "away"], "").tolist(), "string")
+    table["bet"] = table["bet"].mask(units == 0)
+    table["stake"] = np.where(units == 0, np.nan, np.abs(units) * stake)
 
 
 def _fitted(cfg: "DictConfig", dataset: "Dataset", method: str) -> "tuple[Any, Calibrator, int]":
@@ -98,6 +136,7 @@ def _fitted(cfg: "DictConfig", dataset: "Dataset", method: str) -> "tuple[Any, C
 
     from sweeproute import estimators
     from sweeproute.calibration import calibrate
+    from sweeproute.measures import odds_of
 
     seasons = np.unique(dataset.season)
     learned = len(dataset.outcome)
@@ -107,6 +146,10 @@ def _fitted(cfg: "DictConfig", dataset: "Dataset", method: str) -> "tuple[Any, C
     games = estimators.Games(dataset.features.to_numpy(), dataset.teams, dataset.team_names)
     early, late = np.arange(learned), np.arange(learned, len(dataset.outcome))
     estimator = estimators.build(cfg.model)
+    if isinstance(estimator, estimators.Bettor):
+        priced = estimators.Priced(games, odds_of(dataset, early), dataset.season)
+        estimator.fit_bets(priced, dataset.outcome, None)
+        return estimator, calibrate(method, np.empty(0), dataset.outcome[late]), learned
     train, apart = estimators.divided(estimator, dataset.season, early, late)
     watched = games.rows(apart), dataset.outcome[apart]
     estimators.fit_games(estimator, games.rows(train), dataset.outcome[train], watched)

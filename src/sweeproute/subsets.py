@@ -9,7 +9,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from sweeproute.betting import BettingRule, implied_probability
-from sweeproute.evaluation import metrics_of
+from sweeproute.measures import metrics_of
 
 
 @dataclass(frozen=True, eq=False)

@@ -154,14 +154,30 @@ def _against(
 
 
 def _pairs(metric: str, rows: Sequence[Sequence[pd.DataFrame]], weeks: significance.Weeks) -> Pairs:
-    if metric == "auc":
-        return _areas(rows, weeks, 0.95)[1]
     if metric == "roi":
         profit, stake = _money(rows, "roi", None)
         return significance.paired_bootstrap(profit, weeks, stake)
-    found = significance.paired_test(_losses(metric, rows), weeks)
+    there = _forecasting(rows)
+    some = [rows[row] for row in there]
+    if not some:
+        found = Pairs(*(np.empty((0, 0)) for _ in range(3)))
+    elif metric == "auc":
+        found = _areas(some, weeks, 0.95)[1]
+    else:
+        found = significance.paired_test(_losses(metric, some), weeks)
     # The metric where more of it is better is one less the loss.
-    return Pairs(-found.difference, found.standard_error, found.p_value) if metric == "accuracy" else found
+    difference = -found.difference if metric == "accuracy" else found.difference
+    parts = []
+    for part in (difference, found.standard_error, found.p_value):
+        whole = np.full((len(rows), len(rows)), np.nan)
+        whole[np.ix_(there, there)] = part
+        parts.append(whole)
+    return Pairs(*parts)
+
+
+def _forecasting(rows: Sequence[Sequence[pd.DataFrame]]) -> list[int]:
+    """The rows that have probabilities; those of models that give stakes have none."""
+    return [place for place, repeats in enumerate(rows) if not any(one["probability"].isna().any() for one in repeats)]
 
 
 def _areas(
@@ -243,12 +259,18 @@ def _intervals(
     rows: Sequence[Sequence[pd.DataFrame]], weeks: significance.Weeks, rule: BettingRule, settings: Settings
 ) -> dict[str, tuple[NDArray[np.float64], NDArray[np.float64]]]:
     """Ends of intervals, (n_rows,) each, by metric."""
-    level = settings.level
-    found = {"auc": _areas(rows, weeks, level)[0]}
-    for metric in ("brier", "log_loss", "accuracy"):
-        loss = _losses(metric, rows)
-        told = significance.mean_intervals(1 - loss if metric == "accuracy" else loss, weeks, level)
-        found[metric] = told.low, told.high
+    level, there = settings.level, _forecasting(rows)
+    some = [rows[row] for row in there]
+    found = {}
+    for metric in ("auc", "brier", "log_loss", "accuracy"):
+        low, high = (np.full(len(rows), np.nan) for _ in range(2))
+        if some and metric == "auc":
+            low[there], high[there] = _areas(some, weeks, level)[0]
+        elif some:
+            loss = _losses(metric, some)
+            told = significance.mean_intervals(1 - loss if metric == "accuracy" else loss, weeks, level)
+            low[there], high[there] = told.low, told.high
+        found[metric] = low, high
     for stakes in _STAKES:
         profit, stake = _money(rows, stakes, rule)
         told = significance.roi_intervals(profit, stake, weeks, level)
