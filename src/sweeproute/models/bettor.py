@@ -202,7 +202,7 @@ class DQN(Agent):
         exploration_fraction: float = 0.5,
         exploration_final_eps: float = 0.2,
         total_timesteps: int = 48000,
-        n_envs: int = 64,
+        n_envs: int = 128,
         width: int = 32,
         depth: int = 1,
         weight_decay: float = 0.1,
