@@ -101,11 +101,11 @@ def train(
     with _apart(there), repeatable(there, threads):
         seasons = [_season(past, settings) for _ in range(settings.n_envs)]
         agent = _agent(DummyVecEnv([partial(_itself, one) for one in seasons]), settings, there)
-        keeping = _Keeping(seasons, progress)
         if progress is not None and progress.saved is not None:
             _take_up(agent, seasons, progress.saved / _FILE)
         left = settings.total_timesteps - agent.num_timesteps
         if left > 0:
+            keeping = _Keeping(seasons, progress, agent.num_timesteps)
             agent.learn(left, keeping, reset_num_timesteps=agent.num_timesteps == 0)
         return _layers(agent)
 
@@ -169,16 +169,16 @@ def _apart(device: torch.device) -> Iterator[None]:
 class _Keeping(BaseCallback):
     """Keeps how far a training has come before it plays on: all that it has seen is learned from by then."""
 
-    def __init__(self, seasons: list[BettingEnvironment], progress: Progress | None) -> None:
+    def __init__(self, seasons: list[BettingEnvironment], progress: Progress | None, begun: int) -> None:
         super().__init__()
-        self._seasons, self._progress = seasons, progress
+        self._seasons, self._progress, self._begun = seasons, progress, begun
 
     def _on_step(self) -> bool:
         return True
 
     def _on_rollout_start(self) -> None:
         agent = self.model
-        if self._progress is not None and agent.num_timesteps and self._progress.due():
+        if self._progress is not None and agent.num_timesteps > self._begun and self._progress.due():
             self._progress.save(f"{agent.num_timesteps} games bet on", partial(_keep, agent, self._seasons))
 
 
