@@ -1,9 +1,6 @@
 """Bettors: what they learn, that it is the same however often it was cut, and what their files hold."""
 
-import os
 import random
-import shutil
-import signal
 from dataclasses import replace
 from functools import cache
 from pathlib import Path
@@ -15,9 +12,8 @@ import torch
 from sklearn.base import clone
 from sklearn.exceptions import NotFittedError
 
-from small_trial import SMALL, composed, start
-from sweeproute import estimators, experiment, journal
-from sweeproute.checkpoint import FOLDER, Checkpoint, Progress
+from sweeproute import estimators
+from sweeproute.checkpoint import Checkpoint, Progress
 from sweeproute.estimators import Bettor, Games, ModelError, Priced
 from sweeproute.models.betting_observation import Scale, observe
 from sweeproute.models.bettor import DQN, PPO, Agent
@@ -210,38 +206,6 @@ def test_a_fit_that_was_cut_twice_learns_bitwise_what_it_learns_at_once(
     assert str(again.resumed_from([2018])).startswith(f"fold 2018, {where}")
     assert {path.suffix for path in tmp_path.rglob("*") if path.is_file()} == {".json", ".safetensors"}
     assert learned(fitted(kind, again.fit(2018), **changes)) == learned(fitted(kind, **changes))
-
-
-# Two folds of some seconds each.
-LONG = (
-    *(*SMALL, "model=dqn", "model.params.total_timesteps=6000", "model.params.n_envs=8", "model.params.batch_size=32"),
-    *("model.params.gradient_steps=1", "device=cpu", "threads=1"),
-)
-
-
-@pytest.mark.spawn
-def test_a_trial_that_is_killed_in_a_fit_goes_on_from_there_to_the_same_result_bitwise(tmp_path: Path) -> None:
-    first, second, whole = tmp_path / "0", tmp_path / "0.attempt2", tmp_path / "whole"
-    process = start(tmp_path, *LONG, "checkpoint.minutes=0.005", f"hydra.run.dir={first}")
-    assert process.stdout is not None
-    for line in process.stdout:
-        if "Checkpoint: fold 2019, " in line:
-            break
-    os.kill(process.pid, signal.SIGKILL)
-    process.communicate(timeout=60)
-    assert process.returncode == -signal.SIGKILL
-
-    shutil.copytree(first / FOLDER, second / FOLDER)
-    pages = {}
-    for folder in (second, whole):
-        with composed(folder, *LONG) as config:
-            experiment.run_trial(config)
-        pages[folder] = journal.merge(journal.read(folder)[0])
-    resumed_from = pages[second].tags["sweeproute.resumed_from"]
-    assert resumed_from.startswith("fold 2019, ")
-    assert 0 < int(resumed_from.split()[2]) < 6000
-    for file in ("predictions.parquet", "model/bettor.safetensors"):
-        assert (second / file).read_bytes() == (whole / file).read_bytes(), file
 
 
 # Files and parameters
