@@ -115,8 +115,8 @@ def test_the_report_has_its_bets_beside_the_others_and_leaves_out_what_it_lacks(
         assert float(row["roi_low"]) < float(row["roi"]) < float(row["roi_high"])
         assert int(float(row["n_bets"])) > 0
     notes = next(table.notes for table in made.tables if table.name == f"betting_table{suffix}")
-    assert "DQN: stakes and no probabilities, so no score of these." in notes
-    assert "DQN stakes by itself, in units of the rule's stake, not by the rule." in notes
+    assert "Stakes and no probabilities, so no score of these: DQN." in notes
+    assert "By stakes of their own, in units of the rule's, not by the rule: DQN." in notes
     drawn = {path.stem for path in (made.folder / "figures").glob("*.pdf")}
     assert drawn >= {f"{name}{suffix}" for name in figures.NAMES}
 
@@ -143,7 +143,7 @@ def test_a_report_by_a_score_that_it_lacks_shows_its_first_configuration_and_say
     best = json.loads((tmp_path / "r" / "best_config.json").read_text(encoding="utf-8"))
     assert best["model"] == "GLM"
     notes = found.tables[0].notes
-    assert "DQN: without it, so that the first configuration stands here, chosen by nothing." in notes
+    assert "Without it, so that the first configuration stands here, chosen by nothing: DQN." in notes
 
 
 def test_a_registered_bettor_stakes_on_games_to_come(here: Path) -> None:

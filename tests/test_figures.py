@@ -9,6 +9,7 @@ import pytest
 from PIL import Image
 
 from predicted_games import predictions, without_odds
+from sweeproute import figure_bankroll, figure_reliability, figure_roc
 from sweeproute.figures import MOST_CURVES, NAMES, Curve, FigureError, draw_figures
 
 # Says the bytes' hashes of what it draws of two models.
@@ -81,6 +82,21 @@ def test_one_season_one_game_and_no_odds_are_drawn(tmp_path):
     whole = predictions()
     for frame in (whole[whole["season"] == 2019], whole[:1], without_odds(whole), whole.assign(week=None)):
         assert len(draw_figures([Curve("a", frame)], tmp_path)) == 2 * len(NAMES)
+
+
+def test_a_model_that_gives_stakes_is_drawn_by_its_bets_alone(tmp_path):
+    bettor = Curve("bets", predictions().assign(probability=np.nan))
+    assert not bettor.forecasts
+    for curves in ([bettor], [Curve("a", predictions()), bettor]):
+        assert len(draw_figures(curves, tmp_path)) == 2 * len(NAMES)
+    both, alone = (figure_roc.roc(curves, 6.0) for curves in ([Curve("a", predictions()), bettor], [bettor]))
+    assert [len(one.axes[0].lines) for one in (both, alone)] == [2, 1]
+    assert [text.get_text() for text in alone.axes[0].texts] == ["no model gives probabilities"]
+    panels = figure_reliability.reliability([bettor, Curve("a", predictions())], 6.0).axes
+    assert len(panels) == 2
+    flat, kelly = figure_bankroll.bankrolls([bettor], 6.0).axes
+    assert len(flat.lines) > 0
+    assert "no model placed a bet" in [text.get_text() for text in kelly.texts]
 
 
 def test_what_was_there_stays_when_drawing_fails(tmp_path):

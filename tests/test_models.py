@@ -12,16 +12,28 @@ from sklearn.exceptions import NotFittedError
 from threadpoolctl import threadpool_limits
 
 import r_here
-import sweeproute.config  # noqa: F401  (registers the schema)
 from sweeproute.betting import BettingRule
-from sweeproute.estimators import build, check_axes, check_parameters, load, predict_on_one_thread, save
+from sweeproute.config import GIVES, STAKES
+from sweeproute.estimators import (
+    Bettor,
+    Games,
+    Priced,
+    build,
+    check_axes,
+    check_parameters,
+    load,
+    predict_on_one_thread,
+    save,
+)
 from sweeproute.evaluation import evaluate
 from sweeproute.validation import walk_forward
 from synthetic_games import games
 
 CONF = Path(__file__).parent.parent / "conf"
 # An ensemble fits nothing on games: it is made of what models of a finished sweep said; see test_ensemble.
-MODELS = sorted(path.stem for path in (CONF / "model").glob("*.yaml") if path.stem != "ensemble")
+FILES = sorted(path.stem for path in (CONF / "model").glob("*.yaml") if path.stem != "ensemble")
+BETTORS = ["dqn", "ppo"]
+MODELS = [model for model in FILES if model not in BETTORS]
 SPACES = sorted(path.stem for path in (CONF / "search_space").glob("*.yaml"))
 DATASET = games(seasons=(2003, 2012), per_season=150, n_features=12)
 TESTED = DATASET.season == 2012
@@ -53,8 +65,8 @@ def probabilities(model: str, **settings: int) -> np.ndarray:
     return fitted(model, **settings).predict_proba(FEATURES[TESTED])
 
 
-@pytest.mark.parametrize("model", MODELS)
-class TestEveryModel:
+@pytest.mark.parametrize("model", FILES)
+class TestEveryFile:
     def test_names_its_type_for_the_routing_rules(self, model: str) -> None:
         config = composed(model)
         assert config.model.type in {
@@ -73,6 +85,18 @@ class TestEveryModel:
     def test_has_only_parameters_that_its_library_documents(self, model: str) -> None:
         check_parameters(composed(model).model)
 
+    def test_says_what_its_model_gives(self, model: str) -> None:
+        config = composed(model)
+        assert config.model.gives in GIVES
+        assert isinstance(build(config.model), Bettor) == (config.model.gives == STAKES)
+
+    def test_builds_a_fresh_estimator_every_time(self, model: str) -> None:
+        config = composed(model).model
+        assert build(config) is not build(config)
+
+
+@pytest.mark.parametrize("model", MODELS)
+class TestEveryModel:
     def test_gives_probabilities_of_both_outcomes(self, model: str) -> None:
         answer = probabilities(model)
         assert answer.shape == (TESTED.sum(), 2)
@@ -105,10 +129,6 @@ class TestEveryModel:
         with pytest.raises(NotFittedError):
             build(composed(model).model).predict_proba(FEATURES[TESTED])
 
-    def test_builds_a_fresh_estimator_every_time(self, model: str) -> None:
-        config = composed(model).model
-        assert build(config) is not build(config)
-
     def test_goes_through_the_folds_with_features_that_are_missing_at_first(self, model: str) -> None:
         or_skip(model)
         config = composed(model).model
@@ -125,6 +145,54 @@ class TestEveryModel:
         report = evaluate(lambda: build(config), DATASET, folds, BettingRule())
         assert report == evaluate(lambda: build(config), DATASET, folds, BettingRule())
         assert report.metrics["n_games"] == 300
+
+
+# A bettor learns of so few games here that it learns little: what a bettor learns stands in test_bettor.
+FEW = {"total_timesteps": 1024, "n_envs": 16}
+SMALLER = {"dqn": {"learning_starts": 256, "batch_size": 64}, "ppo": {"batch_size": 64}}
+
+
+def bettor(model: str, **settings: int) -> Any:
+    words = [f"model.params.{name}={value}" for name, value in (FEW | SMALLER[model]).items()]
+    return build(composed(model, *words, **settings).model)
+
+
+@cache
+def stakes(model: str, **settings: int) -> np.ndarray:
+    past = Priced(Games(FEATURES[~TESTED]), DATASET.odds[~TESTED], DATASET.season[~TESTED])
+    learned = bettor(model, **settings).fit_bets(past, DATASET.outcome[~TESTED], None)
+    return learned.stakes(Games(FEATURES[TESTED]), DATASET.odds[TESTED])
+
+
+@pytest.mark.parametrize("model", BETTORS)
+class TestEveryBettor:
+    def test_gives_whole_units_and_none_without_odds(self, model: str) -> None:
+        units = stakes(model)
+        assert units.shape == (TESTED.sum(),)
+        assert (units == np.round(units)).all()
+        assert (np.abs(units) <= composed(model).model.params.max_units).all()
+        assert not units[np.isnan(DATASET.odds[TESTED]).any(axis=1)].any()
+
+    @pytest.mark.parametrize("threads", [2, 3])
+    def test_another_number_of_threads_gives_bitwise_the_same(self, model: str, threads: int) -> None:
+        with threadpool_limits(threads):
+            assert stakes(model, threads=threads).tobytes() == stakes(model).tobytes()
+
+    def test_goes_through_the_folds_to_the_same_report(self, model: str) -> None:
+        folds = walk_forward(
+            DATASET.season,
+            DATASET.kickoff,
+            window="expanding",
+            window_seasons=None,
+            first_test_season=2004,
+            gap_seasons=0,
+            calibration_seasons=0,
+            selection_seasons=[2004, 2004],
+        )
+        report = evaluate(lambda: bettor(model), DATASET, folds, BettingRule())
+        assert report == evaluate(lambda: bettor(model), DATASET, folds, BettingRule())
+        assert report.metrics["n_games"] == 150
+        assert report.predictions["probability"].isna().all()
 
 
 @pytest.mark.parametrize(

@@ -401,7 +401,7 @@ def test_a_default_is_the_option_of_a_group_that_nothing_else_chooses(composer):
     assert plain.dimensions[0].low == 0.01
 
 
-@pytest.mark.parametrize("model", ["glm", "lightgbm", "random_forest", "xgboost"])
+@pytest.mark.parametrize("model", ["dqn", "glm", "lightgbm", "ppo", "random_forest", "xgboost"])
 def test_the_ranges_of_each_model_of_this_project_pass_its_own_check(model):
     words = [f"model={model}"]
     with singletons_kept():

@@ -102,6 +102,31 @@ def test_comparisons_with_baselines_are_adjusted_by_themselves():
     assert (found.against_adjusted >= found.against.p_value).all()
 
 
+def test_a_row_without_probabilities_is_tested_by_its_return_alone_and_changes_no_other_test():
+    units = np.random.default_rng(8).integers(-2, 3, len(PLAYED))
+    stakes = [predictions(PLAYED, np.full(len(PLAYED), np.nan), units)]
+    one, two = rows(0.3, 0.9)
+    plain, mixed = judged([one, two]), judged([one, stakes, two])
+    for metric in TESTED:
+        own, more = plain.tests[metric].pairs, mixed.tests[metric].pairs
+        for part in ("difference", "standard_error", "p_value"):
+            np.testing.assert_allclose(getattr(more, part)[::2, ::2], getattr(own, part), atol=1e-12)
+            assert np.isnan(getattr(more, part)[1, ::2]).all() == (metric != "roi")
+        assert np.isnan(mixed.intervals[metric][0][1]) == (metric != "roi")
+        for end in (0, 1):
+            np.testing.assert_allclose(mixed.intervals[metric][end][::2], plain.intervals[metric][end])
+        if metric != "roi":
+            standing = mixed.tests[metric].standing
+            assert not standing.best[1]
+            assert not standing.tied[1]
+            assert np.isnan(mixed.tests[metric].against.p_value[1]).all()
+    for stakes_of in ("roi_kelly", "roi_flat"):
+        assert np.isnan(mixed.intervals[stakes_of][0][1])
+    alone = judged([stakes, stakes])
+    assert np.isnan(alone.tests["auc"].adjusted).all()
+    assert np.isfinite(alone.intervals["roi"][0]).all()
+
+
 def test_games_without_numbers_of_weeks_are_grouped_by_their_kick_off():
     played = PLAYED.assign(week=PLAYED["week"].mask(PLAYED["week"] > 0))
     assert judged(rows(0.2, 0.6, played=played), played).n_weeks == 34

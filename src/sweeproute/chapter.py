@@ -107,7 +107,8 @@ class Chapter:
         return Cell(value, low, high, number(found.sem), self._standing(metric, position))
 
     def _standing(self, metric: str, position: int) -> str:
-        if metric not in self.verdicts.tests or len(self.found.rows) < 2:
+        there = [row for row in self.found.rows if number(row.metrics.get(metric, _NOTHING).mean) is not None]
+        if metric not in self.verdicts.tests or len(there) < 2:
             return ""
         standing = self.verdicts.tests[metric].standing
         return BEST if standing.bold[position] else TIED if standing.tied[position] else ""
@@ -279,7 +280,7 @@ class Chapter:
         if len(rules) > 1:
             said.append("Rows differ in their betting rule; the one above is that of the first.")
         if bettors := self._bettors():
-            said.append(f"{bettors} stakes by itself, in units of the rule's stake, not by the rule.")
+            said.append(f"By stakes of their own, in units of the rule's, not by the rule: {bettors}.")
         return said
 
     def _bettors(self) -> str:
@@ -289,7 +290,7 @@ class Chapter:
     def _of_rows(self) -> list[str]:
         said = ensemble.told([run.tags for row in self.found.rows for run in row.runs], self.title)
         if bettors := self._bettors():
-            said.append(f"{bettors}: stakes and no probabilities, so no score of these.")
+            said.append(f"Stakes and no probabilities, so no score of these: {bettors}.")
         if len(self._letters) > 1:
             classes = list(self._letters)
             told = "; ".join(f"{self._letters[one]}: {name}" for one, name in zip(classes, apart(classes), strict=True))
@@ -323,7 +324,7 @@ class Chapter:
             ]
             if lacking:
                 names = ", ".join(dict.fromkeys(self.title(row.model) for row in lacking))
-                said.append(f"{names}: without it, so that the first configuration stands here, chosen by nothing.")
+                said.append(f"Without it, so that the first configuration stands here, chosen by nothing: {names}.")
             return said
         said = ["Nothing is chosen on these seasons: the configurations are those that won on the selection seasons."]
         first = self.comparison.sets[0]
