@@ -96,6 +96,8 @@ def bankrolls(curves: Sequence[Curve], width: float, kelly_fraction: float = 0.2
     titles = (f"by the rule{own}{_stakes(flat)}", f"the same bets at {part}")
     # Flat stakes add up, Kelly's multiply.
     seen = [_panel(axis, courses, log) for axis, courses, log in zip(axes, panels, (False, True), strict=True)]
+    if not any(one for some in panels for one in some):
+        axes[0].set(xticks=[])
     for axis, title in zip(axes, titles, strict=True):
         axis.set_title(title, loc="left")
         axis.set_ylabel("bankroll")
@@ -129,7 +131,8 @@ def _panel(axis: "Axes", courses: Sequence[Course | None], may_log: bool) -> boo
     there = [one for one in courses if one is not None]
     if not there:
         axis.text(0.5, 0.5, "no model placed a bet", transform=axis.transAxes, ha="center", va="center")
-        axis.set(xticks=[], yticks=[])
+        # The other panel has the same moments, and may have some.
+        axis.set(yticks=[])
         return False
     axis.axhline(1.0, color=GREY, linewidth=0.6, zorder=1)
     left = np.concatenate([one.bankroll[:-1] if one.ruined else one.bankroll for one in there])

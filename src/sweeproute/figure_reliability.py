@@ -126,7 +126,9 @@ def reliability(curves: Sequence[Curve], width: float, level: float = 0.95) -> "
     curves = [curve for curve in curves if curve.forecasts]
     if not curves:
         drawn = figure_style.figure(width, 1.0)
-        drawn.text(0.5, 0.5, "no model gives probabilities", ha="center", va="center")
+        axis = drawn.subplots()
+        axis.axis("off")
+        axis.text(0.5, 0.5, "no model gives probabilities", transform=axis.transAxes, ha="center", va="center")
         return drawn
     columns = _COLUMNS.get(len(curves), 4)
     rows = -(-len(curves) // columns)
