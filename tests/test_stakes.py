@@ -15,6 +15,7 @@ from sweeproute.config import ConfigError, calibrations
 from sweeproute.data.dataset import Dataset
 from sweeproute.estimators import Games, Priced
 from sweeproute.evaluation import EvaluationError, Report, evaluate
+from sweeproute.measures import metrics_of
 from sweeproute.selection import OF_STAKES, OURS
 from sweeproute.validation import Fold, walk_forward
 from synthetic_games import games
@@ -98,6 +99,13 @@ def test_its_return_bets_and_bankroll_are_those_of_its_own_stakes_and_all_else_i
     for season, of_season in found.by_season.items():
         own = table[table["season"] == season]
         assert of_season["roi"] == pytest.approx(own["profit"].sum() / own["stake"].sum())
+
+
+def test_predictions_alone_give_the_same_metrics() -> None:
+    found = report()
+    again = metrics_of(found.predictions, RULE)
+    assert list(again) == list(found.metrics)
+    np.testing.assert_allclose(list(again.values()), list(found.metrics.values()), rtol=1e-12)
 
 
 def test_whoever_never_bets_has_no_return() -> None:

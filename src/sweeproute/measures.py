@@ -82,7 +82,7 @@ def metrics(dataset: "Dataset", rows: NDArray[np.int64], said: Said, rule: Betti
 
 
 def metrics_of(predictions: pd.DataFrame, rule: BettingRule) -> dict[str, float]:
-    """Score probabilities, whoever gave them.
+    """Score predictions, whoever made them; those without probabilities by the bets that they hold.
 
     Args:
         predictions: One row a game, with the columns of `evaluation.Report.predictions`, (n_games, n_columns).
@@ -93,7 +93,12 @@ def metrics_of(predictions: pd.DataFrame, rule: BettingRule) -> dict[str, float]
     """
     outcome, probability, kickoff = (predictions[name].to_numpy() for name in ("outcome", "probability", "kickoff"))
     odds = predictions[["odds_home", "odds_away"]].to_numpy(dtype=np.float64)
-    return _scored(outcome, Said(probability), kickoff, odds, rule)
+    units = None
+    if np.isnan(probability.astype(np.float64)).any():
+        side = predictions["bet"].to_numpy(dtype=object, na_value="")
+        stake = predictions["stake"].to_numpy(dtype=np.float64) / rule.stake
+        units = np.select([side == name for name in SIDES], [stake, -stake], 0.0)
+    return _scored(outcome, Said(probability, units), kickoff, odds, rule)
 
 
 def odds_of(dataset: "Dataset", rows: NDArray[np.int64]) -> NDArray[np.float64]:
