@@ -16,6 +16,8 @@ from sweeproute.selection import DirectionError
 
 RULE = {"metric": "brier", "direction": "minimize", "repeats": ["seed"]}
 # Two seasons behind those of the small trials.
+# What decides in a sweep that says nothing else.
+BY = {"metric": "auc", "direction": "maximize", "repeats": ["seed"]}
 LATER = (*SMALL[:-1], "data.last_season=2021", "validation.holdout_seasons=[2020,2021]")
 LAST_ALONE = "validation.holdout_seasons=[2024,2024]"
 CALIBRATED = ("calibration=all", "validation.calibration_seasons=1", "holdout=true")
@@ -162,15 +164,15 @@ def test_a_holdout_that_cannot_be_scored_is_said_before_anything_runs(words, sen
 
 def test_a_sweep_that_could_not_be_scored_at_its_end_is_refused_at_its_beginning():
     cfg = compose(*LATER, "holdout=true")
-    admit(cfg)
+    admit(cfg, BY)
     games = identity(cfg)["games_hash"]
     follow_up([record("GLM", ["C=1"], data=games, brier=0.2)], RULE, cfg)
     with pytest.raises(HoldoutError, match="scored for GLM before, by sweep s1"):
-        admit(cfg)
+        admit(cfg, BY)
     with pytest.raises(HoldoutError, match="scored for GLM before"):
-        admit(compose(*LATER, "holdout=true", "data.market_features=true"))  # other features, the same games
-    admit(compose(*LATER, "holdout=again"))
-    admit(compose(*LATER))
+        admit(compose(*LATER, "holdout=true", "data.market_features=true"), BY)  # other features, the same games
+    admit(compose(*LATER, "holdout=again"), BY)
+    admit(compose(*LATER), BY)
 
 
 @pytest.mark.parametrize(
@@ -185,7 +187,7 @@ def test_a_sweep_that_could_not_be_scored_at_its_end_is_refused_at_its_beginning
 )
 def test_what_could_not_be_scored_is_refused_at_the_beginning(words, sentence):
     with pytest.raises(HoldoutError, match=sentence):
-        admit(compose(*LATER, "holdout=true", *words))
+        admit(compose(*LATER, "holdout=true", *words), BY)
 
 
 @pytest.mark.parametrize(
