@@ -264,14 +264,14 @@ def test_a_sweep_whose_folder_or_predictions_are_gone_is_said(made: Made, tmp_pa
 def test_a_sweep_of_ensembles_may_begin_where_their_members_were_scored_as_it_is_to_be(state: Made, tmp_path: Path):
     words = ["model=ensemble", "model.params.sweep=pair", *SEASONS]
     with composed(tmp_path, *words, "holdout=again") as cfg:
-        admit(cfg)
+        admit(cfg, {"metric": "auc"})
     with (
         composed(tmp_path, *words, "holdout=true") as cfg,
         pytest.raises(HoldoutError, match="Ensemble_average before"),
     ):
-        admit(cfg)
+        admit(cfg, {"metric": "auc"})
     with composed(tmp_path, *words, "data.seed=8") as cfg, pytest.raises(EnsembleError, match="made from other data"):
-        admit(cfg)
+        admit(cfg, {"metric": "auc"})
     later = "validation.holdout_seasons=[2020,2020]"
     with composed(tmp_path, *words, "holdout=again", later) as cfg:
         cfg.validation.scoring = 1

@@ -50,7 +50,7 @@ LAYERS = {
         ["plot*", "baselines", "subsets", "verdicts"],
         ["evaluation", "errors"],
         ["measures"],
-        ["capabilities"],
+        ["capabilities", "stakes"],
         ["data", "estimators", "models"],
         ["targets", "performance", "score_text", "significance"],
         ["ensemble_members"],

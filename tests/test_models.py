@@ -13,7 +13,6 @@ from threadpoolctl import threadpool_limits
 
 import r_here
 from sweeproute.betting import BettingRule
-from sweeproute.config import GIVES, STAKES
 from sweeproute.estimators import (
     Bettor,
     Games,
@@ -26,6 +25,7 @@ from sweeproute.estimators import (
     save,
 )
 from sweeproute.evaluation import evaluate
+from sweeproute.stakes import GIVES, STAKES
 from sweeproute.validation import walk_forward
 from synthetic_games import games
 

@@ -11,12 +11,13 @@ from small_trial import composed
 from sweeproute import experiment
 from sweeproute.betting import BettingRule, roi, settle
 from sweeproute.checkpoint import Checkpoint
-from sweeproute.config import ConfigError, calibrations
+from sweeproute.config import ConfigError
 from sweeproute.data.dataset import Dataset
 from sweeproute.estimators import Games, Priced
 from sweeproute.evaluation import EvaluationError, Report, evaluate
 from sweeproute.measures import metrics_of
 from sweeproute.selection import OF_STAKES, OURS
+from sweeproute.stakes import calibrations
 from sweeproute.validation import Fold, walk_forward
 from synthetic_games import games
 

@@ -357,19 +357,6 @@ def plain(node: DictConfig) -> dict[str, Any]:
     return {str(key): value for key, value in content.items()}
 
 
-# What a model may answer a game with.
-GIVES = (PROBABILITIES, STAKES) = ("probabilities", "stakes")
-
-
-def calibrations(cfg: DictConfig) -> list[str]:
-    """The calibrations that a trial has: those that are asked for; of a model that gives stakes none.
-
-    Args:
-        cfg: A trial's config.
-    """
-    return ["none"] if cfg.model.gives == STAKES else [str(method) for method in cfg.calibration.methods]
-
-
 # Keys that say where and how a trial runs, not what it is: they are left out of its fingerprint.
 WHERE_AND_HOW = (
     "device",

@@ -14,7 +14,8 @@ from sweeproute.betting import NO_BET, SIDES, BettingRule, settle
 from sweeproute.config import plain
 from sweeproute.ensemble import EnsembleError, Member, Members, Record, check_data
 from sweeproute.ensemble_methods import combine
-from sweeproute.evaluation import Report, metrics_of
+from sweeproute.evaluation import Report
+from sweeproute.measures import metrics_of
 from sweeproute.trial_journal import predictions_path
 
 

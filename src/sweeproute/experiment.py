@@ -21,12 +21,13 @@ from sweeproute import (
     fingerprint,
     pruning,
     shared_fit,
+    stakes,
     trial_journal,
 )
 from sweeproute.checkpoint import Checkpoint
-from sweeproute.config import GIVES, STAKES, ConfigError, calibrations, plain
+from sweeproute.config import ConfigError, plain
 from sweeproute.journal import Journal
-from sweeproute.selection import HIGHER_IS_BETTER, OF_STAKES, OURS, deciding
+from sweeproute.stakes import calibrations
 from sweeproute.trial_steps import PrunedError, Steps
 
 if TYPE_CHECKING:
@@ -55,8 +56,7 @@ def admit(cfg: DictConfig, decides: Mapping[str, Any]) -> None:
     """
     from sweeproute import holdout
 
-    if cfg.model.gives == STAKES and decides.get("metric"):
-        _check_decides(cfg, deciding(decides))
+    stakes.check_decides(cfg, decides)
     holdout.check(cfg)
     if holdout.is_wanted(cfg):
         dataset = _load(cfg)
@@ -87,14 +87,13 @@ def validate(cfg: DictConfig) -> None:
     from sweeproute.calibration import check_methods
     from sweeproute.validation import check_fits, check_holdout, check_window
 
-    if cfg.model.gives not in GIVES:
-        raise ConfigError(f"model.gives={cfg.model.gives} is not known; a model gives {' or '.join(GIVES)}.")
+    stakes.check(cfg)
     estimators.check_parameters(cfg.model)
     estimators.check_axes(cfg.model, cfg.search_space.axes)
     _betting_rule(cfg)
     if cfg.device != "auto":
         estimators.settle_device(cfg.device, cfg.model.devices)
-    _check_data(cfg.data, cfg.model.gives)
+    _check_data(cfg.data)
     validation = cfg.validation
     check_window(validation.window, validation.window_seasons, validation.gap_seasons, validation.calibration_seasons)
     holdout.check(cfg)
@@ -246,7 +245,7 @@ def _say_here(platform: str | None) -> None:
         log.info("One trial runs in this process, whatever platform says; add -m to have it sent to %s.", platform)
 
 
-def _check_data(data: DictConfig, gives: str) -> None:
+def _check_data(data: DictConfig) -> None:
     """Find before any job starts what would fail in each: neither the table nor pandas is read for it."""
     missing = [f"data.{key}" for key in map(str, data) if OmegaConf.is_missing(data, key)]
     if missing:
@@ -254,31 +253,12 @@ def _check_data(data: DictConfig, gives: str) -> None:
             f"data={data.source} needs {' and '.join(missing)}; give {'it' if len(missing) == 1 else 'them'}, as in "
             f"{' '.join(f'{key}=VALUE' for key in missing)}."
         )
-    if gives == STAKES and data.source == "csv" and None in (data.odds_home, data.odds_away):
-        raise ConfigError(
-            "A model that gives stakes learns from odds, and data=csv names none; set data.odds_home=COLUMN and "
-            "data.odds_away=COLUMN, decimal odds."
-        )
     path = None if data.get("path") is None else Path(data.path).expanduser()
     if path is not None and not path.is_file():
         there = [file.name for file in path.parent.iterdir()] if path.parent.is_dir() else []
         near = difflib.get_close_matches(path.name, there, n=1, cutoff=0.6)
         cure = f"did you mean {path.with_name(near[0])}?" if near else "give the path of the table, from here or whole."
         raise ConfigError(f"data.path={data.path} is no file (looked in {path.parent.absolute()}); {cure}")
-
-
-def _check_decides(cfg: DictConfig, metrics: str | Sequence[str]) -> None:
-    """Stakes have neither scores of probabilities nor calibrations: nothing can be chosen among them by one."""
-    for metric in [metrics] if isinstance(metrics, str) else metrics:
-        calibration, _, name = metric.rpartition("/")
-        if name not in OURS or (name in OF_STAKES and not calibration):
-            continue
-        lacks = "is not calibrated" if calibration else "has no probabilities"
-        others = ", ".join(one for one in OF_STAKES if one != "roi" and one in HIGHER_IS_BETTER)
-        raise ConfigError(
-            f"model.type={cfg.model.type} gives stakes and {lacks}, so that it has no {metric}; choose by what it has, "
-            f"hydra.sweeper.metric=roi (or {others})."
-        )
 
 
 def _betting_rule(cfg: DictConfig) -> "BettingRule":

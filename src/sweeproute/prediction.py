@@ -50,7 +50,7 @@ def predict_upcoming(
     import pandas as pd
 
     from sweeproute import ensemble, estimators, pointers, registry
-    from sweeproute.config import calibrations
+    from sweeproute.stakes import calibrations
     from sweeproute.trial_journal import saved_calibration
 
     pointer = pointers.find(sweep)

@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING, Any
 from omegaconf import DictConfig, OmegaConf
 
 from sweeproute import estimators, fingerprint
-from sweeproute.config import WHERE_AND_HOW, calibrations
+from sweeproute.config import WHERE_AND_HOW
 from sweeproute.journal import Journal
+from sweeproute.stakes import calibrations
 
 if TYPE_CHECKING:
     from sweeproute.calibration import Calibrator
