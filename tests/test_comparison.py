@@ -8,8 +8,9 @@ import pytest
 
 from handmade_sweep import HandmadeSweep, fresh_store
 from reported_sweep import forecasts, games, trial
-from sweeproute import comparison, runs_sqlite, sweep_runs
-from sweeproute.comparison import ComparisonError, SetOfSeasons, compare
+from sweeproute import comparable, runs_sqlite, sweep_runs
+from sweeproute.comparable import ComparisonError
+from sweeproute.comparison import SetOfSeasons, compare
 from sweeproute.pointers import NoSuchSweepError
 from sweeproute.runs_where import RegistryError
 from sweeproute.selection import DirectionError
@@ -147,7 +148,7 @@ def test_repeats_are_chosen_and_told_together(uri):
         assert len(row.games) == row.metrics["brier"].n == 2
         assert row.metrics["brier"].mean == pytest.approx(np.mean([run.metrics["brier"] for run in row.runs]))
         assert row.metrics["brier"].sem > 0
-        assert comparison.apart(row.device_classes) == ["threads=1", "threads=2"]
+        assert comparable.apart(row.device_classes) == ["threads=1", "threads=2"]
 
 
 def test_another_metric_may_decide(uri):

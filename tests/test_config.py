@@ -8,7 +8,7 @@ from omegaconf import OmegaConf
 
 from small_trial import ROOT, compose
 from sweeproute import config, estimators
-from sweeproute.experiment import validate
+from sweeproute.trial_checks import validate
 
 CONF = ROOT / "conf"
 # Groups whose options Hydra itself takes, and values that a group's option leaves to the person.

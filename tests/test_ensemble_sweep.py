@@ -15,9 +15,10 @@ from small_trial import ONE_SLOT, SMALL, composed, end, start
 from sweeproute import comparison, registry, sweep_runs
 from sweeproute.ensemble import EnsembleError
 from sweeproute.ensemble_methods import combine
-from sweeproute.experiment import admit, identity, run_trial, validate
+from sweeproute.experiment import identity, run_trial
 from sweeproute.holdout import FILE, HoldoutError
 from sweeproute.journal import FILE as JOURNAL
+from sweeproute.trial_checks import admit, validate
 
 # Three tested seasons, and two behind them.
 SEASONS = (

@@ -17,7 +17,7 @@ import r_here
 import synthetic_games
 from handmade_sweep import fresh_store
 from small_trial import ROOT, SMALL, compose, composed
-from sweeproute import estimators, experiment, journal
+from sweeproute import estimators, experiment, journal, trial_checks
 from sweeproute.betting import BettingError
 from sweeproute.config import ConfigError
 from sweeproute.estimators import ModelError
@@ -394,6 +394,12 @@ REFUSED = [
     (["model=xgboost", "+model.params.gpu_id=1"], ModelError, "model.params.gpu_id=1 is outdated"),
     (["model=xgboost", "model.params.tree_method=gpu_hist"], ModelError, "use model.params.tree_method=hist"),
     (["+search_space.axes={model.params.c: [1]}"], ModelError, "model.params.c is no parameter"),
+    (
+        ["importances.of=holdouts"],
+        ConfigError,
+        "of=holdouts is not known; it is one of holdout, all, none.",
+    ),
+    (["importances.repeats=0"], ConfigError, "importances.repeats=0 shuffles nothing; use 1 or more"),
     (["betting.stake=2"], BettingError, "betting.stake=2.0 is not a fraction of the bankroll"),
     (["validation.window=rollin"], ValidationError, "validation.window=rollin is not known"),
     (["data.last_season=2010"], ValidationError, "first_test_season=2012 is not in the data, which has 2003 to 2010"),
@@ -405,13 +411,13 @@ REFUSED = [
 @pytest.mark.parametrize(("overrides", "kind", "message"), REFUSED, ids=[refused[2][:30] for refused in REFUSED])
 def test_what_cannot_run_is_refused_in_a_sentence(overrides: list[str], kind: type[Exception], message: str) -> None:
     with pytest.raises(kind) as caught:
-        experiment.validate(compose(*overrides))
+        trial_checks.validate(compose(*overrides))
     assert message in str(caught.value)
 
 
 def test_a_path_that_is_misspelt_is_answered_with_the_nearest_file(table: Path) -> None:
     with pytest.raises(ConfigError) as caught:
-        experiment.validate(compose("data=nfl", f"data.path={table.with_name('gmaes.csv')}"))
+        trial_checks.validate(compose("data=nfl", f"data.path={table.with_name('gmaes.csv')}"))
     assert str(caught.value) == (
         f"data.path={table.with_name('gmaes.csv')} is no file (looked in {table.parent}); did you mean {table}?"
     )
@@ -421,14 +427,14 @@ def test_refusing_needs_no_pandas_and_no_library_of_models() -> None:
     config = ["data=csv", "data.path=no.csv", "data.outcome=won", "data.season=s", "data.date=d", "model=xgboost"]
     with pytest.raises(ConfigError):
         # Once with the library, whose list of parameters is then known.
-        experiment.validate(compose(*config))
+        trial_checks.validate(compose(*config))
     code = f"""
 import sys
 from small_trial import compose
-from sweeproute import experiment
+from sweeproute import trial_checks
 config = compose(*{config})
 try:
-    experiment.validate(config)
+    trial_checks.validate(config)
 except ValueError as error:
     print(error, *{{"pandas", "sklearn", "xgboost", "mlflow", "pyarrow"}} & set(sys.modules))
 """

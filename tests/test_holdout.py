@@ -10,9 +10,10 @@ from far_app import wait_until
 from handmade_sweep import fresh_store
 from small_trial import SMALL, compose, end, start
 from sweeproute import registry
-from sweeproute.experiment import admit, identity, validate
+from sweeproute.experiment import identity
 from sweeproute.holdout import FILE, HoldoutError, follow_up
 from sweeproute.selection import DirectionError
+from sweeproute.trial_checks import admit, validate
 
 RULE = {"metric": "brier", "direction": "minimize", "repeats": ["seed"]}
 # Two seasons behind those of the small trials.

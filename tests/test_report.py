@@ -14,7 +14,7 @@ import yaml
 from handmade_sweep import HandmadeSweep, fresh_store
 from reported_sweep import forecasts, games, trial
 from small_trial import ONE_SLOT, ROOT, SMALL, end, start
-from sweeproute import __main__, completion, config, registry, report
+from sweeproute import __main__, completion, registry, report, report_config
 from sweeproute.chapter import ChapterError
 from sweeproute.commands import composing
 from sweeproute.comparison import Comparison
@@ -76,7 +76,7 @@ def uri(store, tmp_path, monkeypatch) -> str:
     return f"sqlite:///{store / 'mlflow.db'}"
 
 
-def settings(folder: Path, *overrides: str) -> config.Report:
+def settings(folder: Path, *overrides: str) -> report_config.Report:
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(ROOT)
         told = composing.report(["report.resamples=200", *overrides])
@@ -395,5 +395,13 @@ def test_a_real_sweep_with_its_holdout_is_reported_when_its_folder_is_gone(tmp_p
     for row in (*selection.rows, *holdout.rows):
         (table,) = row.games
         assert row.metrics["roi"].mean == pytest.approx(table["profit"].sum() / table["stake"].sum())
+    # On which features models lean is found where the holdout is scored, from one fit for all calibrations.
+    leans = cells(tmp_path / "r", "importance_table_holdout")
+    assert list(leans[0]) == ["feature", "GLM", "XGBoost"]
+    by_season = pd.read_csv(tmp_path / "r" / "glm" / "importances.csv").set_index("feature")["increase"]
+    assert len(by_season) == int(trials["tags.sweeproute.n_features"].iloc[0])
+    assert float(leans[0]["GLM"]) == by_season[leans[0]["feature"]]
+    assert max(float(leans[0][model]) for model in ("GLM", "XGBoost")) > 0
+    assert not (tmp_path / "r" / "importance_table.tex").exists()
     _, complaints = typeset(tmp_path / "r" / "report.tex", tmp_path / "out")
     assert complaints == []

@@ -15,7 +15,7 @@ from hydra_plugins.sweeproute._spaces import spaces
 from hydra_plugins.sweeproute.config import SearchSweeperConf
 from small_app import singletons_kept, start_sweep
 from small_trial import ROOT
-from sweeproute.experiment import validate
+from sweeproute.trial_checks import validate
 from test_layers import HEAVY
 
 CONF = {

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from small_trial import composed
-from sweeproute import experiment
+from sweeproute import trial_checks
 from sweeproute.betting import BettingRule, roi, settle
 from sweeproute.checkpoint import Checkpoint
 from sweeproute.config import ConfigError
@@ -185,15 +185,15 @@ def test_a_sweep_by_what_it_lacks_does_not_begin(model: str, metric: Any, lacks:
     asked = metric if isinstance(metric, str) else metric[-1]
     sentence = rf"model.type=RL_{model.upper()} gives stakes and {lacks}, so that it has no {asked}; .*metric=roi"
     with composed(tmp_path, f"model={model}") as config, pytest.raises(ConfigError, match=sentence):
-        experiment.admit(config, {"metric": metric})
+        trial_checks.admit(config, {"metric": metric})
 
 
 @pytest.mark.parametrize("metric", ["roi", "log_growth", ["roi", "drawdown"], "score", None], ids=str)
 def test_a_sweep_by_what_it_has_begins(metric: Any, tmp_path: Path) -> None:
     with composed(tmp_path, "model=dqn") as config:
-        experiment.admit(config, {"metric": metric})
+        trial_checks.admit(config, {"metric": metric})
     with composed(tmp_path, "model=glm") as config:
-        experiment.admit(config, {"metric": "auc"})
+        trial_checks.admit(config, {"metric": "auc"})
 
 
 def test_it_has_one_row_whatever_calibrations_are_asked_for(tmp_path: Path) -> None:
@@ -209,11 +209,11 @@ def test_what_it_cannot_learn_from_is_refused_before_anything_runs(tmp_path: Pat
     words = ["model=dqn", "data=csv", f"data.path={table}"]
     words += [f"data.{key}=x" for key in ("outcome", "season", "date")]
     with composed(tmp_path, *words) as config, pytest.raises(ConfigError, match="learns from odds, and data=csv names"):
-        experiment.validate(config)
+        trial_checks.validate(config)
     with composed(tmp_path, *words, "data.odds_home=h", "data.odds_away=a") as config:
-        experiment.validate(config)
+        trial_checks.validate(config)
     with (
         composed(tmp_path, "model.gives=advice") as config,
         pytest.raises(ConfigError, match="probabilities or stakes"),
     ):
-        experiment.validate(config)
+        trial_checks.validate(config)

@@ -2,7 +2,7 @@
 
 import shlex
 import string
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -11,10 +11,11 @@ import numpy as np
 from sweeproute import chapter_parts, ensemble
 from sweeproute.baselines import ELO, HOME, MARKET, Baseline
 from sweeproute.chapter_parts import ChapterError, Parts
-from sweeproute.comparison import Comparison, SetOfSeasons, apart, span
-from sweeproute.config import Report, ReportTable
+from sweeproute.comparable import apart, span
+from sweeproute.comparison import Comparison, SetOfSeasons
 from sweeproute.configuration import Estimate
 from sweeproute.data.features import ELO_K
+from sweeproute.report_config import Report, ReportTable
 from sweeproute.selection import finite
 from sweeproute.sweep_runs import SELECTION
 from sweeproute.tables import BEST, TIED, Cell, Column, Table, number
@@ -57,6 +58,7 @@ class Chapter:
             self._of_metrics(told.calibration, self._of_calibrations()),
             self._of_metrics(told.betting, self._of_bets()),
             *(self._by_part(one) for one in chapter_parts.parts(self.found, told)),
+            *self._importance(),
             self._significance(),
         )
 
@@ -136,6 +138,27 @@ class Chapter:
         columns = [Column("model", "Model"), Column("calibration", "Calibration"), *one.columns]
         shape = ReportTable(one.told.name, one.told.caption, one.told.label)
         return self._table(shape, columns, rows, ((len(self.found.rows), ""),), [one.note], self.title(one.metric))
+
+    def _importance(self) -> Iterator[Table]:
+        """None where no importances were found."""
+        told = self.settings.importance
+        leans = self.found.leaning
+        if not leans:
+            return
+        means = {model: dict(found.groupby("feature")["increase"].mean()) for model, found in leans.items()}
+        most = {name: max(of.get(name, 0.0) for of in means.values()) for of in means.values() for name in of}
+        names = sorted(most, key=lambda name: -most[name])[: told.most]
+        columns = [Column("feature", "Feature")]
+        columns += [Column(model, self.title(model), told.decimals) for model in means]
+        rows = [(Cell(name), *(Cell(number(of.get(name))) for of in means.values())) for name in names]
+        seasons = sorted({int(season) for found in leans.values() for season in found["season"]})
+        more = [
+            f"Means over the seasons {span(seasons)}, in each of which a feature was shuffled several times among the "
+            "games, for models as they are, without calibration. Features that say much the same share what they say.",
+        ]
+        if len(names) < len(most):
+            more.append(f"The {len(names)} of {len(most)} on which any model leans most; importances.csv has all.")
+        yield self._table(ReportTable(told.name, told.caption, told.label), columns, rows, (), more)
 
     def _significance(self) -> Table:
         told = self.settings.significance

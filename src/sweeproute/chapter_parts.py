@@ -8,9 +8,10 @@ import pandas as pd
 
 from sweeproute import learning_curve
 from sweeproute.baselines import HOME, NAMES
-from sweeproute.comparison import SetOfSeasons, span
-from sweeproute.config import MetricTable, Report
+from sweeproute.comparable import span
+from sweeproute.comparison import SetOfSeasons
 from sweeproute.configuration import Estimate, estimates
+from sweeproute.report_config import MetricTable, Report
 from sweeproute.runs_where import nearest
 from sweeproute.selection import maximize
 from sweeproute.subsets import score, subsets

@@ -1,19 +1,20 @@
 """Puts the best configuration of each model and calibration of a sweep side by side, from the tracking store alone."""
 
 import math
-import re
 import tempfile
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 
 import pandas as pd
 
+from sweeproute import importance
 from sweeproute.baselines import Baseline, baselines
 from sweeproute.betting import BettingRule
 from sweeproute.calibration import METHODS
 from sweeproute.choice import Choice, Scored, choose
+from sweeproute.comparable import FOLDS, check_data, check_games, check_sizes
 from sweeproute.configuration import TAG, Estimate, estimates, split
 from sweeproute.ensemble import MEMBERS_OF_TAG
 from sweeproute.runs_best import rule_of
@@ -24,12 +25,6 @@ from sweeproute.sweep_runs import HOLDOUT, FinishedRun, SweepRuns, by_season
 _PREDICTIONS = "predictions.parquet"
 # What a job on the holdout sets beside the overrides of the one that was chosen.
 _OF_SCORING = ("calibration", "calibration.methods", "validation.scoring")
-# Parameters that say which seasons train, calibrate and test.
-_FOLDS = "validation."
-
-
-class ComparisonError(LookupError):
-    """Runs that do not belong into one table."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -49,6 +44,8 @@ class Row:
     seasons: Mapping[int, Mapping[str, Estimate]]
     # The predictions of each repeat, of the same games in the same order; see `registry.predictions`.
     games: tuple[pd.DataFrame, ...]
+    # By season and feature, means over repeats, with the columns of `importance.COLUMNS`; None where none were found.
+    importances: pd.DataFrame | None = None
 
     @property
     def seeds(self) -> tuple[str, ...]:
@@ -63,7 +60,7 @@ class Row:
     @property
     def folds(self) -> dict[str, str]:
         """Which seasons train, calibrate and test."""
-        return {name: value for name, value in self.runs[0].params.items() if name.startswith(_FOLDS)}
+        return {name: value for name, value in self.runs[0].params.items() if name.startswith(FOLDS)}
 
     @property
     def gives_stakes(self) -> bool:
@@ -89,6 +86,15 @@ class SetOfSeasons:
     def games(self) -> pd.DataFrame:
         """The tested games; of the columns that differ between rows, those of the first."""
         return self.rows[0].games[0]
+
+    @property
+    def leaning(self) -> dict[str, pd.DataFrame]:
+        """By model the features on which it leans, of those of which that is known; calibrations share their fit."""
+        found: dict[str, pd.DataFrame] = {}
+        for row in self.rows:
+            if row.importances is not None:
+                found.setdefault(row.model, row.importances)
+        return found
 
     @property
     def data_hash(self) -> str:
@@ -136,16 +142,16 @@ def compare(sweep: SweepRuns, metric: str | None = None, direction: str | None =
         Rows in the order in which models come up in the sweep, each with its calibrations from none on.
 
     Raises:
-        ComparisonError: Runs were made from different data, or tested on different games.
+        sweeproute.comparable.ComparisonError: Runs were made from different data, or tested on different games.
         RegistryError: No run has the metric, or one has no predictions.
         sweeproute.selection.DirectionError: It is not known whether more of the metric is better.
     """
-    _check_data(sweep.runs)
+    check_data(sweep.runs)
     rule = _rule(sweep, metric, direction)
     sets: list[SetOfSeasons] = []
     for name in dict.fromkeys(run.set for run in sweep.runs):
         groups: dict[tuple[str, str], list[FinishedRun]] = {}
-        _check_sizes([run for run in sweep.runs if run.set == name])
+        check_sizes([run for run in sweep.runs if run.set == name])
         for run in sweep.runs:
             if run.set == name:
                 groups.setdefault((run.model, run.calibration), []).append(run)
@@ -263,7 +269,8 @@ def _read(
     rows = []
     with tempfile.TemporaryDirectory() as folder:
         games = {run.run_id: _predictions(sweep, run, Path(folder)) for run in runs}
-    _check_games(runs, games)
+        found_by = {run.run_id: _importances(sweep, run, Path(folder)) for run in runs}
+    check_games(runs, games)
     for repeats, rule in chosen:
         found = [seasons[run.run_id] for run in repeats]
         rows.append(
@@ -276,6 +283,7 @@ def _read(
                 metrics=estimates([run.metrics for run in repeats]),
                 seasons={one: estimates([told.get(one, {}) for told in found]) for one in sorted(found[0])},
                 games=tuple(games[run.run_id] for run in repeats),
+                importances=_mean([found_by[run.run_id] for run in repeats]),
             )
         )
     return SetOfSeasons(name, tuple(rows), chosen[0][1])
@@ -295,78 +303,19 @@ def _predictions(sweep: SweepRuns, run: FinishedRun, folder: Path) -> pd.DataFra
         ) from None
 
 
-def _check_data(runs: Sequence[FinishedRun]) -> None:
-    """Refuse runs of different data, chosen or not: the best of them would be that of the easier data."""
-    first: dict[str, FinishedRun] = {}
-    for run in runs:
-        first.setdefault(run.data_hash, run)
-    if len(first) > 1:
-        told = " and ".join(f"{_who(run)} from {hash[:12] or 'data without a hash'}" for hash, run in first.items())
-        one = next(iter(filter(None, first)))
-        raise ComparisonError(
-            f"The sweep's runs were made from different data ({told}), so that no table can compare them; report "
-            f"those of one alone: --where data_hash={one[:12]}."
-        )
+def _importances(sweep: SweepRuns, run: FinishedRun, folder: Path) -> pd.DataFrame | None:
+    if importance.TAG not in run.tags:
+        return None
+    from mlflow.exceptions import MlflowException
+
+    try:
+        return pd.read_csv(sweep.client.download_artifacts(run.run_id, importance.FILE, str(folder / run.run_id)))
+    except (MlflowException, OSError):
+        return None  # deleted since, and worth no more than that they are missing
 
 
-def _check_games(runs: Sequence[FinishedRun], games: Mapping[str, pd.DataFrame]) -> None:
-    """Refuse runs that were tested on different games."""
-    first, frame = runs[0], games[runs[0].run_id]
-    for run in runs[1:]:
-        other = games[run.run_id]
-        if not (frame["game_id"].equals(other["game_id"]) and frame["outcome"].equals(other["outcome"])):
-            raise _other_games(first, _span(frame), run, _span(other))
-
-
-def _check_sizes(runs: Sequence[FinishedRun]) -> None:
-    """Refuse, before anything is chosen, runs that were tested on other numbers of games."""
-    for run in runs:
-        sizes = [one.metrics.get("n_games", float("nan")) for one in (runs[0], run)]
-        if sizes[0] == sizes[0] != sizes[1] == sizes[1]:
-            raise _other_games(runs[0], f"{sizes[0]:.0f} games", run, f"{sizes[1]:.0f}")
-
-
-def _other_games(one: FinishedRun, games: str, other: FinishedRun, other_games: str) -> ComparisonError:
-    known = sorted(one.params.keys() & other.params.keys())
-    differs = [name for name in known if name.startswith(_FOLDS) and one.params[name] != other.params[name]]
-    cure = f"; report those of one alone: --where '{differs[0]}={one.params[differs[0]]}'" if differs else ""
-    return ComparisonError(
-        f"{_who(one)} was tested on {games}, {_who(other)} on {other_games}, so that no table can compare them{cure}."
-    )
-
-
-def _who(run: FinishedRun) -> str:
-    return f"{run.model} {run.calibration}" + (f", job {run.job}," if run.job is not None else "")
-
-
-def _span(games: pd.DataFrame) -> str:
-    return f"{len(games)} games of {span(games['season'])}"
-
-
-def span(seasons: Iterable[int]) -> str:
-    """Seasons on one line.
-
-    Example:
-        >>> span([2018, 2019, 2019]), span([2018])
-        ('2018–2019', '2018')
-    """
-    found = sorted({int(season) for season in seasons})
-    if len(found) == 1:
-        return str(found[0])
-    if found == list(range(found[0], found[-1] + 1)):
-        return f"{found[0]}–{found[-1]}"
-    return ", ".join(map(str, found))
-
-
-def apart(classes: Sequence[str]) -> list[str]:
-    """Classes of device by the parts alone in which they differ.
-
-    Example:
-        >>> apart(["cpu;x86_64;threads=1", "cpu;arm64;threads=1"])
-        ['x86_64', 'arm64']
-    """
-    parts = [re.split("[;,]", one) for one in classes]
-    if len({len(part) for part in parts}) > 1:
-        return list(classes)
-    differing = [place for place in range(len(parts[0])) if len({part[place] for part in parts}) > 1]
-    return [", ".join(part[place] for place in differing) for part in parts]
+def _mean(found: Sequence[pd.DataFrame | None]) -> pd.DataFrame | None:
+    there = [one for one in found if one is not None]
+    if not there:
+        return None
+    return pd.concat(there).groupby(["season", "feature"], sort=False, as_index=False).mean()

@@ -9,11 +9,12 @@ from pathlib import Path
 from typing import Any
 
 from sweeproute.chapter import Chapter
-from sweeproute.comparison import Comparison, SetOfSeasons, span
-from sweeproute.config import Report
+from sweeproute.comparable import span
+from sweeproute.comparison import Comparison, SetOfSeasons
 from sweeproute.deliverables import DOCUMENT, FIGURES, TEXT, model_folders
 from sweeproute.execution import Execution, execution
 from sweeproute.figures import NAMES
+from sweeproute.report_config import Report
 from sweeproute.request_kept import Kept
 from sweeproute.sweep_facts import DEADLINE, TARGETS
 from sweeproute.sweep_runs import HOLDOUT, SELECTION

@@ -7,8 +7,8 @@ from typing import Any
 from sweeproute import latex
 from sweeproute.chapter import Chapter
 from sweeproute.comparison import Comparison, Row
-from sweeproute.config import Report
 from sweeproute.configuration import Estimate
+from sweeproute.report_config import Report
 from sweeproute.runs_best import BestRun, Front
 from sweeproute.selection import finite, maximize
 from sweeproute.tables import json_text, rows_to_csv, to_csv, to_json, to_text
@@ -50,6 +50,8 @@ def files(
     for folder, rows in _by_folder(chapters, settings).items():
         found[f"{folder}/results.json"] = json_text([_facts(chapter, row, seasons=True) for chapter, row in rows])
         found[f"{folder}/results.csv"] = _flat_csv([line for chapter, row in rows for line in _lines(chapter, row)])
+        if lines := _leaning(chapters, rows[0][1].model):
+            found[f"{folder}/importances.csv"] = _flat_csv(lines)
     return found
 
 
@@ -165,6 +167,16 @@ def _lines(chapter: Chapter, row: Row) -> list[dict[str, Any]]:
     own = {"set": chapter.found.name, "model": row.model, "calibration": row.calibration}
     seasons = [{**own, "season": str(season), **means(found)} for season, found in row.seasons.items()]
     return [*seasons, {**own, "season": "all", **means(row.metrics)}]
+
+
+def _leaning(chapters: Sequence[Chapter], model: str) -> list[dict[str, Any]]:
+    """How much a model leans on each feature, season by season."""
+    return [
+        {"set": chapter.found.name, **{str(name): value for name, value in line.items()}}
+        for chapter in chapters
+        if model in chapter.found.leaning
+        for line in chapter.found.leaning[model].to_dict("records")
+    ]
 
 
 def _all_runs(comparison: Comparison) -> list[dict[str, Any]]:

@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from sweeproute import estimators
+from sweeproute import estimators, importance
 from sweeproute.betting import BettingRule
 from sweeproute.calibration import AsItIs, Calibrator, calibrate
 from sweeproute.checkpoint import Answer, Checkpoint, FinishedFold
@@ -54,6 +54,8 @@ class Report:
         alone: Why no shorter fit was taken from these, as a clause; None where none was asked for, or all were.
         warnings: By what a model says should be known of a fit, the seasons that were tested by it; of those folds that
             a former attempt finished, nothing is known.
+        importances: What `importance.permuted` has found, season after season, of the folds that were fitted here; None
+            where it was not asked for.
     """
 
     metrics: dict[str, float]
@@ -67,6 +69,7 @@ class Report:
     shorter: "Mapping[int, Report]" = field(default_factory=dict, repr=False)
     alone: str | None = None
     warnings: "Mapping[str, list[int]]" = field(default_factory=dict, repr=False)
+    importances: pd.DataFrame | None = field(default=None, repr=False)
 
     def __eq__(self, other: object) -> bool:
         if not isinstance(other, Report):
@@ -168,6 +171,7 @@ def evaluate(
     prefixes: Prefixes | None = None,
     calibrations: Sequence[str] = ("none",),
     on_epoch: Callable[[int, int, Callable[[], dict[str, float]]], None] | None = None,
+    shuffles: importance.Shuffles | None = None,
 ) -> Report:
     """Fit a fresh model on each fold in turn, then score what it says about the fold's test season.
 
@@ -189,6 +193,7 @@ def evaluate(
         on_epoch: Called after each epoch of a model that tells what it says of the games that it watches, with the
             season that the fold tests, the epochs that are done, and a function that gives the metrics over the watched
             games and the seasons tested so far; what it raises ends the evaluation.
+        shuffles: How to find on which features the models lean; None for not at all.
 
     Returns:
         The report; bitwise the same for the same arguments, with the prefixes and without. Its `shorter` are bitwise
@@ -207,6 +212,7 @@ def evaluate(
     shorter = {length: _Courses(calibrations, dataset, rule) for length in (prefixes.lengths if prefixes else ())}
     models: dict[int, Any] = {}
     warnings: dict[str, list[int]] = {}
+    leaning: list[pd.DataFrame] = []
     model: Any = None
     fit_seconds = 0.0
 
@@ -219,6 +225,8 @@ def evaluate(
             if (told := estimators.telling(model)) is not None:
                 for warning in told.warnings(list(dataset.features.columns)):
                     warnings.setdefault(warning, []).append(fold.season)
+            if shuffles is not None and not isinstance(model, estimators.Bettor):
+                leaning.append(_importances(model, games, dataset, fold, shuffles))
             if prefixes is not None and shorter:
                 try:
                     models = {n: estimators.shortened(model, prefixes.parameter, n) for n in shorter}
@@ -236,11 +244,12 @@ def evaluate(
         if on_fold is not None:
             on_fold(fold.season, dict(own.first.by_season[fold.season]), dict(own.first.so_far()))
 
+    more = {"warnings": warnings, "importances": pd.concat(leaning, ignore_index=True) if leaning else None}
     if prefixes is None or not shorter:
-        return own.report(fit_seconds, model, alone=alone, warnings=warnings)
+        return own.report(fit_seconds, model, alone=alone, **more)
     reports = {n: courses.report(fit_seconds * prefixes.share(n), models[n]) for n, courses in shorter.items()}
     whole_s = fit_seconds * prefixes.share(prefixes.whole)
-    return own.report(whole_s, model, shorter=reports, warnings=warnings)
+    return own.report(whole_s, model, shorter=reports, **more)
 
 
 def _finish(
@@ -297,6 +306,21 @@ def _stakes(model: estimators.Bettor, tested: estimators.Priced, season: int) ->
             f"number for each of the {len(tested.games)} games; 0 stands for no bet."
         )
     return Answer(np.full(len(units), np.nan), np.empty(0), seconds, units)
+
+
+def _importances(
+    model: Any, games: estimators.Games, dataset: "Dataset", fold: Fold, shuffles: importance.Shuffles
+) -> pd.DataFrame:
+    """On which features a fitted model leans, and on the teams where it is told of them."""
+    tested = games.rows(fold.test)
+    if not isinstance(model, estimators.LearnsFromGames):
+        tested = estimators.Games(tested.features)
+
+    def says(asked: estimators.Games) -> NDArray[np.float64]:
+        return _home_probability(model, asked, fold.season)
+
+    names = list(dataset.features.columns)
+    return importance.permuted(says, tested, dataset.outcome[fold.test], names, fold.season, shuffles)
 
 
 def _tell(

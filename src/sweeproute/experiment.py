@@ -1,11 +1,10 @@
 """Runs one trial: the only module that knows data, folds, models, scores and the journal together."""
 
-import difflib
 import logging
 import os
 import random
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,19 +14,18 @@ from omegaconf import DictConfig, OmegaConf, open_dict
 
 from sweeproute import (
     capabilities,
-    ensemble,
     ensemble_members,
     estimators,
     fingerprint,
     pruning,
     shared_fit,
-    stakes,
     trial_journal,
 )
 from sweeproute.checkpoint import Checkpoint
 from sweeproute.config import ConfigError, plain
 from sweeproute.journal import Journal
 from sweeproute.stakes import calibrations
+from sweeproute.trial_checks import validate
 from sweeproute.trial_steps import PrunedError, Steps
 
 if TYPE_CHECKING:
@@ -37,83 +35,6 @@ if TYPE_CHECKING:
     from sweeproute.evaluation import Prefixes, Report
 
 log = logging.getLogger(__name__)
-
-# Which trials may keep their fitted model.
-_KEPT_MODELS = ("best", "all", "none")
-
-
-def admit(cfg: DictConfig, decides: Mapping[str, Any]) -> None:
-    """Refuse a sweep that must not begin: a model lacks what decides, or what is to be scored or combined cannot be.
-
-    Args:
-        cfg: The config of one of its trials.
-        decides: What the sweep chooses by: metric, direction, repeats.
-
-    Raises:
-        sweeproute.config.ConfigError: A model that gives stakes is to be chosen by a score of probabilities.
-        sweeproute.holdout.HoldoutError: It was scored before, or the data does not have its seasons.
-        sweeproute.ensemble.EnsembleError: An ensemble whose members were made from other data, or not scored there.
-    """
-    from sweeproute import holdout
-
-    stakes.check_decides(cfg, decides)
-    holdout.check(cfg)
-    if holdout.is_wanted(cfg):
-        dataset = _load(cfg)
-        holdout.check_seasons(cfg, dataset.season)
-        holdout.check_unscored(cfg, dataset.games_hash, [f"{ensemble.PREFIX}{method}" for method in cfg.ensemble])
-    if ensemble.is_one(cfg):
-        ensemble.check_data(ensemble_members.find(cfg, scored=holdout.is_wanted(cfg)), _load(cfg).hash)
-
-
-def validate(cfg: DictConfig) -> None:
-    """Refuse a config that composes but cannot run.
-
-    Args:
-        cfg: A trial's config.
-
-    Raises:
-        sweeproute.config.ConfigError: A setting of the data that is missing, odds that a bettor needs, a file that is
-            not there, a word that `tracking.models` does not know, a time between checkpoints that is none.
-        sweeproute.estimators.ModelError: A parameter that the model does not have, a model that cannot be found, or a
-            device that is none.
-        sweeproute.ensemble.EnsembleError: A way to combine models that is none, or an ensemble that has no members.
-        sweeproute.betting.BettingError: A betting rule that cannot be.
-        sweeproute.calibration.CalibrationError: A calibration that is none, or has no games to learn from.
-        sweeproute.validation.ValidationError: Seasons that overlap, or that the league does not have, or a window that
-            is none.
-    """
-    from sweeproute import holdout
-    from sweeproute.calibration import check_methods
-    from sweeproute.validation import check_fits, check_holdout, check_window
-
-    stakes.check(cfg)
-    estimators.check_parameters(cfg.model)
-    estimators.check_axes(cfg.model, cfg.search_space.axes)
-    _betting_rule(cfg)
-    if cfg.device != "auto":
-        estimators.settle_device(cfg.device, cfg.model.devices)
-    _check_data(cfg.data)
-    validation = cfg.validation
-    check_window(validation.window, validation.window_seasons, validation.gap_seasons, validation.calibration_seasons)
-    holdout.check(cfg)
-    check_methods(list(cfg.calibration.methods), validation.calibration_seasons)
-    check_holdout(list(validation.selection_seasons), _optional_list(validation.holdout_seasons))
-    if cfg.data.source == "league" and cfg.data.first_season <= cfg.data.last_season:
-        # The one source whose seasons are known before it is read.
-        seasons = list(range(cfg.data.first_season, cfg.data.last_season + 1))
-        check_fits(seasons, validation.first_test_season, list(validation.selection_seasons))
-    ensemble_members.check(cfg)
-    if cfg.tracking.models not in _KEPT_MODELS:
-        raise ConfigError(
-            f"tracking.models={cfg.tracking.models} is not known; which fitted models are kept is one of "
-            f"{', '.join(_KEPT_MODELS)}."
-        )
-    if (cfg.checkpoint.minutes or 0) < 0:
-        raise ConfigError(
-            f"checkpoint.minutes={cfg.checkpoint.minutes} is no time between checkpoints; use a number of minutes, or "
-            "null for no checkpoints."
-        )
 
 
 def preload(cfg: DictConfig) -> None:
@@ -245,22 +166,6 @@ def _say_here(platform: str | None) -> None:
         log.info("One trial runs in this process, whatever platform says; add -m to have it sent to %s.", platform)
 
 
-def _check_data(data: DictConfig) -> None:
-    """Find before any job starts what would fail in each: neither the table nor pandas is read for it."""
-    missing = [f"data.{key}" for key in map(str, data) if OmegaConf.is_missing(data, key)]
-    if missing:
-        raise ConfigError(
-            f"data={data.source} needs {' and '.join(missing)}; give {'it' if len(missing) == 1 else 'them'}, as in "
-            f"{' '.join(f'{key}=VALUE' for key in missing)}."
-        )
-    path = None if data.get("path") is None else Path(data.path).expanduser()
-    if path is not None and not path.is_file():
-        there = [file.name for file in path.parent.iterdir()] if path.parent.is_dir() else []
-        near = difflib.get_close_matches(path.name, there, n=1, cutoff=0.6)
-        cure = f"did you mean {path.with_name(near[0])}?" if near else "give the path of the table, from here or whole."
-        raise ConfigError(f"data.path={data.path} is no file (looked in {path.parent.absolute()}); {cure}")
-
-
 def _betting_rule(cfg: DictConfig) -> "BettingRule":
     from sweeproute.betting import BettingRule
 
@@ -321,6 +226,7 @@ def _evaluate(
     cfg: DictConfig, dataset: "Dataset", journal: Journal, checkpoint: Checkpoint, prefixes: "Prefixes | None"
 ) -> "Report":
     from sweeproute.evaluation import evaluate
+    from sweeproute.importance import Shuffles
     from sweeproute.validation import walk_forward
 
     validation = cfg.validation
@@ -349,7 +255,9 @@ def _evaluate(
     # The same for all trials of a model, also for those whose folds were fitted by a former attempt.
     inside = isinstance(estimators.build(cfg.model), estimators.LearnsFromGames)
     steps = Steps(journal, folds[-1].season, inside=inside)
-    return evaluate(build, dataset, folds, rule, steps.fold, checkpoint, prefixes, methods, steps.epoch)
+    asked = cfg.importances.of == "all" or (cfg.importances.of == "holdout" and validation.scoring)
+    shuffles = Shuffles(cfg.importances.repeats, cfg.seed) if asked else None
+    return evaluate(build, dataset, folds, rule, steps.fold, checkpoint, prefixes, methods, steps.epoch, shuffles)
 
 
 def _combine(cfg: DictConfig, members: "Members", dataset: "Dataset", journal: Journal) -> "Report":
@@ -391,7 +299,3 @@ def _journal_pruned(journal: Journal, early: PrunedError) -> None:
         journal.metrics(early.metrics, step=early.season + 1)
     journal.tags({"sweeproute.pruned": early.reason})
     journal.end("PRUNED")
-
-
-def _optional_list(values: Any) -> list[int] | None:
-    return None if values is None else list(values)

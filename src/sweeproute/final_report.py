@@ -14,9 +14,9 @@ from pathlib import Path
 from typing import Any
 
 from sweeproute import report, request_kept, sweep_runs
-from sweeproute.config import Report
 from sweeproute.errors import explain
 from sweeproute.execution import execution
+from sweeproute.report_config import Report
 
 
 def lines(root: Path, sweep: str, settings: Report, uri: str) -> list[str]:

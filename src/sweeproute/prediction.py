@@ -165,7 +165,8 @@ def _compose(pointer: "Pointer", overrides: Sequence[str]) -> "tuple[Dataset, Up
     import hydra
 
     from sweeproute import config, data
-    from sweeproute.experiment import settle, validate
+    from sweeproute.experiment import settle
+    from sweeproute.trial_checks import validate
 
     # Relative paths of the configuration are meant from where the sweep was started.
     os.chdir(pointer.cwd)

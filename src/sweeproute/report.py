@@ -7,7 +7,7 @@ from pathlib import Path
 from sweeproute import completion, deliverables, request_kept, runs_best, sweep_runs
 from sweeproute.chapter import Chapter, command
 from sweeproute.comparison import Comparison, compare
-from sweeproute.config import Report
+from sweeproute.report_config import Report
 from sweeproute.tables import Table
 from sweeproute.whole_folder import add_file, copy_files, replace_folder
 
@@ -69,7 +69,7 @@ def make(question: Question, settings: Report, also: Callable[[Comparison, Path]
 
     Raises:
         sweeproute.runs_where.RegistryError: There is nothing to tell of.
-        sweeproute.comparison.ComparisonError: Runs that do not belong into one table.
+        sweeproute.comparable.ComparisonError: Runs that do not belong into one table.
         sweeproute.chapter.ChapterError: The settings ask for what is not known.
         sweeproute.whole_folder.FolderError: The folder is somebody's own.
         sweeproute.pointers.NoSuchSweepError: No such sweep.

@@ -100,6 +100,13 @@ def end(journal: Journal, trial: Trial, report: "Report") -> None:
     journal.metrics({"fit_s": report.fit_seconds, "predict_s": report.predict_seconds})
     _keep_predictions(journal, report)
     _say_how_it_was_fitted(journal, trial, report)
+    if report.importances is not None:
+        # lazy import: with the evaluation, which is there by now
+        from sweeproute import importance
+
+        report.importances.to_csv(journal.folder / importance.FILE, index=False)
+        journal.artifact(importance.FILE)
+        journal.tags({importance.TAG: str(trial.cfg.importances.repeats)})
     if trial.cfg.tracking.models != "none" and report.model is not None:
         _save_model(journal.folder / MODEL, report)
     for method, other in report.calibrated.items():

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from hydra_plugins.sweeproute._platforms import Registry
     from hydra_plugins.sweeproute._space import Space
     from hydra_plugins.sweeproute.config import RoutedLauncherConf
-    from sweeproute.config import Report
+    from sweeproute.report_config import Report
 
 # Where an app's configuration lies, beside its script.
 _CONF, _NAME = "conf", "config"
@@ -94,7 +94,7 @@ def report(overrides: Sequence[str]) -> "Report":
     import hydra
     from omegaconf import OmegaConf
 
-    from sweeproute import config
+    from sweeproute import config, report_config
 
     config.register()
     folder = _folder()
@@ -103,7 +103,7 @@ def report(overrides: Sequence[str]) -> "Report":
     with hydra.initialize_config_dir(str(folder), version_base="1.3"):
         composed = hydra.compose("report_alone", list(overrides)).report
     settings = OmegaConf.to_object(composed)
-    assert isinstance(settings, config.Report)
+    assert isinstance(settings, report_config.Report)
     return settings
 
 
