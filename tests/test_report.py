@@ -88,6 +88,20 @@ def told(folder: Path, sweep: str, uri: str, *overrides: str, **question) -> rep
     return make(Question(sweep, uri=uri, **question), settings(folder, *overrides))
 
 
+@pytest.fixture(scope="module")
+def plain(tmp_path_factory) -> Callable[[str, str], Path]:
+    """The folder of a sweep's report as the settings are, made once for all that only read it."""
+    root, made = tmp_path_factory.mktemp("plain"), {}
+
+    def folder(sweep: str, uri: str) -> Path:
+        if sweep not in made:
+            told(root / sweep, sweep, uri)
+            made[sweep] = root / sweep
+        return made[sweep]
+
+    return folder
+
+
 def files(folder: Path) -> dict[str, bytes]:
     paths = sorted(path for path in folder.rglob("*") if path.is_file())
     return {path.relative_to(folder).as_posix(): path.read_bytes() for path in paths}
@@ -118,39 +132,38 @@ def test_every_deliverable_is_there_and_made_again_the_same_to_the_last_byte(uri
     assert elsewhere == first
 
 
-def test_the_numbers_are_those_of_the_store(uri, tmp_path):
-    told(tmp_path / "r", "sweep_partly", uri)
+def test_the_numbers_are_those_of_the_store(uri, plain):
+    folder = plain("sweep_partly", uri)
     trials = registry.frame("sweep_partly", uri=uri)
     expected = trials[trials["tags.sweeproute.model_type"] == "XGBoost"]["metrics.brier"].mean()
-    rows = cells(tmp_path / "r", TABLES[0])
+    rows = cells(folder, TABLES[0])
     assert [(row["model"], row["calibration"]) for row in rows[:6]] == [
         *(("GLM", name) for name in ("None", "Platt", "Isotonic")),
         *(("XGBoost", name) for name in ("None", "Platt", "Isotonic")),
     ]
     assert float(rows[3]["brier"]) == pytest.approx(expected, abs=1e-15)
     assert float(rows[3]["brier_low"]) < float(rows[3]["brier"]) < float(rows[3]["brier_high"])
-    every = json.loads((tmp_path / "r" / "ensemble_comparison.json").read_text())
+    every = json.loads((folder / "ensemble_comparison.json").read_text())
     assert [one["set"] for one in every] == ["selection"] * 6 + ["holdout"] * 2 + ["selection"] * 3 + ["holdout"] * 3
     assert every[3]["metrics"]["brier"] == float(rows[3]["brier"])
     assert every[3]["seeds"] == ["1", "2"]
-    with (tmp_path / "r" / "aggregated.csv").open(newline="") as file:
+    with (folder / "aggregated.csv").open(newline="") as file:
         runs = list(csv.DictReader(file))
     assert len(runs) == 4 * 3 + 2
     kinds = pd.Series([run["kind"] for run in runs]).value_counts().to_dict()
     assert kinds == {"calibration": 9, "trial": 4, "holdout": 1}
-    best = json.loads((tmp_path / "r" / "best_config.json").read_text())
+    best = json.loads((folder / "best_config.json").read_text())
     chosen = registry.best("sweep_partly", "auc", uri=uri)
     assert best["overrides"] == list(chosen.overrides)
     assert best["run_ids"] == list(chosen.repeats.run_ids)
     assert best["metrics"]["auc"] == chosen.value
-    seasons = pd.read_csv(tmp_path / "r" / "xgb" / "results.csv", dtype={"season": str})
+    seasons = pd.read_csv(folder / "xgb" / "results.csv", dtype={"season": str})
     assert list(seasons["season"][:3]) == ["2018", "2019", "all"]
     assert seasons["brier"][2] == pytest.approx(expected)
 
 
-def test_the_holdout_stands_in_tables_of_its_own_that_say_so(uri, tmp_path):
-    folder = tmp_path / "r"
-    told(folder, "sweep_partly", uri)
+def test_the_holdout_stands_in_tables_of_its_own_that_say_so(uri, plain):
+    folder = plain("sweep_partly", uri)
     assert "tab:calibration-holdout" in (folder / "calibration_table_holdout.tex").read_text()
     text = (folder / "multimodel_comparison_table_holdout.tex").read_text()
     assert "238 games of 2020 (holdout seasons)" in text
@@ -161,9 +174,8 @@ def test_the_holdout_stands_in_tables_of_its_own_that_say_so(uri, tmp_path):
     assert "chosen by AUC (maximize) on these seasons, which flatters them" in text
 
 
-def test_of_many_seasons_there_is_a_learning_curve_and_of_few_there_is_none(uri, tmp_path):
-    folder = tmp_path / "r"
-    told(folder, "sweep_long", uri)
+def test_of_many_seasons_there_is_a_learning_curve_and_of_few_there_is_none(uri, plain):
+    folder = plain("sweep_long", uri)
     rows = cells(folder, "learning_table")
     assert list(rows[0])[2:] == ["2012_2014", "2015_2016", "2017_2018", "slope", "slope_error"]
     by_season = cells(folder, "season_table")
@@ -174,18 +186,17 @@ def test_of_many_seasons_there_is_a_learning_curve_and_of_few_there_is_none(uri,
     assert rows[-1]["model"] == "Home-win rate"
     assert {rows[-1][key] for key in ("2012_2014", "2015_2016", "2017_2018", "slope")} == {"0.0"}
     assert "beside that of Home-win rate" in (folder / "learning_table.tex").read_text()
-    told(tmp_path / "few", "sweep_tied", uri)
-    assert not (tmp_path / "few" / "learning_table.tex").exists()
+    assert not (plain("sweep_tied", uri) / "learning_table.tex").exists()
 
 
-def test_who_is_significantly_best_is_bold_and_equals_are_ties(uri, tmp_path):
-    told(tmp_path / "r", "sweep_tied", uri)
-    rows = {row["model"]: row for row in cells(tmp_path / "r", TABLES[0])}
+def test_who_is_significantly_best_is_bold_and_equals_are_ties(uri, plain, tmp_path):
+    folder = plain("sweep_tied", uri)
+    rows = {row["model"]: row for row in cells(folder, TABLES[0])}
     assert rows["Random forest"]["brier_standing"] == "best"
     assert rows["GLM"]["brier_standing"] == rows["XGBoost"]["brier_standing"] == ""
     assert rows["GLM"]["brier"] == rows["XGBoost"]["brier"]
     assert rows["Market, de-vigged"]["brier_standing"] == ""
-    lines = (tmp_path / "r" / f"{TABLES[0]}.tex").read_text().splitlines()
+    lines = (folder / f"{TABLES[0]}.tex").read_text().splitlines()
     (forest,) = (line for line in lines if line.strip().startswith("Random forest"))
     assert forest.count(r"\bfseries") >= 2
     assert not any(r"\bfseries" in line for line in lines if "Random forest" not in line)
@@ -196,35 +207,34 @@ def test_who_is_significantly_best_is_bold_and_equals_are_ties(uri, tmp_path):
     assert r"\bfseries" not in (tmp_path / "r" / f"{TABLES[0]}.tex").read_text()
 
 
-def test_what_is_missing_stays_missing(uri, tmp_path):
-    told(tmp_path / "r", "sweep_odd", uri)
-    for row in cells(tmp_path / "r", "betting_table"):
+def test_what_is_missing_stays_missing(uri, plain):
+    folder = plain("sweep_odd", uri)
+    for row in cells(folder, "betting_table"):
         assert [row[name] for name in ("roi", "roi_kelly", "roi_flat", "drawdown", "log_growth")] == [""] * 5
         assert "roi_low" not in row
-    assert "No game has odds" in (tmp_path / "r" / f"{TABLES[0]}.tex").read_text()
-    (market,) = (row for row in cells(tmp_path / "r", TABLES[0]) if row["model"] == "Market, de-vigged")
+    assert "No game has odds" in (folder / f"{TABLES[0]}.tex").read_text()
+    (market,) = (row for row in cells(folder, TABLES[0]) if row["model"] == "Market, de-vigged")
     assert {value for name, value in market.items() if name != "model"} == {""}
-    (line,) = (line for line in (tmp_path / "r" / "betting_table.tex").read_text().splitlines() if "Market" in line)
+    (line,) = (line for line in (folder / "betting_table.tex").read_text().splitlines() if "Market" in line)
     assert line.count("{--}") == 8
-    every = json.loads((tmp_path / "r" / "ensemble_comparison.json").read_text())
+    every = json.loads((folder / "ensemble_comparison.json").read_text())
     assert every[0]["metrics"]["roi"] is None
     assert every[0]["metrics"]["n_bets"] == 0
 
 
-def test_a_market_that_prices_some_games_says_which(uri, tmp_path):
-    told(tmp_path / "r", "sweep_partly", uri)
-    rows = cells(tmp_path / "r", TABLES[0])
+def test_a_market_that_prices_some_games_says_which(uri, plain):
+    folder = plain("sweep_partly", uri)
+    rows = cells(folder, TABLES[0])
     assert [row["model_mark"] for row in rows if row["model"] == "Market, de-vigged"] == ["m"]
-    assert "m: on the 143 games that have odds" in (tmp_path / "r" / f"{TABLES[0]}.tex").read_text()
+    assert "m: on the 143 games that have odds" in (folder / f"{TABLES[0]}.tex").read_text()
 
 
-def test_rows_that_were_made_on_other_classes_of_device_are_marked(uri, tmp_path):
-    told(tmp_path / "r", "sweep_odd", uri)
-    rows = cells(tmp_path / "r", TABLES[0])
+def test_rows_that_were_made_on_other_classes_of_device_are_marked(uri, plain):
+    folder = plain("sweep_odd", uri)
+    rows = cells(folder, TABLES[0])
     assert [row["model_mark"] for row in rows[:4]] == ["a", "a", "b", "b"]
-    assert "last digits do not compare (a: x86\\_64; b: arm64)" in (tmp_path / "r" / f"{TABLES[0]}.tex").read_text()
-    told(tmp_path / "s", "sweep_tied", uri)
-    assert "model_mark" not in cells(tmp_path / "s", TABLES[0])[0]
+    assert "last digits do not compare (a: x86\\_64; b: arm64)" in (folder / f"{TABLES[0]}.tex").read_text()
+    assert "model_mark" not in cells(plain("sweep_tied", uri), TABLES[0])[0]
 
 
 def test_with_many_rows_the_p_values_are_those_of_each_models_best(uri, tmp_path):
