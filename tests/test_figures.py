@@ -10,7 +10,8 @@ from PIL import Image
 
 from predicted_games import predictions, without_odds
 from sweeproute import figure_bankroll, figure_reliability, figure_roc
-from sweeproute.figures import MOST_CURVES, NAMES, Curve, FigureError, draw_figures
+from sweeproute.figures import DRAWN as FOLDER
+from sweeproute.figures import MOST_CURVES, NAMES, Curve, FigureError, draw_figures, keep
 
 # Says the bytes' hashes of what it draws of two models.
 DRAWN = """
@@ -153,3 +154,17 @@ def test_nothing_that_draws_is_imported_before_something_is_drawn():
     code = "import sys, sweeproute.figures; print(*{'matplotlib', 'scipy', 'sklearn'} & set(sys.modules))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == ""
+
+
+def test_a_process_of_its_own_draws_the_same_bytes_and_says_what_it_cannot_draw(tmp_path):
+    curves = models(2)
+    here = draw_figures(curves, tmp_path / "here", level=0.9, kelly_fraction=0.5)
+    keep(curves, tmp_path / "kept", level=0.9, kelly_fraction=0.5)
+    words = [sys.executable, "-m", "sweeproute.figures"]
+    subprocess.run([*words, str(tmp_path / "kept")], check=True, timeout=120)
+    for path in here:
+        assert (tmp_path / "kept" / FOLDER / path.name).read_bytes() == path.read_bytes(), path.name
+    keep(curves, tmp_path / "wrong", level=2.0, kelly_fraction=0.5)
+    done = subprocess.run([*words, str(tmp_path / "wrong")], capture_output=True, text=True, timeout=120)
+    assert (done.returncode, done.stderr) == (1, "")
+    assert done.stdout.startswith("level=2.0 is no share of intervals")

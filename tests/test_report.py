@@ -3,7 +3,8 @@
 import csv
 import json
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -254,11 +255,15 @@ def test_with_many_rows_the_p_values_are_those_of_each_models_best(uri, tmp_path
 def test_the_document_is_typeset_and_nothing_juts_out(uri, tmp_path, sweep):
     folder = tmp_path / "r"
 
-    def draw(_: Comparison, beside: Path) -> None:
+    @contextmanager
+    def draw(_: Comparison) -> Iterator[Callable[[Path], None]]:
         from matplotlib.figure import Figure
 
-        (beside / "figures").mkdir(exist_ok=True)
-        Figure().savefig(beside / "figures" / "model_roc_curves.pdf")
+        def finish(beside: Path) -> None:
+            (beside / "figures").mkdir(exist_ok=True)
+            Figure().savefig(beside / "figures" / "model_roc_curves.pdf")
+
+        yield finish
 
     make(Question(sweep, uri=uri), settings(folder), also=draw)
     document = folder / "report.tex"

@@ -1,39 +1,76 @@
 """Draws the figures of a report: of each set of seasons one curve a model."""
 
-from collections.abc import Mapping
+import shutil
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 from sweeproute.comparison import Comparison, Row, SetOfSeasons
 from sweeproute.deliverables import FIGURES
-from sweeproute.figures import MOST_CURVES, Curve, draw_figures
+from sweeproute.figures import DRAWN, MOST_CURVES, Curve, FigureError, keep
 from sweeproute.sweep_runs import HOLDOUT
 
 # The parameter of a run that says which fraction of Kelly's stake its second bankroll has.
 _KELLY = "betting.kelly_fraction"
 
 
-def draw(comparison: Comparison, folder: Path, titles: Mapping[str, str], level: float) -> None:
-    """Draw what a comparison has found.
+@contextmanager
+def drawing(comparison: Comparison, titles: Mapping[str, str], level: float) -> Iterator[Callable[[Path], None]]:
+    """Draw what a comparison has found, each set of seasons in a process of its own, while something else is done.
 
     A model is drawn as it is, without a calibration, where it was scored so; of repeats the first. Of more models than
     can be told apart the first ones are drawn.
 
     Args:
         comparison: What was found.
-        folder: That of the report; the figures go into a folder of their own in it.
         titles: What models are called, by their types.
         level: Share of the intervals that should contain the truth.
+
+    Yields:
+        What waits until all is drawn, and puts it into a folder of its own in that of the report.
     """
-    for found in comparison.sets:
-        rows = _rows(found)[:MOST_CURVES]
-        kelly = float(rows[0].runs[0].params.get(_KELLY, "0.25"))
-        curves = [Curve(_label(row, titles), row.games[0]) for row in rows]
-        beside = folder / FIGURES / found.name
-        made = draw_figures(curves, beside, level=level, kelly_fraction=kelly)
-        suffix = "_holdout" if found.name == HOLDOUT else ""
-        for path in made:
-            path.replace(folder / FIGURES / f"{path.stem}{suffix}{path.suffix}")
-        beside.rmdir()
+    with tempfile.TemporaryDirectory(prefix="figures-") as name, ExitStack() as stack:
+        begun = {found.name: _begin(found, Path(name) / found.name, titles, level, stack) for found in comparison.sets}
+
+        def finish(folder: Path) -> None:
+            (folder / FIGURES).mkdir(parents=True, exist_ok=True)
+            for set_of_seasons, process in begun.items():
+                told, _ = process.communicate()
+                if process.returncode:
+                    said = told.strip().rpartition("\n")[2] or f"exit code {process.returncode}"
+                    raise FigureError(f"The figures of the {set_of_seasons} seasons could not be drawn: {said}")
+                suffix = "_holdout" if set_of_seasons == HOLDOUT else ""
+                for path in (Path(name) / set_of_seasons / DRAWN).iterdir():
+                    shutil.move(path, folder / FIGURES / f"{path.stem}{suffix}{path.suffix}")
+
+        yield finish
+
+
+def draw(comparison: Comparison, folder: Path, titles: Mapping[str, str], level: float) -> None:
+    """Draw what a comparison has found into a folder; see `drawing`."""
+    with drawing(comparison, titles, level) as finish:
+        finish(folder)
+
+
+def _begin(
+    found: SetOfSeasons, folder: Path, titles: Mapping[str, str], level: float, stack: ExitStack
+) -> "subprocess.Popen[str]":
+    """Start to draw a set of seasons; the process ends with the stack."""
+    rows = _rows(found)[:MOST_CURVES]
+    kelly = float(rows[0].runs[0].params.get(_KELLY, "0.25"))
+    keep([Curve(_label(row, titles), row.games[0]) for row in rows], folder, level=level, kelly_fraction=kelly)
+    process = subprocess.Popen(
+        [sys.executable, "-P", "-m", "sweeproute.figures", str(folder)],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
+    stack.enter_context(process)
+    stack.callback(process.kill)
+    return process
 
 
 def _rows(found: SetOfSeasons) -> list[Row]:

@@ -46,13 +46,16 @@ def learning(curves: Sequence[Curve], width: float) -> "Figure":
     drawn = figure_style.figure(width, 0.55 * width)
     axis = drawn.subplots()
     # A model that gives no probabilities has no such score.
-    told = {place: ahead(curve) for place, curve in enumerate(curves) if not np.isnan(curve.probability).any()}
+    told = {place: ahead(curve) for place, curve in enumerate(curves) if curve.forecasts}
     for place, (season, value, _) in told.items():
         axis.plot(season, value, **figure_style.line(place).drawn, zorder=3)
     axis.axhline(0, color="#888888", linewidth=0.8, zorder=1)
     axis.grid(axis="y")
     axis.set_xlabel("season up to which games are counted; each is foretold from the seasons before it")
     names = " or ".join(dict.fromkeys(name for _, _, name in told.values()))
+    if not told:
+        axis.text(0.5, 0.5, "no model gives probabilities", transform=axis.transAxes, ha="center")
+        return drawn
     axis.set_ylabel(f"Brier score below that of {names}")
     axis.xaxis.set_major_locator(MaxNLocator(integer=True))
     entries = [

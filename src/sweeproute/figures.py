@@ -1,19 +1,26 @@
 """Draws the figures of a comparison of models: from their predictions to PDF and PNG.
 
-The one door to them: what draws is imported only when something is drawn.
+The one door to them: what draws is imported only when something is drawn. `python -m sweeproute.figures FOLDER` draws
+in a process of its own what `keep` has put there, into a folder beside it.
 """
 
+import json
+import sys
 import tempfile
 import warnings
 from collections.abc import Sequence
 from pathlib import Path
 
+import pandas as pd
+
 from sweeproute.figure_curves import MOST_CURVES, Curve, FigureError, check
 
-__all__ = ["MOST_CURVES", "NAMES", "Curve", "FigureError", "draw_figures"]
+__all__ = ["DRAWN", "MOST_CURVES", "NAMES", "Curve", "FigureError", "draw_figures", "keep"]
 
 # Inches.
 _NARROWEST = 4.0
+# What `keep` writes beside tables of predictions, and where they are drawn to.
+_CURVES, DRAWN = "curves.json", "drawn"
 # The files' names, each as .pdf and as .png.
 NAMES = ("model_roc_curves", "reliability", "bankroll", "metric_by_season", "learning_curve")
 
@@ -76,3 +83,38 @@ def draw_figures(
         with figure_style.look():
             made = [path for name in NAMES for path in figure_style.save(pictures[name](), Path(beside), name)]
         return [path.replace(folder / path.name) for path in made]
+
+
+def keep(curves: Sequence[Curve], folder: Path, *, level: float, kelly_fraction: float) -> None:
+    """Put models into a new folder, for a process that draws them; see `draw_figures`."""
+    folder.mkdir(parents=True)
+    for number, curve in enumerate(curves):
+        curve.predictions.to_parquet(folder / f"{number}.parquet", index=False)
+    told = {"labels": [curve.label for curve in curves], "level": level, "kelly_fraction": kelly_fraction}
+    (folder / _CURVES).write_text(json.dumps(told), encoding="utf-8")
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Draw what `keep` has put into a folder.
+
+    Args:
+        arguments: The folder; the process's own argument when None.
+
+    Returns:
+        0; 1 where it cannot be drawn, for a reason that was said.
+    """
+    (name,) = sys.argv[1:] if arguments is None else arguments
+    folder = Path(name)
+    told = json.loads((folder / _CURVES).read_text(encoding="utf-8"))
+    tables = [pd.read_parquet(folder / f"{number}.parquet") for number in range(len(told["labels"]))]
+    curves = [Curve(label, table) for label, table in zip(told["labels"], tables, strict=True)]
+    try:
+        draw_figures(curves, folder / DRAWN, level=told["level"], kelly_fraction=told["kelly_fraction"])
+    except FigureError as error:
+        print(error)
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

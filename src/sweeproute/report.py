@@ -1,10 +1,11 @@
 """Makes of a sweep in the tracking store what a thesis's chapter needs: tables, and every number behind them."""
 
 from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 
-from sweeproute import completion, deliverables, request_kept, runs_best, sweep_runs
+from sweeproute import chapter_figures, completion, deliverables, request_kept, runs_best, sweep_runs
 from sweeproute.chapter import Chapter, command
 from sweeproute.comparison import Comparison, compare
 from sweeproute.report_config import Report
@@ -13,6 +14,8 @@ from sweeproute.whole_folder import add_file, copy_files, replace_folder
 
 # The file of a report that says in few lines what there is.
 SUMMARY = completion.FILE
+# What draws beside the tables, see `make`.
+Also = Callable[[Comparison], AbstractContextManager[Callable[[Path], None]]]
 
 
 @dataclass(frozen=True, eq=False)
@@ -55,14 +58,14 @@ class Made:
     copied: tuple[str, ...] = ()
 
 
-def make(question: Question, settings: Report, also: Callable[[Comparison, Path], object] | None = None) -> Made:
+def make(question: Question, settings: Report, also: Also | None = None) -> Made:
     """Make a report from the tracking store alone.
 
     Args:
         question: What it tells of.
         settings: In which words, and where to.
-        also: Given the comparison and the new folder, puts more into it, such as figures, before the document is
-            written that shows them.
+        also: Begins something more of the comparison, such as figures, while the tables are made, and is told the new
+            folder to put it there before the document is written that shows it.
 
     Returns:
         What was made; made again, it is the same to the last byte.
@@ -83,17 +86,17 @@ def make(question: Question, settings: Report, also: Callable[[Comparison, Path]
     chosen = deliverables.chosen(best, comparison)
     chapters = [Chapter(comparison, found, settings) for found in comparison.sets]
     again = command(comparison, question.options)
-    files = deliverables.files(comparison, chapters, chosen, settings, again)
-    request = request_kept.read(runs)
-
     folder = Path(settings.to) if settings.to else Path("reports") / runs.id
+    with also(comparison) if also is not None else nullcontext() as finish:
+        files = deliverables.files(comparison, chapters, chosen, settings, again)
+        request = request_kept.read(runs)
 
-    def last(beside: Path) -> dict[str, str]:
-        if also is not None:
-            also(comparison, beside)
-        return {deliverables.DOCUMENT: deliverables.document(chapters, _figures(beside))}
+        def last(beside: Path) -> dict[str, str]:
+            if finish is not None:
+                finish(beside)
+            return {deliverables.DOCUMENT: deliverables.document(chapters, _figures(beside))}
 
-    replace_folder(folder, files, last)
+        replace_folder(folder, files, last)
     names = [name for name in files if name.endswith(".tex")] + _figures(folder)
     try:
         if settings.copy_to:
@@ -111,18 +114,11 @@ def make(question: Question, settings: Report, also: Callable[[Comparison, Path]
     )
 
 
-def drawing(settings: Report) -> Callable[[Comparison, Path], None] | None:
+def drawing(settings: Report) -> Also | None:
     """What draws the figures of a report into its folder, see `make`; None where none are wanted."""
     if not settings.figures:
         return None
-
-    def draw(comparison: Comparison, folder: Path) -> None:
-        # lazy import: it brings matplotlib
-        from sweeproute import chapter_figures
-
-        chapter_figures.draw(comparison, folder, settings.titles, settings.level)
-
-    return draw
+    return lambda comparison: chapter_figures.drawing(comparison, settings.titles, settings.level)
 
 
 def log(made: Made) -> str | None:
