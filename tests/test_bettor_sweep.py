@@ -13,7 +13,7 @@ import pytest
 from handmade_sweep import fresh_store
 from small_trial import ONE_SLOT, ROOT, SMALL, composed, end, start
 from sweeproute import data, experiment, figures, journal, pointers, prediction, registry
-from sweeproute.chapter_figures import draw
+from sweeproute.chapter_figures import drawing
 from sweeproute.checkpoint import FOLDER
 from sweeproute.commands import composing
 from sweeproute.report import Made, Question, make
@@ -91,7 +91,7 @@ def made(home: Path, tmp_path_factory: pytest.TempPathFactory) -> Made:
         settings.to = str(tmp_path_factory.mktemp("report") / "r")
         uri = f"sqlite:///{home / 'mlflow.db'}"
         titles = dict(settings.titles)
-        return make(Question("mixed", uri=uri), settings, lambda one, folder: draw(one, folder, titles, 0.95))
+        return make(Question("mixed", uri=uri), settings, lambda one: drawing(one, titles, 0.95))
 
 
 def cells(made: Made, name: str) -> dict[tuple[str, str], dict[str, str]]:

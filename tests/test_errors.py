@@ -32,8 +32,8 @@ def said(*overrides: str) -> str:
         (
             "sed=1",
             "There is no key sed. Keys of the config, nearest match first: seed, sweep, reuse, betting, calibration, "
-            "checkpoint, code, data, device, holdout, job, model, platform, plots, registry, report, resume, "
-            "search_space, threads, tracking, validation. To add a key that is new: +sed=1.",
+            "checkpoint, code, data, device, ensemble, holdout, importances, job, model, platform, plots, registry, "
+            "report, resume, search_space, threads, tracking, validation. To add a key that is new: +sed=1.",
         ),
         (
             "betting.min_egde=0.1",
@@ -42,8 +42,8 @@ def said(*overrides: str) -> str:
         ),
         (
             "model=xgbost",
-            "There is no model=xgbost. Options of model, nearest match first: xgboost, glm, glm_r, lightgbm, "
-            "neural_network, random_forest. A new one is a file: conf/model/xgbost.yaml.",
+            "There is no model=xgbost. Options of model, nearest match first: xgboost, dqn, ensemble, glm, "
+            "glm_r, lightgbm, neural_network, ppo, random_forest. A new one is a file: conf/model/xgbost.yaml.",
         ),
         (
             "data=cvs",

@@ -1,12 +1,20 @@
 """Tests of permutation importances: what a model uses counts, what it ignores does not."""
 
+from typing import ClassVar
+
 import numpy as np
 import pandas as pd
+from sklearn.impute import SimpleImputer
 from sklearn.inspection import permutation_importance
 from sklearn.linear_model import LogisticRegression
+from sklearn.pipeline import make_pipeline
 
+import synthetic_games
 from sweeproute import importance
+from sweeproute.betting import BettingRule
 from sweeproute.estimators import Games
+from sweeproute.evaluation import evaluate
+from sweeproute.validation import walk_forward
 
 N, NAMES = 400, ["strong", "weak", "ignored"]
 SHUFFLES = importance.Shuffles(repeats=20, seed=3)
@@ -85,3 +93,38 @@ def test_teams_are_shuffled_as_pairs_where_the_model_is_told_of_them():
     assert list(found.index) == [*NAMES, importance.TEAMS]
     assert found[importance.TEAMS] > 0.2
     assert (found[NAMES] == 0).all()
+
+
+def test_what_a_former_attempt_has_finished_leaves_none_rather_than_those_of_some_seasons():
+    dataset = synthetic_games.games(seasons=(2003, 2006), per_season=60, n_features=3)
+    folds = walk_forward(
+        dataset.season,
+        dataset.kickoff,
+        window="expanding",
+        window_seasons=None,
+        first_test_season=2005,
+        gap_seasons=0,
+        calibration_seasons=0,
+        selection_seasons=(2005, 2006),
+    )
+
+    class Kept:
+        finished: ClassVar[dict] = {}
+
+        def finish(self, fold):
+            self.finished[fold.season] = fold
+
+        def fit(self, season):
+            return None
+
+    def model():
+        return make_pipeline(SimpleImputer(keep_empty_features=True), LogisticRegression())
+
+    def report():
+        return evaluate(model, dataset, folds, BettingRule(), checkpoint=Kept(), shuffles=SHUFFLES)
+
+    whole = report()
+    assert sorted(set(whole.importances["season"])) == [2005, 2006]
+    assert list(Kept.finished) == [2005]
+    assert report().importances is None
+    assert report() == whole

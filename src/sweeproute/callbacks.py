@@ -5,15 +5,15 @@ import subprocess
 import sys
 import threading
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 from hydra.experimental.callback import Callback
 from omegaconf import DictConfig, OmegaConf
-from omegaconf.errors import OmegaConfBaseException
 
-from sweeproute import plots, summary, sweep_end
-from sweeproute.errors import fail_at_end, nobody_reads
+from sweeproute import plots, report_record, summary, sweep_end
+from sweeproute.errors import explain, fail_at_end, nobody_reads
 from sweeproute.store import DEFAULT_URI, absolute, masked
 from sweeproute.sweep_folder import SweepFolder, own, sweep_record
 from sweeproute.tracking_status import UNFINISHED, Settings, Status, saved_status
@@ -205,8 +205,13 @@ class Report(Callback):
         """Make it, where one is wanted and nobody has stopped the sweep; say what came of it."""
         try:
             well = self._config is None or self._make(self._config)
-        except (OSError, OmegaConfBaseException) as error:
-            _say(f"report: not made, since {str(error).splitlines()[0]}.")
+        except Exception as error:  # Hydra would make a warning of it, and the exit code would be 0
+            said = explain(error) or f"{type(error).__name__}: {error}".splitlines()[0]
+            _say(f"report: not made, since {said}")
+            root = None if self._config is None else Path(self._config.hydra.sweep.dir).absolute()
+            if root is not None and root.is_dir():
+                with suppress(OSError):
+                    report_record.note(root, f"not made, since {said}")
             well = False
         if not well:
             fail_at_end()

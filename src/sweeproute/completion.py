@@ -3,6 +3,7 @@
 import json
 import math
 import os
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
@@ -12,6 +13,7 @@ from sweeproute.chapter import Chapter
 from sweeproute.comparable import span
 from sweeproute.comparison import Comparison, SetOfSeasons
 from sweeproute.deliverables import DOCUMENT, FIGURES, TEXT, model_folders
+from sweeproute.ensemble import PREFIX
 from sweeproute.execution import Execution, execution
 from sweeproute.figures import NAMES
 from sweeproute.report_config import Report
@@ -55,7 +57,7 @@ def message(
     }
     if request is not None and request.deliverables:
         told["expected_deliverables"] = list(_expected(request.deliverables, settings, folder, ready))
-    told["targets"] = list(_targets(comparison, went, request))
+    told["targets"] = list(_targets(comparison, went, request, settings))
     told["action_required"] = _actions(comparison, went, best, settings, folder, missing)
     told["next_steps"] = (
         f"Predict the games to come with the best model: sweeproute predict --sweep {comparison.sweep.id}"
@@ -196,11 +198,13 @@ def _expected(asked: Sequence[str], settings: Report, folder: Path, ready: Seque
         yield {one: found or "missing"}
 
 
-def _targets(comparison: Comparison, went: Execution, request: Kept | None) -> Iterator[dict[str, Any]]:
+def _targets(
+    comparison: Comparison, went: Execution, request: Kept | None, settings: Report
+) -> Iterator[dict[str, Any]]:
     """What was aimed at, each as met, missed or not measured."""
     told = comparison.sweep.told
     if request is not None:
-        yield from _asked_for(comparison, request)
+        yield from _asked_for(comparison, request, settings)
         yield from _estimated(went, request)
     seeds = sorted({seed for one in comparison.sets for row in one.rows for seed in row.seeds})
     pinned = all(seeds) and bool(seeds)
@@ -218,15 +222,25 @@ def _targets(comparison: Comparison, went: Execution, request: Kept | None) -> I
         yield {name: one[name] for name in ("name", "aim", "value", "verdict")}
 
 
-def _asked_for(comparison: Comparison, request: Kept) -> Iterator[dict[str, Any]]:
+def _asked_for(comparison: Comparison, request: Kept, settings: Report) -> Iterator[dict[str, Any]]:
     rows = comparison.sets[0].rows
+    models = {row.model for row in rows}
+    # A request names a model by its type, or by what it is called otherwise; ensembles together.
+    models |= {name for model in models for names in (settings.titles, settings.folders) if (name := names.get(model))}
+    models |= {name for model in models if model.startswith(PREFIX) for name in ("ensemble", "ensembles")}
     for name, asked, there in (
-        ("models", request.models, {row.model for row in rows}),
+        ("models", request.models, models),
         ("calibration", request.calibrations, {row.calibration for row in rows}),
     ):
         if asked:
-            found = [one for one in asked if one.lower() in {other.lower() for other in there}]
+            known = set(map(_plain, there))
+            found = [one for one in asked if _plain(one) in known]
             yield _target(name, ", ".join(asked), ", ".join(found) or "none", len(found) == len(asked))
+
+
+def _plain(word: str) -> str:
+    """A word without case, blanks and marks."""
+    return re.sub(r"[^a-z0-9]", "", word.lower())
 
 
 def _estimated(went: Execution, request: Kept) -> Iterator[dict[str, Any]]:

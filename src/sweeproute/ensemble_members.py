@@ -18,6 +18,8 @@ from sweeproute.sweep_folder import SweepFolder, launch_record, sweep_record
 
 # What a job on the holdout says for itself.
 _OF_SCORING = ("calibration", "calibration.methods", "validation.scoring")
+# States of a sweep in which nothing more comes of it.
+_ENDED = ("FINISHED", "FAILED")
 # The groups of the config in which an ensemble has to agree with its members.
 _AGREE = ("validation", "betting")
 
@@ -134,6 +136,11 @@ def _sweep(name: str) -> tuple[Path, Record, bool]:
         raise EnsembleError(
             f"The folder of sweep {pointer.id}, {pointer.folder}, is not there any more, and what its models said lies "
             f"in it{cure}."
+        )
+    if record.get("state") not in _ENDED:
+        raise EnsembleError(
+            f"Sweep {pointer.id} has not ended, so that what has won in it is not known; one that was stopped goes on "
+            f"by `sweeproute resume {pointer.id}`."
         )
     return pointer.folder, record, False
 

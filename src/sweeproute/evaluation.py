@@ -54,8 +54,8 @@ class Report:
         alone: Why no shorter fit was taken from these, as a clause; None where none was asked for, or all were.
         warnings: By what a model says should be known of a fit, the seasons that were tested by it; of those folds that
             a former attempt finished, nothing is known.
-        importances: What `importance.permuted` has found, season after season, of the folds that were fitted here; None
-            where it was not asked for.
+        importances: What `importance.permuted` has found, season after season; None where it was not asked for, or a
+            former attempt finished a fold, whose model is gone.
     """
 
     metrics: dict[str, float]
@@ -244,7 +244,8 @@ def evaluate(
         if on_fold is not None:
             on_fold(fold.season, dict(own.first.by_season[fold.season]), dict(own.first.so_far()))
 
-    more = {"warnings": warnings, "importances": pd.concat(leaning, ignore_index=True) if leaning else None}
+    found = pd.concat(leaning, ignore_index=True) if len(leaning) == len(folds) else None
+    more = {"warnings": warnings, "importances": found}
     if prefixes is None or not shorter:
         return own.report(fit_seconds, model, alone=alone, **more)
     reports = {n: courses.report(fit_seconds * prefixes.share(n), models[n]) for n, courses in shorter.items()}

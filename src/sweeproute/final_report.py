@@ -8,6 +8,7 @@ MLFLOW_TRACKING_URI names the store.
 import argparse
 import json
 import os
+import signal
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -74,6 +75,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("folder", type=Path, help="folder of a sweep")
     parser.add_argument("sweep", help="its id")
     asked = parser.parse_args(arguments)
+    # Whoever is told to end clears away what is half made.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))
     settings = _settings(json.load(sys.stdin))
     try:
         told = lines(asked.folder, asked.sweep, settings, os.environ["MLFLOW_TRACKING_URI"])

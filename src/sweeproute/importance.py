@@ -62,7 +62,7 @@ def permuted(
     own = scores.brier(outcome, says(games))
     teams = [TEAMS] if games.teams is not None else []
     found = []
-    n_at_once = max(1, _AT_ONCE // (repeats * games.features.size))
+    n_at_once = max(1, _AT_ONCE // max(1, repeats * games.features.size))
     places = list(range(len(names) + len(teams)))
     for first in range(0, len(places), n_at_once):
         asked = places[first : first + n_at_once]

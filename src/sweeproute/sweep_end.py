@@ -3,9 +3,11 @@
 import json
 import os
 import shlex
+import signal
 import subprocess
 import sys
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -33,7 +35,9 @@ def keep_request(root: Path, content: str | None) -> None:
     """
     path = root / request_kept.FILE
     if content is not None and not path.exists():
-        path.write_text(content, encoding="utf-8")
+        beside = path.with_name(f"{path.name}~")
+        beside.write_text(content, encoding="utf-8")
+        beside.replace(path)
 
 
 def make_report(
@@ -81,30 +85,42 @@ def _run(root: Path, sweep: str, settings: Mapping[str, Any], uri: str, say: Cal
     log = own(root, "report.log")
     try:
         with log.open("wb") as errors:
-            done = subprocess.run(
+            process = subprocess.Popen(
                 [sys.executable, "-P", "-m", "sweeproute.final_report", str(root), sweep],
-                input=json.dumps(settings),
+                stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=errors,
                 text=True,
-                timeout=_PATIENCE_S,
-                check=False,
                 # The address may hold a password, which the command line would show to everyone on this machine.
                 env={**os.environ, "MLFLOW_TRACKING_URI": absolute(uri)},
                 # Ctrl-C is for the coordinator alone, which then ends it.
                 start_new_session=True,
             )
+    except OSError as error:
+        return f"not made, since {error}"
+    try:
+        said, _ = process.communicate(json.dumps(settings), timeout=_PATIENCE_S)
     except KeyboardInterrupt:
         return "left out"
     except subprocess.TimeoutExpired:
         return f"not made within {_PATIENCE_S / 60:.0f} min"
-    except OSError as error:
-        return f"not made, since {error}"
-    told = done.stdout.strip()
-    if done.returncode == 0:
+    finally:
+        _end(process)
+    told = said.strip()
+    if process.returncode == 0:
         for line in told.splitlines():
             say(line)
         return None
-    if done.returncode == 1 and told:
+    if process.returncode == 1 and told:
         return f"not made: {told.rstrip('.')}"
-    return f"not made (exit code {done.returncode}; the error is in {log})"
+    return f"not made (exit code {process.returncode}; the error is in {log})"
+
+
+def _end(process: "subprocess.Popen[str]") -> None:
+    """End it with what it has started to draw, should it still be there."""
+    for number, patience_s in ((signal.SIGTERM, 5.0), (signal.SIGKILL, None)):
+        if process.poll() is not None:
+            return
+        with suppress(ProcessLookupError, subprocess.TimeoutExpired):
+            os.killpg(process.pid, number)
+            process.wait(patience_s)

@@ -66,5 +66,7 @@ def _keep(found: "Understood", command: Sequence[str]) -> Path:
     text = request_kept.text(found.written, found.lines, ["python", *command])
     path = state_directory() / "requests" / f"{hashlib.sha256(text.encode()).hexdigest()[:16]}.yaml"
     path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(text, encoding="utf-8")
+    beside = path.with_name(f"{path.name}~")
+    beside.write_text(text, encoding="utf-8")
+    beside.replace(path)
     return path

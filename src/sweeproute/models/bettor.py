@@ -20,6 +20,8 @@ from sweeproute.models.betting_observation import Scale, observe
 _FORMAT = 1
 _COUNT = [Interval(Integral, 1, None, closed="left")]
 _NONE_OR_MORE = [Interval(Integral, 0, None, closed="left")]
+# What NumPy takes, which the library seeds.
+_SEED = [Interval(Integral, 0, 2**32 - 1, closed="both")]
 _SHARE = [Interval(Real, 0, 1, closed="both")]
 _POSITIVE = [Interval(Real, 0, None, closed="neither")]
 _NOT_NEGATIVE = [Interval(Real, 0, None, closed="left")]
@@ -34,7 +36,7 @@ _OURS: dict[str, list[Any]] = {
     "risk_aversion": _NOT_NEGATIVE,
     "device": [str],
     "n_jobs": _COUNT,
-    "random_state": _NONE_OR_MORE,
+    "random_state": _SEED,
 }
 
 

@@ -1,5 +1,6 @@
 """Trains an agent of Stable-Baselines3 to bet, so that a training that was cut goes on bitwise the same."""
 
+import copy
 import json
 import random
 import warnings
@@ -99,7 +100,9 @@ def train(
     """
     there = device_of(device)
     with _apart(there), repeatable(there, threads):
-        seasons = [_season(past, settings) for _ in range(settings.n_envs)]
+        first = _season(past, settings)
+        # The games are the same, and lie in memory once.
+        seasons = [first, *(copy.copy(first) for _ in range(settings.n_envs - 1))]
         agent = _agent(DummyVecEnv([partial(_itself, one) for one in seasons]), settings, there)
         if progress is not None and progress.saved is not None:
             _take_up(agent, seasons, progress.saved / _FILE)
