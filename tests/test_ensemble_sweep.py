@@ -18,6 +18,7 @@ from sweeproute.ensemble_methods import combine
 from sweeproute.experiment import identity, run_trial
 from sweeproute.holdout import FILE, HoldoutError
 from sweeproute.journal import FILE as JOURNAL
+from sweeproute.sweep_folder import own
 from sweeproute.trial_checks import admit, validate
 
 # Three tested seasons, and two behind them.
@@ -245,7 +246,9 @@ def test_members_of_other_data_are_refused(state: Made, tmp_path: Path):
         run_trial(cfg)
 
 
-def test_a_sweep_whose_folder_or_predictions_are_gone_is_said(made: Made, tmp_path: Path, monkeypatch):
+def test_a_sweep_that_has_not_ended_or_whose_folder_or_predictions_are_gone_is_said(
+    made: Made, tmp_path: Path, monkeypatch
+):
     moved, state = tmp_path / "moved", tmp_path / "state"
     shutil.copytree(made.folder / "out", moved)
     shutil.copytree(made.state, state)
@@ -254,7 +257,13 @@ def test_a_sweep_whose_folder_or_predictions_are_gone_is_said(made: Made, tmp_pa
     pointer.write_text(json.dumps(json.loads(pointer.read_text()) | {"folder": str(moved)}))
     next(moved.glob("0/predictions.parquet")).unlink()
     (tmp_path / "run").mkdir()
+    record = own(moved, "sweep.json")
+    ended = record.read_text()
     with composed(tmp_path / "run", "model=ensemble", *SEASONS) as cfg:
+        record.write_text(json.dumps(json.loads(ended) | {"state": "RUNNING"}))
+        with pytest.raises(EnsembleError, match="Sweep pair has not ended"):
+            validate(cfg)
+        record.write_text(ended)
         with pytest.raises(EnsembleError, match="Job 0 of sweep pair has left no predictions"):
             run_trial(cfg)
         shutil.rmtree(moved)

@@ -85,6 +85,11 @@ def find(cfg: DictConfig, *, scored: bool = False) -> Members:
         if missing:
             raise EnsembleError(f"model.params.members has job {missing[0]}, which sweep {record['id']} does not have.")
         found = {method: [[records[job] for job in one] for one in jobs] for method, jobs in numbers.items()}
+    elif not own and record.get("state") not in _ENDED:
+        raise EnsembleError(
+            f"Sweep {record['id']} has not ended, so that what has won in it is not known; `sweeproute resume "
+            f"{record['id']}` goes on with one that was stopped."
+        )
     else:
         theirs = _methods(finished[0]["folder"], finished[0])
         lacking = [method for method in methods if method not in theirs]
@@ -136,11 +141,6 @@ def _sweep(name: str) -> tuple[Path, Record, bool]:
         raise EnsembleError(
             f"The folder of sweep {pointer.id}, {pointer.folder}, is not there any more, and what its models said lies "
             f"in it{cure}."
-        )
-    if record.get("state") not in _ENDED:
-        raise EnsembleError(
-            f"Sweep {pointer.id} has not ended, so that what has won in it is not known; one that was stopped goes on "
-            f"by `sweeproute resume {pointer.id}`."
         )
     return pointer.folder, record, False
 
