@@ -19,6 +19,7 @@ from pathlib import Path
 ROOT = Path(__file__).parents[1]
 MODELS = ("glm", "glm_r", "xgboost", "lightgbm", "random_forest", "neural_network", "dqn", "ppo")
 TABLE = "multimodel_comparison_table"
+COLUMNS = {"auc": ".4f", "brier": ".4f", "roi": ".1%", "n_bets": ".0f"}
 # Brier scores: nothing that does not know the market's numbers is that good.
 TOO_GOOD = 0.2150
 
@@ -26,13 +27,19 @@ TOO_GOOD = 0.2150
 def main() -> int:
     """Run it, print."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("games", type=Path, help="games.csv of nflverse, 1999 to 2020 at least")
+    parser.add_argument(
+        "games", type=Path, nargs="?", help="games.csv of nflverse, 1999 to 2020 at least; downloaded when left out"
+    )
     parser.add_argument("--models", default=",".join(MODELS), help="some of them, as in glm,xgboost")
     asked = parser.parse_args()
     with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as name:
         folder = Path(name)
         words = [f"model={asked.models}", "search_space=none", "calibration=all", "validation.calibration_seasons=1"]
-        words += ["data=nfl", f"data.path={asked.games.resolve()}", "validation.first_test_season=2010"]
+        words += [
+            "data=nfl",
+            f"data.path={asked.games.resolve() if asked.games else 'null'}",
+            "validation.first_test_season=2010",
+        ]
         words += ["validation.selection_seasons=[2010,2020]", "validation.holdout_seasons=null"]
         # What a bettor has, too; of one configuration a model nothing is chosen by it.
         words += ["hydra.sweeper.metric=roi", "ensemble=[average,stacking]", "plots=false"]
@@ -51,10 +58,15 @@ def main() -> int:
             raise SystemExit(done.stdout + done.stderr)
         jobs = next(line for line in done.stdout.splitlines() if line.startswith("Sweep "))
         print(f"{jobs.partition(': ')[2]}, with the report in {(time.perf_counter() - began) / 60:.1f} min\n")
-        print((folder / "report" / "tables.txt").read_text(encoding="utf-8").split("\n\n")[0])
         with (folder / "report" / "tables" / f"{TABLE}.csv").open(newline="", encoding="utf-8") as file:
-            rows = [row for row in csv.DictReader(file) if row["calibration"]]
-    leaks = [row["model"] for row in rows if row["brier"] and float(row["brier"]) < TOO_GOOD]
+            rows = list(csv.DictReader(file))
+    print(f"{'':36}{'AUC':>8}{'Brier':>9}{'':19}{'ROI':>8}{'bets':>7}")
+    for row in rows:
+        interval = f"[{row['brier_low']:.6}, {row['brier_high']:.6}]" if row["brier_low"] else ""
+        told = [f"{float(row[name]):{form}}" if row[name] else "–" for name, form in COLUMNS.items()]
+        name = f"{row['model']} {row['calibration']}".strip()
+        print(f"{name:36}{told[0]:>8}{told[1]:>9} {interval:18}{told[2]:>8}{told[3]:>7}")
+    leaks = [row["model"] for row in rows if row["calibration"] and row["brier"] and float(row["brier"]) < TOO_GOOD]
     print(f"{', '.join(leaks)} below {TOO_GOOD}: look for a leak" if leaks else f"no model is below {TOO_GOOD}")
     return len(leaks)
 
