@@ -49,12 +49,6 @@ def drawing(comparison: Comparison, titles: Mapping[str, str], level: float) -> 
         yield finish
 
 
-def draw(comparison: Comparison, folder: Path, titles: Mapping[str, str], level: float) -> None:
-    """Draw what a comparison has found into a folder; see `drawing`."""
-    with drawing(comparison, titles, level) as finish:
-        finish(folder)
-
-
 def _begin(
     found: SetOfSeasons, folder: Path, titles: Mapping[str, str], level: float, stack: ExitStack
 ) -> "subprocess.Popen[str]":

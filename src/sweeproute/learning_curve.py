@@ -6,6 +6,7 @@ out.
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -30,9 +31,9 @@ class Gain:
     error: float
 
 
-def thirds(seasons: NDArray[np.integer]) -> list[NDArray[np.integer]]:
-    """Divide rising seasons, (n_seasons,), into three parts as even as can be."""
-    return np.array_split(seasons, _PARTS)
+def thirds(of_seasons: NDArray[Any]) -> list[NDArray[Any]]:
+    """Divide what stands for rising seasons, (n_seasons,), into three parts as even as can be."""
+    return np.array_split(of_seasons, _PARTS)
 
 
 def gain(of_model: Mapping[int, float], of_baseline: Mapping[int, float], *, maximize: bool) -> Gain:
@@ -57,7 +58,7 @@ def gain(of_model: Mapping[int, float], of_baseline: Mapping[int, float], *, max
         raise ValueError(f"{seasons.size} seasons are no curve; it takes {LEAST}.")
     ahead = np.array([of_model[one] - of_baseline.get(one, np.nan) for one in seasons.tolist()])
     ahead = ahead if maximize else -ahead
-    parts = np.array([part.mean() for part in np.array_split(ahead, _PARTS)])
+    parts = np.array([part.mean() for part in thirds(ahead)])
     x = seasons - seasons.mean()
     slope = float((x * ahead).sum() / (x**2).sum())
     residual = ahead - ahead.mean() - slope * x
