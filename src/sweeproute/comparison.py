@@ -1,6 +1,7 @@
 """Puts the best configuration of each model and calibration of a sweep side by side, from the tracking store alone."""
 
 import math
+import shutil
 import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -23,6 +24,8 @@ from sweeproute.selection import Rule, finite
 from sweeproute.sweep_runs import HOLDOUT, FinishedRun, SweepRuns, by_season
 
 _PREDICTIONS = "predictions.parquet"
+# Bytes that a table of predictions may take.
+_ROOM = 1 << 20
 # What a job on the holdout sets beside the overrides of the one that was chosen.
 _OF_SCORING = ("calibration", "calibration.methods", "validation.scoring")
 
@@ -297,6 +300,9 @@ def _predictions(sweep: SweepRuns, run: FinishedRun, folder: Path) -> pd.DataFra
     try:
         return pd.read_parquet(sweep.client.download_artifacts(run.run_id, _PREDICTIONS, str(into)))
     except (MlflowException, OSError):
+        # MLflow does not say that this was why.
+        if shutil.disk_usage(folder).free < _ROOM:
+            raise RegistryError(f"There is no room in {folder.parent}; free some, or say TMPDIR=DIR.") from None
         raise RegistryError(
             f"The run {run.run_id} ({run.model} {run.calibration}) has no {_PREDICTIONS} in the store; "
             f"`sweeproute sync {sweep.id}` writes it if the sweep's folder has it."
