@@ -46,7 +46,7 @@ LAYERS = {
         ["comparable"],
         ["execution", "request_kept"],
         ["sweep_runs"],
-        ["tracking*", "replay", "registry", "store*", "runs*", "mlflow_limits", "*_facts", "data_input"],
+        ["tracking*", "replay", "registry", "store*", "runs*", "mlflow_*", "*_facts", "data_input"],
         ["figures"],
         ["figure_*"],
         ["plot*", "baselines", "subsets", "verdicts"],
@@ -172,7 +172,17 @@ FRONT_DOORS = {"submitit_ssh"}
 SEE_BOTH = ["sweeproute.__main__", "sweeproute.commands.*"]
 # Who alone may import a library, by room of src/sweeproute; nothing in launchers may import any of these.
 ONLY_IN = {
-    "mlflow": ["tracking*", "replay", "registry", "store*", "runs*", "data_input", "sweep_runs", "comparison"],
+    "mlflow": [
+        "tracking*",
+        "replay",
+        "registry",
+        "store*",
+        "runs*",
+        "data_input",
+        "sweep_runs",
+        "comparison",
+        "mlflow_*",
+    ],
     "matplotlib": ["plot*", "figure_*"],
     "torch": ["models"],
     "safetensors": ["models"],

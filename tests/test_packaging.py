@@ -92,6 +92,7 @@ def test_every_entry_point_of_a_wheel_names_something_that_exists(wheel: Path, t
         ("console_scripts", "sweeproute"),
         ("hydra.plugins", "routed"),
         ("hydra.plugins", "search"),
+        ("mlflow.run_context_provider", "sweeproute"),
         ("submitit", "executor"),
         ("submitit", "job_environment"),
     }

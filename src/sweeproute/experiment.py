@@ -18,6 +18,7 @@ from sweeproute import (
     estimators,
     fingerprint,
     pruning,
+    run_facts,
     shared_fit,
     trial_journal,
 )
@@ -101,7 +102,10 @@ def run_trial(cfg: DictConfig) -> dict[str, Any]:
     made_from = members.made_from if members else None
     apart = "holdout" if cfg.validation.scoring else "ensemble" if members and members.own else None
     kind = {"sweeproute.kind": apart} if apart else {}
-    with trial_journal.open_journal(trial_journal.kind(cfg), number, overrides, folder, kind) as journal:
+    with (
+        trial_journal.open_journal(trial_journal.kind(cfg), number, overrides, folder, kind) as journal,
+        run_facts.adding() as tell,
+    ):
         dataset, app = _load(cfg), _app_folder()
         settled = fingerprint.settled_config(cfg)
         outside = estimators.outside_versions(cfg.model)
@@ -115,6 +119,8 @@ def run_trial(cfg: DictConfig) -> dict[str, Any]:
             return trial_journal.Trial(cfg, settled, dataset, number, overrides, identity, app)
 
         own = trial(number, overrides, settled)
+        # For runs that a model's own code makes by MLflow's fluent calls; see `mlflow_context`.
+        tell({"seed": cfg.seed, "platform": cfg.platform.name, "device": cfg.device, "trial": number, **own.identity})
         trial_journal.start(journal, own)
         checkpoint = Checkpoint.open(folder, own.identity["fingerprint"], device_class, cfg.checkpoint.minutes)
         shorter, prefixes = _prefixes(cfg, settled, shared_fit.offered(folder))

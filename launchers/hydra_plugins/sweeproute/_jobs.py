@@ -136,9 +136,11 @@ class Jobs(Classes):
             "error": None,
             "identity": self._identity,
         }
+        facts = {name: str(launch[name]) for name in ("sweep", "attempt", "platform", "device")}
+        facts |= {"trial": str(job.num), **(self._identity or {})}
         if job.follow_up:
             launch["follow_up"] = True
-        message = self._message(base, point, settled, job.num, str(folder))
+        message = replace(self._message(base, point, settled, job.num, str(folder)), facts=facts)
         if job.group is not None:
             launch["shares"] = shares_record(job.group, settled.overrides)
             message = replace(message, group=job.group)

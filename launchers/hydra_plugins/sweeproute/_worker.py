@@ -34,6 +34,9 @@ from ._shared_fit import Follower, Group, offer
 from ._threads import held
 from ._values import describe, to_json
 
+# In the environment of a task, and of what it starts: a JSON object of what is known of its attempt, with its hashes.
+RUN_FACTS = "SWEEPROUTE_RUN"
+
 
 @dataclass(frozen=True)
 class Message:
@@ -51,6 +54,7 @@ class Message:
         far: How this machine differs from the one that composed the config; None where it is the same.
         reservation: The slots that sweeps share here; None where somebody else keeps them.
         group: The points that the task may answer for beside its own; None where there are none.
+        facts: What the task may read of the attempt in its environment, see RUN_FACTS.
     """
 
     base: str
@@ -64,6 +68,7 @@ class Message:
     far: "Far | None" = None
     reservation: Reservation | None = None
     group: Group | None = None
+    facts: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -268,7 +273,8 @@ def run_job(message: Message, configure_logging: bool = True) -> tuple[JobReturn
             if config.hydra.output_subdir is not None and message.far is None:
                 subfolder = Path(message.folder) / config.hydra.output_subdir
                 base.files.write(subfolder, task_config, config, values)
-            with env_override(config.hydra.job.env_set):
+            told = json.dumps({**message.facts, **(identity or {})})
+            with env_override({RUN_FACTS: told, **config.hydra.job.env_set}):
                 shared.callbacks.on_job_start(config=config, task_function=shared.task_function)
                 try:
                     returned.return_value = shared.task_function(task_config)
