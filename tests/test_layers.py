@@ -22,7 +22,7 @@ SIDES = {
 # From top to bottom: a module imports from its own line and from those below. A folder stands for all of its modules.
 LAYERS = {
     "sweeproute": [
-        ["__main__"],
+        ["__main__", "project"],
         ["commands"],
         [
             "experiment",

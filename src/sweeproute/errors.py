@@ -3,6 +3,7 @@
 import difflib
 import os
 import re
+import subprocess
 import sys
 from collections.abc import Callable, Iterable
 from typing import Any, NoReturn
@@ -58,6 +59,8 @@ def command(main: Callable[[], Any], through_hydra: bool = True) -> NoReturn:
         through_hydra: Whether it is such a function.
     """
     asked = os.environ.get("HYDRA_FULL_ERROR")
+    # What follows the run takes its id out of the environment.
+    project = {name: os.environ[name] for name in ("MLFLOW_RUN_ID", "MLFLOW_TRACKING_URI") if name in os.environ}
     if through_hydra:
         # Hydra would print and exit by itself; with this it lets the exception through.
         os.environ["HYDRA_FULL_ERROR"] = "1"
@@ -71,6 +74,10 @@ def command(main: Callable[[], Any], through_hydra: bool = True) -> NoReturn:
         if sentence is None or asked == "1":
             raise
         sys.stderr.write(sentence.rstrip() + "\n")
+        if "MLFLOW_RUN_ID" in project:
+            # Else the project's run would fail without a word of why, where nothing had begun.
+            words = [sys.executable, "-P", "-m", "sweeproute.project", "refused", sentence]
+            subprocess.run(words, env={**os.environ, **project}, check=False)
         sys.exit(1)
     sys.exit(1 if _failed_at_end else 0)
 

@@ -190,7 +190,7 @@ class Tracker:
                 state = "FAILED" if any(outcome.state in ("FAILED", "LOST") for outcome in outcomes) else "FINISHED"
             ended = (sweep or {}).get("ended")
             self._replay.write_plots(self._root / plots.FOLDER)
-            text = "\n\n".join(part for part in (_counts(outcomes), told) if part)
+            text = "\n\n".join(part for part in (_counts(outcomes), _first_error(outcomes), told) if part)
             facts = sweep_tags(self._root, sweep)
             self._replay.finish(str(state), int(float(ended) * 1000) if ended else None, text, facts)
         except Exception as error:
@@ -270,6 +270,12 @@ def _is_abandoned(root: Path) -> bool:
 def _counts(outcomes: Sequence[Outcome]) -> str:
     counts = Counter(outcome.state.lower() for outcome in outcomes)
     return f"{len(outcomes)} jobs: {', '.join(f'{number} {state}' for state, number in counts.most_common())}."
+
+
+def _first_error(outcomes: Sequence[Outcome]) -> str:
+    """Why the first of the jobs that failed did; empty where none did."""
+    failed = next((outcome for outcome in outcomes if outcome.error and outcome.state in ("FAILED", "LOST")), None)
+    return "" if failed is None else f"Job {failed.attempt.job} failed: {failed.error}"
 
 
 def _look(folder: Path) -> tuple[int, ...]:
