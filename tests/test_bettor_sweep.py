@@ -198,7 +198,6 @@ LONG = (
 )
 
 
-@pytest.mark.spawn
 def test_a_trial_that_is_killed_in_a_fit_goes_on_from_there_to_the_same_result_bitwise(tmp_path: Path) -> None:
     first, second, whole = tmp_path / "0", tmp_path / "0.attempt2", tmp_path / "whole"
     process = start(tmp_path, *LONG, "checkpoint.minutes=0.005", f"hydra.run.dir={first}")

@@ -99,7 +99,6 @@ def command(ended, monkeypatch, capsys) -> Callable[..., tuple[int, str]]:
     return run
 
 
-@pytest.mark.spawn
 def test_the_last_lines_say_what_lies_where(ended):
     lines = ended.said.splitlines()
     (at,) = (place for place, line in enumerate(lines) if line.startswith("Report: reports/ended, "))
@@ -191,7 +190,6 @@ def test_it_is_made_again_the_same_from_the_store_alone(ended, command):
     assert {path.relative_to(folder): path.read_bytes() for path in folder.rglob("*") if path.is_file()} == first
 
 
-@pytest.mark.spawn
 def test_a_report_that_cannot_be_made_is_said_kept_and_in_the_exit_code(ended, command):
     (ended.folder / "mine").mkdir()
     (ended.folder / "mine/chapter.tex").touch()

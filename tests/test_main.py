@@ -21,8 +21,6 @@ from sweeproute.data import load_games
 from sweeproute.store import connect
 from sweeproute.tracking_status import saved_settings
 
-pytestmark = pytest.mark.spawn
-
 LEAGUE = {"source": "league", "first_season": 2015, "last_season": 2019}
 
 

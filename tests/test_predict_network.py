@@ -18,8 +18,6 @@ from sweeproute.prediction import predict_upcoming
 from sweeproute.store import connect
 from sweeproute.tracking_status import saved_settings
 
-pytestmark = pytest.mark.spawn
-
 PARAMS = {"max_epochs": 6, "weight_decay": 0.1, "embedding_dim": 4, "learning_rate": 0.01}
 LEAGUE = {"source": "league", "first_season": 2015, "last_season": 2019}
 

@@ -11,8 +11,6 @@ from numpy.typing import NDArray
 import r_here
 from small_trial import ONE_SLOT, SMALL, end, job_folders, start
 
-pytestmark = pytest.mark.spawn
-
 
 def test_beside_scikit_learn_it_is_routed_to_the_laptop_and_says_the_same_as_without_a_penalty(tmp_path: Path) -> None:
     r_here.or_skip()

@@ -382,7 +382,6 @@ def test_what_is_not_there_is_a_sentence_with_what_is(sweeproute, tmp_path, word
     assert len(complaint.splitlines()) == 1
 
 
-@pytest.mark.spawn
 def test_a_real_sweep_with_its_holdout_is_reported_when_its_folder_is_gone(tmp_path, monkeypatch):
     uri = fresh_store(tmp_path)
     words = ["model=glm,xgboost", "search_space=none", "calibration=all", "validation.calibration_seasons=1"]

@@ -13,8 +13,6 @@ from small_trial import ONE_SLOT, SMALL, end, start
 from sweeproute import journal
 from sweeproute.store import connect
 
-pytestmark = pytest.mark.spawn
-
 TREES = ("model=xgboost,lightgbm,random_forest", "search_space=none", "model.params.n_estimators=4,9,15")
 
 

@@ -173,7 +173,6 @@ def enqueued() -> str:
     return f"hydra.sweeper.enqueue=[{','.join(f'{{{point}}}' for point in points)}]"
 
 
-@pytest.mark.spawn
 @pytest.mark.parametrize("pruner", ["median", "halving"])
 def test_a_sweep_ends_a_network_without_prospects_in_the_middle_of_a_fold(tmp_path: Path, pruner: str) -> None:
     options = {"median": "{n_startup_trials:1,n_warmup_steps:0}", "halving": "{min_resource:1,reduction_factor:2}"}
