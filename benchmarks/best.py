@@ -40,6 +40,7 @@ def fill(path: Path, experiment_id: str, number: int, seed: int = 0) -> None:
             "device": "cpu",
             "device_class": "cpu, OpenBLAS Haswell, 1 thread, xgboost 3.2.0",
             "data_hash": "ab" * 32,
+            "seasons": "2012-2021",
             "overrides": json.dumps(["model=xgboost", f"seed={job}"]),
         }
         known |= {f"t{index}": "x" * 20 for index in range(TAGS - len(known))}
@@ -74,6 +75,7 @@ def timed(repeats: int, work: object) -> tuple[float, object]:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--runs", type=int, default=10_000)
+    parser.add_argument("--alone", action="store_true", help="without MLflow's search: of 50,000 runs it takes minutes")
     parser.add_argument("--repeats", type=int, default=9, help="of our query; MLflow's search runs once")
     asked = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
@@ -89,20 +91,27 @@ def main() -> None:
 
         ours, found = timed(asked.repeats, ask)
         one_sweep, _ = timed(asked.repeats, lambda: ask("sweep_3"))
-        theirs, page = timed(
-            1,
-            lambda: store.client.search_runs(
-                [store.experiment_id],
-                "attributes.status = 'FINISHED' and tags.`sweeproute.current` = 'true'",
-                order_by=["metrics.auc DESC"],
-                max_results=1,
-            ),
+        one_kind, _ = timed(
+            asked.repeats,
+            lambda: SqliteRuns(path).best(Question("auc", maximize=True, where=(("model.params.p0", "?"),))),
         )
-    assert found == page[0].info.run_id, "the two answers differ"  # type: ignore[index]
+        if not asked.alone:
+            theirs, page = timed(
+                1,
+                lambda: store.client.search_runs(
+                    [store.experiment_id],
+                    "attributes.status = 'FINISHED' and tags.`sweeproute.current` = 'true'",
+                    order_by=["metrics.auc DESC"],
+                    max_results=1,
+                ),
+            )
+            assert found == page[0].info.run_id, "the two answers differ"  # type: ignore[index]
     print(f"{asked.runs} runs of {PARAMS} params, {METRICS} metrics, {TAGS} tags in SQLite {sqlite3.sqlite_version}")
     print(f"  best over all runs   {ours * 1e3:8.1f} ms (median of {asked.repeats})")
     print(f"  best of one sweep    {one_sweep * 1e3:8.1f} ms")
-    print(f"  MLflow's search_runs {theirs * 1e3:8.1f} ms, {theirs / ours:.0f} times as long, same answer")
+    print(f"  best of a kind that no run is of {one_kind * 1e3:8.1f} ms")
+    if not asked.alone:
+        print(f"  MLflow's search_runs {theirs * 1e3:8.1f} ms, {theirs / ours:.0f} times as long, same answer")
 
 
 if __name__ == "__main__":

@@ -128,10 +128,25 @@ def test_different_data_and_devices_are_said(uri, either, tmp_path):
         store.execute("UPDATE tags SET value = 'cd' WHERE key = 'sweeproute.data_hash' AND run_uuid = ?", [odd])
         change = "UPDATE tags SET value = 'cuda, RTX 4090' WHERE key = 'sweeproute.device_class' AND run_uuid = ?"
         store.execute(change, [odd])
-    found = best(uri=uri)
+    with pytest.raises(RegistryError, match=r"made from different data \(cd and abab.*--where data_hash=cd"):
+        best(uri=uri)
+    assert best(uri=uri, where={"data_hash": "ab"}).value < 0.75
+    found = best(uri=uri, mixed=True)
     assert any("made from different data" in warning for warning in found.warnings)
     assert any("different classes of device (cuda, RTX 4090; cpu)" in warning for warning in found.warnings)
     assert not any("different" in warning for warning in best("depths", uri=uri).warnings)
+
+
+def test_runs_that_were_tested_on_other_seasons_are_not_compared(uri, either, tmp_path):
+    ids = list(frame("depths", uri=uri)["run_id"])
+    with sqlite3.connect(tmp_path / "mlflow.db") as store:
+        for place, run_id in enumerate(ids):
+            row = ("sweeproute.seasons", "2010-2019" if place else "2018-2019", run_id)
+            store.execute("INSERT INTO tags (key, value, run_uuid) VALUES (?, ?, ?)", row)
+    with pytest.raises(RegistryError, match=r"tested on different seasons \(2010-2019 and 2018-2019\).*--mixed"):
+        best("depths", uri=uri)
+    assert best("depths", uri=uri, where={"seasons": "2018-2019"}).run_id == ids[0]
+    assert any("different seasons" in said for said in best("depths", uri=uri, mixed=True).warnings)
 
 
 def test_a_deleted_run_is_no_candidate(uri, either, tmp_path):

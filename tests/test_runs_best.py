@@ -160,6 +160,12 @@ def test_a_metric_that_one_of_them_lacks_is_said(uri, written, monkeypatch):
         chosen("sweep_traded", uri=uri)
 
 
+def test_runs_of_one_kind_alone_can_be_asked_for(uri):
+    assert best("sweep_seeded", uri=uri, where={"model.params.p1": "1", "seed": "42", "data_hash": "abab"}).job == 0
+    with pytest.raises(RegistryError, match=r"No trial of sweep sweep_seeded has seed=7 and data_hash=ab; `"):
+        best("sweep_seeded", uri=uri, where={"seed": "7", "data_hash": "ab"})
+
+
 def test_different_devices_and_data_are_said(written, tmp_path, monkeypatch):
     monkeypatch.setenv("SWEEPROUTE_STATE", str(tmp_path / "state"))
     (tmp_path / "mlflow.db").write_bytes((written / "mlflow.db").read_bytes())
@@ -173,7 +179,9 @@ def test_different_devices_and_data_are_said(written, tmp_path, monkeypatch):
     store.close()
     for known in (runs_sqlite.KNOWN_REVISIONS, frozenset()):
         monkeypatch.setattr(runs_sqlite, "KNOWN_REVISIONS", known)
-        said = chosen("sweep_both", uri=uri).warnings
+        with pytest.raises(RegistryError, match=r"different data \(abab.* and odd\).*--where data_hash=abab.*--mixed"):
+            chosen("sweep_both", uri=uri)
+        said = chosen("sweep_both", uri=uri, mixed=True).warnings
         assert any("different data" in warning for warning in said)
         assert any("(cpu and odd)" in warning for warning in said)
 

@@ -106,7 +106,7 @@ def _best(sweep: str, metric: str | None) -> "tuple[ChosenRun, tuple[str, ...]]"
     """The best run of a sweep, of several metrics the knee of their front; and what it was chosen by."""
     from sweeproute import registry
 
-    found = registry.chosen(sweep, metric)
+    found = registry.chosen(sweep, metric, mixed=True)
     if isinstance(found, registry.Front):
         return found.front[found.knee], found.metrics
     return found, (found.metric,)

@@ -82,7 +82,7 @@ def make(question: Question, settings: Report, also: Also | None = None) -> Made
     comparison = compare(runs, question.metric, question.direction)
     best = None
     if not question.where:
-        best = runs_best.chosen(runs.id, question.metric, question.direction, question.experiment, runs.uri)
+        best = runs_best.chosen(runs.id, question.metric, question.direction, question.experiment, runs.uri, mixed=True)
     chosen = deliverables.chosen(best, comparison)
     chapters = [Chapter(comparison, found, settings) for found in comparison.sets]
     again = command(comparison, question.options)

@@ -5,7 +5,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING
 
 from sweeproute.configuration import RULE_TAGS
-from sweeproute.runs_query import TRIAL_TAGS, Answer, FoundRun, Question, Trial, earliest, in_order, others
+from sweeproute.runs_query import TRIAL_TAGS, Answer, FoundRun, Question, Trial, earliest, in_order, meets, others
 from sweeproute.selection import finite
 from sweeproute.store import connect, masked
 
@@ -109,7 +109,7 @@ class ApiRuns:
                 order_by=["attributes.start_time DESC"],
                 page_token=token,
             )
-            yield from page
+            yield from (run for run in page if not question.where or meets(_values(run), question.where))
             token = page.token
             if not token:
                 return
@@ -134,6 +134,10 @@ class ApiRuns:
             dict(run.data.metrics),
             dict(run.data.tags),
         )
+
+
+def _values(run: "Run") -> dict[str, str]:
+    return {**{key.removeprefix("sweeproute."): tag for key, tag in run.data.tags.items()}, **run.data.params}
 
 
 def _tie(run: "Run") -> tuple[str, int, str, str]:

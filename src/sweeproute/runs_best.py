@@ -9,7 +9,7 @@ from typing import Any
 
 from sweeproute.choice import Scored, choose
 from sweeproute.configuration import TAG, Estimate, estimates, split, told_rule
-from sweeproute.runs_query import Answer, FoundRun, Question, Runs, Trial, others
+from sweeproute.runs_query import DATA_TAG, SEASONS_TAG, Answer, FoundRun, Question, Runs, Trial, others
 from sweeproute.runs_where import RegistryError, identify, locate, nearest, open_runs
 from sweeproute.score_text import lacking
 from sweeproute.selection import Rule, deciding, finite, objectives
@@ -94,6 +94,8 @@ def best(
     direction: str | None = None,
     experiment: str | None = None,
     uri: str | None = None,
+    where: Mapping[str, str] | None = None,
+    mixed: bool = False,
 ) -> BestRun:
     """Find the best of the finished runs that count, or the configuration whose repeats are the best on average.
 
@@ -104,16 +106,18 @@ def best(
         direction: maximize or minimize; follows from the metric when None (auc, roi up; brier, log_loss, ece down).
         experiment: An experiment's name; None for all.
         uri: The tracking store; where the sweep's runs went, else MLFLOW_TRACKING_URI, else `sqlite:///mlflow.db`.
+        where: Values that a run's parameters, or its tags without `sweeproute.`, have to have; of a hash its beginning.
+        mixed: Whether runs of different data, or tested on different seasons, are compared all the same.
 
     Returns:
         The run. Of equals the earlier trial wins; a value that is not finite never does, and is counted.
 
     Raises:
-        RegistryError: No such store, experiment or metric, or no run that could win.
+        RegistryError: No such store, experiment or metric, no run that could win, or runs that do not compare.
         sweeproute.pointers.NoSuchSweepError: No such sweep.
         sweeproute.selection.DirectionError: It is not known whether more of the metric is better.
     """
-    found = chosen(sweep, metric, direction, experiment, uri)
+    found = chosen(sweep, metric, direction, experiment, uri, where, mixed)
     assert isinstance(found, BestRun)
     return found
 
@@ -124,6 +128,8 @@ def chosen(
     direction: str | None = None,
     experiment: str | None = None,
     uri: str | None = None,
+    where: Mapping[str, str] | None = None,
+    mixed: bool = False,
 ) -> BestRun | Front:
     """Find what a sweep chose by its own rule: the best by its metric, or the front of its several metrics.
 
@@ -133,6 +139,8 @@ def chosen(
         direction: See `best`; None follows from what the sweep says of the metric first.
         experiment: See `best`.
         uri: See `best`.
+        where: See `best`.
+        mixed: See `best`.
 
     Returns:
         The best run, or the front where several metrics decide.
@@ -154,13 +162,14 @@ def chosen(
             f"There is no experiment {experiment!r} in {masked(uri)}; there are {nearest(experiment, known)}."
         )
     rule = rule_of(told_rule(runs.sweep_tags(identifier)) if identifier is not None else {}, metric, direction)
-    question = Question(rule.metrics[0], rule.objectives[0].maximize, identifier, experiment)
+    kinds = tuple((where or {}).items())
+    question = Question(rule.metrics[0], rule.objectives[0].maximize, identifier, experiment, kinds)
     if len(rule.objectives) > 1:
-        return _compared(question, rule, runs, uri)
+        return _compared(question, rule, runs, uri, mixed)
     answer = runs.best(question)
     if answer.run is not None and rule.repeats and TAG in answer.run.tags:
-        return _compared(question, rule, runs, uri)
-    return _single(answer, question, rule, runs, uri)
+        return _compared(question, rule, runs, uri, mixed)
+    return _single(answer, question, rule, runs, uri, mixed)
 
 
 def rule_of(told: Mapping[str, Any], metric: str | None, direction: str | None) -> Rule:
@@ -182,10 +191,12 @@ def rule_of(told: Mapping[str, Any], metric: str | None, direction: str | None) 
     return Rule(objectives(named, direction or sides), tuple(told.get("repeats") or ()))
 
 
-def _single(answer: Answer, question: Question, rule: Rule, runs: Runs, uri: str) -> BestRun:
+def _single(answer: Answer, question: Question, rule: Rule, runs: Runs, uri: str, mixed: bool) -> BestRun:
     """The best run by one metric, each run for itself."""
     if answer.run is None:
         raise RegistryError(_why_none(question, rule, answer.not_finite, runs, uri))
+    if not mixed:
+        _refuse_mixed(answer, answer.run)
     warnings = _warnings(answer)
     configuration, owner = answer.run.tags.get(TAG), answer.run.tags.get("sweeproute.sweep")
     if configuration is not None:
@@ -207,7 +218,7 @@ def _single(answer: Answer, question: Question, rule: Rule, runs: Runs, uri: str
     )
 
 
-def _compared(question: Question, rule: Rule, runs: Runs, uri: str) -> BestRun | Front:
+def _compared(question: Question, rule: Rule, runs: Runs, uri: str, mixed: bool) -> BestRun | Front:
     """What is chosen among the trials of one sweep together."""
     trials = runs.trials(question, rule.metrics)
     choice = choose([_scored(trial, rule) for trial in trials], rule)
@@ -224,6 +235,8 @@ def _compared(question: Question, rule: Rule, runs: Runs, uri: str) -> BestRun |
         if trial.finished and all(finite(trial.metrics.get(metric, math.nan)) for metric in rule.metrics)
     ]
     answer = Answer(first, choice.not_finite, *others(first, able))
+    if not mixed:
+        _refuse_mixed(answer, first)
     warnings = _warnings(answer)
     if said := lacking(choice):
         warnings = (said, *warnings)
@@ -305,6 +318,9 @@ def _shared(found: Sequence[FoundRun], tag: str) -> str | None:
 def _why_none(question: Question, rule: Rule, not_finite: int, runs: Runs, uri: str) -> str:
     among = f"sweep {question.sweep}" if question.sweep is not None else question.experiment or masked(uri)
     states = runs.states(question)
+    if not states and question.where:
+        told = " and ".join(f"{key}={wanted}" for key, wanted in question.where)
+        return f"No trial of {among} has {told}; `sweeproute.registry.frame` shows what its runs are told apart by."
     if not states:
         cure = f"; `sweeproute sync {question.sweep}` writes what is not tracked yet" if question.sweep else ""
         return f"No trial of {among} is in {masked(uri)}{cure}."
@@ -318,12 +334,33 @@ def _why_none(question: Question, rule: Rule, not_finite: int, runs: Runs, uri: 
     return f"No run of {among} can be the best by {' and '.join(rule.metrics)}: {counted}{unable}."
 
 
+def _refuse_mixed(answer: Answer, best: FoundRun) -> None:
+    """Refuse a best run whose rivals had other games: it may only have had the easier ones.
+
+    Raises:
+        RegistryError: In a sentence.
+    """
+    told = (
+        ("made from different data", DATA_TAG, answer.other_data, 12),
+        ("tested on different seasons", SEASONS_TAG, answer.other_seasons, None),
+    )
+    for how, tag, other, length in told:
+        if other is not None:
+            own, theirs, key = best.tags.get(tag, "")[:length], other[:length], tag.removeprefix("sweeproute.")
+            raise RegistryError(
+                f"The runs were {how} ({own or 'not recorded'} and {theirs}), so that their scores do not compare. "
+                f"Ask for those of one kind, --where {key}={own or theirs}, or compare them all the same: --mixed."
+            )
+
+
 def _warnings(answer: Answer) -> tuple[str, ...]:
     said = []
     if answer.not_finite:
         said.append(f"{answer.not_finite} runs have a value that is not finite, and cannot win.")
     if answer.other_data is not None:
         said.append("The runs were made from different data; their scores do not compare.")
+    if answer.other_seasons is not None:
+        said.append("The runs were tested on different seasons; their scores do not compare.")
     if answer.other_device is not None and answer.run is not None:
         own = answer.run.tags.get(answer.run.device_tag, "not recorded")
         said.append(

@@ -8,9 +8,11 @@ from sweeproute.configuration import TAG
 
 # A run's tags that say what it was made from and on.
 DATA_TAG = "sweeproute.data_hash"
+SEASONS_TAG = "sweeproute.seasons"
 _DEVICE_TAGS = ("sweeproute.device_class", "sweeproute.device")
 # What choosing among the trials of a sweep looks at.
-TRIAL_TAGS = ("sweeproute.trial", "sweeproute.current", "sweeproute.overrides", TAG, DATA_TAG, *_DEVICE_TAGS)
+_CHOICE_TAGS = ("sweeproute.trial", "sweeproute.current", "sweeproute.overrides", TAG)
+TRIAL_TAGS = (*_CHOICE_TAGS, DATA_TAG, SEASONS_TAG, *_DEVICE_TAGS)
 
 
 @dataclass(frozen=True)
@@ -23,6 +25,8 @@ class Question:
     sweep: str | None = None
     # Name of an experiment; None for all.
     experiment: str | None = None
+    # Values that parameters of a run, or its tags without `sweeproute.`, have to have; of a hash its beginning.
+    where: tuple[tuple[str, str], ...] = ()
 
 
 @dataclass(frozen=True)
@@ -65,6 +69,8 @@ class Answer:
     # What another of the runs was made on, or from, where it is not what the best one was: such scores do not compare.
     other_device: str | None = None
     other_data: str | None = None
+    # The seasons that another one was tested on.
+    other_seasons: str | None = None
 
 
 class Runs(Protocol):
@@ -126,18 +132,32 @@ def in_order(trials: Iterable[tuple[int, Trial]]) -> list[Trial]:
     return [trial for _, trial in sorted(trials, key=place)]
 
 
-def others(best: FoundRun, runs: Sequence[Mapping[str, str]]) -> tuple[str | None, str | None]:
-    """Find what another run was made on, and from, where that is not what the best one was.
+def meets(values: Mapping[str, str], where: Iterable[tuple[str, str]]) -> bool:
+    """Whether a run has the values that are asked for.
+
+    Args:
+        values: Its parameters, and its tags without `sweeproute.`.
+        where: Names and values; of a hash its beginning is enough.
+    """
+    return all(
+        key in values and (values[key].startswith(wanted) if key.endswith("_hash") else values[key] == wanted)
+        for key, wanted in where
+    )
+
+
+def others(best: FoundRun, runs: Sequence[Mapping[str, str]]) -> tuple[str | None, str | None, str | None]:
+    """Find what another run was made on, made from, and tested on, where that is not what the best one was.
 
     Args:
         best: The best run.
         runs: The tags of all that were compared.
 
     Returns:
-        Another device and other data, None where there is none.
+        Another device, other data and other seasons, None where there are none.
     """
-    device, data = (
+    device, data, seasons = (
         next((tags[tag] for tags in runs if tag in tags and tags[tag] != best.tags.get(tag, "")), None)
-        for tag in (best.device_tag, DATA_TAG)
+        for tag in (best.device_tag, DATA_TAG, SEASONS_TAG)
     )
-    return device, data
+    # A run of a time when they were not recorded is no other.
+    return device, data, seasons if SEASONS_TAG in best.tags else None

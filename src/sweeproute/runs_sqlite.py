@@ -10,7 +10,17 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from sweeproute.configuration import RULE_TAGS
-from sweeproute.runs_query import DATA_TAG, TRIAL_TAGS, Answer, FoundRun, Question, Trial, earliest, in_order
+from sweeproute.runs_query import (
+    DATA_TAG,
+    SEASONS_TAG,
+    TRIAL_TAGS,
+    Answer,
+    FoundRun,
+    Question,
+    Trial,
+    earliest,
+    in_order,
+)
 from sweeproute.selection import LARGEST
 
 # Schema revisions of MLflow under which the tables read here are the same, the newest first. An unknown one is not
@@ -48,6 +58,10 @@ _IS_CURRENT = _HAS_TAG.format("current", "'true'")
 _IS_TRIAL = _HAS_TAG.format("kind", "'trial'")
 _IS_SWEEP = _HAS_TAG.format("kind", "'sweep'")
 _OF_SWEEP = _HAS_TAG.format("sweep", ":sweep")
+_HAS_VALUE = (
+    "(EXISTS (SELECT 1 FROM params WHERE key = :key{0} AND run_uuid = r.run_uuid AND value {1})"
+    " OR EXISTS (SELECT 1 FROM tags WHERE key = 'sweeproute.' || :key{0} AND run_uuid = r.run_uuid AND value {1}))"
+)
 # The condition for metric `m`.
 _FINITE = "NOT m.is_nan AND abs(m.value) < :largest"
 
@@ -126,11 +140,11 @@ class SqliteRuns:
                 return Answer(None, not_finite=len(rows))
             run = self.run(earliest(ties))
             others = []
-            for tag in (run.device_tag, DATA_TAG):
+            for tag in (run.device_tag, DATA_TAG, SEASONS_TAG):
                 own = {"tag": tag, "own": run.tags.get(tag, "")}
                 others.append(ask(_ANOTHER.format(**parts), values | own).fetchone())
-        device, data = (other and other[0] for other in others)
-        return Answer(run, len(rows) - len(ties), device, data)
+        device, data, seasons = (other and other[0] for other in others)
+        return Answer(run, len(rows) - len(ties), device, data, seasons if SEASONS_TAG in run.tags else None)
 
     def trials(self, question: Question, metrics: Sequence[str]) -> list[Trial]:
         """All trials of the question's sweep and experiment, in their order, whatever became of them."""
@@ -234,6 +248,10 @@ def _scope(question: Question) -> tuple[str, dict[str, str | float | None]]:
         # First, since it rules out the most.
         conditions.insert(0, _OF_SWEEP)
         values["sweep"] = question.sweep
+    for number, (key, wanted) in enumerate(question.where):
+        beginning = key.endswith("_hash")
+        conditions.append(_HAS_VALUE.format(number, f"GLOB :value{number}" if beginning else f"= :value{number}"))
+        values |= {f"key{number}": key, f"value{number}": f"{wanted}*" if beginning else wanted}
     if question.experiment is not None:
         experiments += " AND name = :experiment"
         values["experiment"] = question.experiment

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from sweeproute.configuration import RULE_TAGS, told_rule
-from sweeproute.runs_query import DATA_TAG, Question
+from sweeproute.runs_query import DATA_TAG, Question, meets
 from sweeproute.runs_where import RegistryError, identify, locate, nearest, open_runs
 from sweeproute.selection import LARGEST
 from sweeproute.store import masked
@@ -251,11 +251,7 @@ def _number(value: float) -> float:
 
 
 def _meets(run: FinishedRun, where: Mapping[str, str]) -> bool:
-    for key, wanted in where.items():
-        value = _values(run).get(key)
-        if value is None or not (value.startswith(wanted) if key == "data_hash" else value == wanted):
-            return False
-    return True
+    return meets(_values(run), where.items())
 
 
 def _values(run: FinishedRun) -> dict[str, str]:

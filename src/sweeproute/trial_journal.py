@@ -156,6 +156,7 @@ def _describe(journal: Journal, trial: Trial, method: str) -> None:
         "model_type": cfg.model.type,
         "calibration": method,
         "set": "holdout" if cfg.validation.scoring else "selection",
+        "seasons": _tested(cfg.validation),
         "device": cfg.device,
         "threads": str(cfg.threads),
         "features_hash": dataset.feature_hash,
@@ -171,6 +172,12 @@ def _describe(journal: Journal, trial: Trial, method: str) -> None:
         source=str(cfg.data.get("path") or dataset.name),
         profile={"n_games": len(dataset.outcome), "n_features": dataset.features.shape[1], **dataset.set_aside},
     )
+
+
+def _tested(validation: DictConfig) -> str:
+    """The first and last season that a trial is scored on: scores of others do not compare."""
+    first, last = validation.holdout_seasons if validation.scoring else validation.selection_seasons
+    return f"{max(first, validation.first_test_season)}-{last}"
 
 
 def _keep_predictions(journal: Journal, report: "Report") -> None:

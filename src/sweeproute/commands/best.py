@@ -26,6 +26,12 @@ def add(commands: Commands) -> None:
     best.add_argument("--metric", help="what decides (default: what the sweep was told, else auc)")
     best.add_argument("--direction", choices=("maximize", "minimize"), help="follows from the metric when left out")
     best.add_argument("--experiment", help="of one MLflow experiment; of all when left out")
+    best.add_argument(
+        "--where", action="append", metavar="KEY=VALUE", help="only runs with this parameter or tag; as often as needed"
+    )
+    best.add_argument(
+        "--mixed", action="store_true", help="compare runs of different data or seasons, which is refused otherwise"
+    )
     best.add_argument("--uri", help="the tracking store; the sweep's own when left out")
     form = best.add_mutually_exclusive_group()
     form.add_argument("--json", action="store_true", help="everything, for a program")
@@ -38,7 +44,8 @@ def run(asked: argparse.Namespace) -> None:
     # lazy import: as in every command, so that --help answers at once
     from sweeproute import registry
 
-    found = registry.chosen(asked.sweep, asked.metric, asked.direction, asked.experiment, asked.uri)
+    where = dict(word.partition("=")[::2] for word in asked.where or ())
+    found = registry.chosen(asked.sweep, asked.metric, asked.direction, asked.experiment, asked.uri, where, asked.mixed)
     winner = found.front[found.knee] if isinstance(found, registry.Front) else found
     if asked.json:
         print(json.dumps(dataclasses.asdict(found), default=str))
