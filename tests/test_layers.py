@@ -52,7 +52,7 @@ LAYERS = {
         ["plot*", "baselines", "subsets", "verdicts"],
         ["evaluation", "errors"],
         ["importance", "measures"],
-        ["capabilities", "stakes"],
+        ["capabilities", "stakes", "system_metrics"],
         ["data", "estimators", "models"],
         ["targets", "performance", "score_text", "significance"],
         ["ensemble_members"],

@@ -191,6 +191,8 @@ class Tracking:
     experiment: str = MISSING
     # Which trials keep their fitted model: best, all or none.
     models: str = "best"
+    # Seconds between two samples of what the machine of a trial is busy with; null or 0 for none.
+    system_metrics_s: float | None = 10
 
 
 @dataclass

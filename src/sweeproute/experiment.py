@@ -20,6 +20,7 @@ from sweeproute import (
     pruning,
     run_facts,
     shared_fit,
+    system_metrics,
     trial_journal,
 )
 from sweeproute.checkpoint import Checkpoint
@@ -126,10 +127,11 @@ def run_trial(cfg: DictConfig) -> dict[str, Any]:
         shorter, prefixes = _prefixes(cfg, settled, shared_fit.offered(folder))
         result: dict[str, Any]
         try:
-            if members:
-                report = _combine(cfg, members, dataset, journal)
-            else:
-                report = _evaluate(cfg, dataset, journal, checkpoint, prefixes)
+            with system_metrics.sampled(journal, cfg.tracking.system_metrics_s):
+                if members:
+                    report = _combine(cfg, members, dataset, journal)
+                else:
+                    report = _evaluate(cfg, dataset, journal, checkpoint, prefixes)
         except PrunedError as early:
             _journal_pruned(journal, early)
             metrics, result = early.metrics, pruning.pruned(early.reason, early.metrics)

@@ -94,7 +94,8 @@ def _estimates(run: "ChosenRun") -> "Mapping[str, Estimate]":
     from sweeproute.configuration import estimates
 
     found = run.repeats.metrics if run.repeats is not None else estimates([run.metrics])
-    return dict(sorted(found.items()))
+    # What the machine was busy with is on MLflow's page.
+    return {name: found[name] for name in sorted(found) if not name.startswith("system/")}
 
 
 def _jobs(run: "ChosenRun") -> str:
