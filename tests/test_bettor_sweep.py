@@ -65,6 +65,8 @@ def test_both_compete_by_their_return_and_the_bettor_has_one_run(here: Path) -> 
     told = (here / "told.txt").read_text(encoding="utf-8")
     assert "RL_DQN gives stakes, which are not calibrated: it has no platt, isotonic." in log_of(here, "RL_DQN")
     assert "Best roi" in told
+    assert "auc=" in told  # of glm on the holdout
+    assert "=nan" not in told + log_of(here, "RL_DQN")
 
 
 def log_of(folder: Path, model: str) -> str:

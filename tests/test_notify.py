@@ -2,6 +2,7 @@
 
 import doctest
 import json
+import math
 import sys
 import threading
 import time
@@ -100,9 +101,10 @@ def test_without_a_command_nothing_happens():
 
 def test_the_facts_of_a_sweep_are_its_counts_and_its_best(tmp_path, monkeypatch):
     monkeypatch.setenv("SWEEPROUTE_STATE", str(tmp_path / "state"))
-    record = {"id": "sweep_1", "name": "mine", "total": 4, "metric": "auc", "direction": "maximize"}
+    record = {"id": "sweep_1", "name": "mine", "total": 7, "metric": "auc", "direction": "maximize"}
     with SweepFolder.open(tmp_path / "sweep", record) as sweep:
-        values = [{"auc": 0.6}, {"auc": 0.7}, {"auc": 0.7}, {"auc": float("nan")}, None, {"auc": 0.9}]
+        aucs = [0.6, 0.7, 0.7, math.nan, None, 0.9, math.inf]
+        values = [None if auc is None else {"auc": auc} for auc in aucs]
         for job, value in enumerate(values):
             state = "FAILED" if value is None else "PRUNED" if value["auc"] == 0.9 else "FINISHED"
             sweep.record_job(
@@ -115,8 +117,8 @@ def test_the_facts_of_a_sweep_are_its_counts_and_its_best(tmp_path, monkeypatch)
         "name": "mine",
         "folder": str(tmp_path / "sweep"),
         "state": "FAILED",
-        "total": 4,
-        "done": 4,
+        "total": 7,
+        "done": 5,
         "pruned": 1,
         "failed": 1,
         "metric": "auc",

@@ -255,3 +255,20 @@ def test_the_command_says_the_front_and_gives_the_knee(uri, capsys):
     answer = json.loads(said(capsys, "--sweep", "sweep_traded", "--uri", uri, "--json"))
     assert [point["job"] for point in answer["front"]] == [2, 1, 0]
     assert answer["knee"] == 1
+
+
+def test_what_a_model_of_stakes_lacks_the_command_leaves_out_and_a_program_is_told_of_as_null(
+    tmp_path, monkeypatch, capsys
+):
+    monkeypatch.setenv("SWEEPROUTE_STATE", str(tmp_path / "state"))
+    uri, sweep = fresh_store(tmp_path), HandmadeSweep(tmp_path / "sweep", "sweep_bets", metric="roi")
+    lacks = dict.fromkeys(("auc", "brier", "log_loss", "ece", "roi_kelly"), float("nan"))
+    sweep.run(0, roi=0.02, n_bets=40.0, n_games=256.0, **lacks)
+    sync(sweep.root, uri=uri)
+    assert "  roi=0.0200  n_bets=40  n_games=256" in said(capsys, "--sweep", "sweep_bets", "--uri", uri).splitlines()
+
+    def no_json(word):
+        raise AssertionError(f"{word} is no JSON")
+
+    answer = json.loads(said(capsys, "--sweep", "sweep_bets", "--uri", uri, "--json"), parse_constant=no_json)
+    assert (answer["metrics"]["roi"], answer["metrics"]["auc"]) == (0.02, None)

@@ -21,6 +21,18 @@ def test_a_trial_is_told_without_its_finer_metrics_but_for_those_that_decide():
     assert {cell.partition("=")[0] for cell in told.split()} == SHOWN | {"accuracy"}
 
 
+def test_what_a_trial_does_not_have_is_left_out_also_where_it_was_asked_for_but_not_what_is_infinite():
+    bettor = TRIAL | dict.fromkeys(set(TRIAL) - set(selection.OF_STAKES), float("nan")) | {"roi": float("-inf")}
+    for told in (line(bettor, ["auc"]), line(bettor, ["roi"])):
+        assert sorted(told.split()) == ["n_bets=7", "n_games=100", "roi=-inf"]
+    further = TRIAL | {f"platt/{name}": value for name, value in bettor.items()}
+    assert line(further).split("\n")[1].split() == ["platt:", *line(bettor).split()]
+
+
+def test_another_apps_numbers_are_told_though_they_are_none():
+    assert line({"loss": float("nan"), "auc": float("nan")}) == "loss=nan  auc=nan"
+
+
 def test_further_calibrations_have_lines_of_their_own():
     further = {f"{method}/{name}": value for method in ("platt", "isotonic") for name, value in TRIAL.items()}
     first, platt, isotonic = line(TRIAL | further, ["platt/ace"]).split("\n")

@@ -1,6 +1,7 @@
 """Runs one trial: the only module that knows data, folds, models, scores and the journal together."""
 
 import logging
+import math
 import os
 import random
 import time
@@ -146,7 +147,7 @@ def run_trial(cfg: DictConfig) -> dict[str, Any]:
             metrics = report.metrics
             result = trial_journal.returned(report)
     checkpoint.remove()
-    log.info("%s", "  ".join(f"{key}={value:.4f}" for key, value in metrics.items()))
+    log.info("%s", "  ".join(f"{key}={value:.4f}" for key, value in metrics.items() if not math.isnan(value)))
     return result
 
 

@@ -1,5 +1,6 @@
 """Puts what was chosen into words: numbers with their errors, jobs, the table of a front."""
 
+import math
 import shlex
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -34,7 +35,8 @@ def scores(estimates: Mapping[str, Estimate], first: Sequence[str], indent: str 
     """The metrics on one line, those that decide first, the others in their order.
 
     Those of a trial's further calibrations, as in platt/brier, follow on a line for each; of all that a trial has, the
-    finer metrics are left out. Another app's metrics are all shown, whatever their names.
+    finer metrics are left out, and what it does not have, as no score of probabilities where a model gives stakes.
+    Another app's metrics are all shown, whatever their names and values.
     """
     methods = ("", *CALIBRATIONS)
     # Where all that each trial has is there; another app may have metrics of the same names.
@@ -42,6 +44,8 @@ def scores(estimates: Mapping[str, Estimate], first: Sequence[str], indent: str 
     lines: dict[str, list[str]] = {"": []}
     for name in sorted(estimates, key=lambda name: first.index(name) if name in first else len(first)):
         method, _, metric = name.rpartition("/")
+        if method in whole and metric in OURS and math.isnan(estimates[name].mean):
+            continue
         if name in first or method not in methods or metric not in OURS:
             method, metric = "", name
         elif method in whole and metric in DETAILS:

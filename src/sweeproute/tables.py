@@ -100,9 +100,14 @@ def to_json(table: Table) -> str:
     return json_text(asdict(table))
 
 
-def json_text(content: Any) -> str:
-    """Plain data as JSON: NaN as null, infinities as the strings that `float` takes back, keys in their order."""
-    return json.dumps(_plain(content), indent=2, ensure_ascii=False, allow_nan=False) + "\n"
+def json_text(content: Any, indent: int | None = 2) -> str:
+    """Plain data as JSON: NaN as null, infinities as the strings that `float` takes back, keys in their order.
+
+    Args:
+        content: Mappings, lists and what JSON has.
+        indent: Spaces of each level; None for all on one line.
+    """
+    return json.dumps(_plain(content), indent=indent, ensure_ascii=False, allow_nan=False) + "\n"
 
 
 def _plain(content: Any) -> Any:

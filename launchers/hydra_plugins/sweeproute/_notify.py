@@ -1,6 +1,7 @@
 """Runs a command of the person's when something has happened to a sweep."""
 
 import json
+import math
 import os
 import shlex
 import subprocess
@@ -124,7 +125,7 @@ def facts_of(sweep: SweepFolder) -> dict[str, Any]:
     whole = [launch for launch in trials if launch["state"] == "FINISHED" and isinstance(launch["value"], dict)]
     # Of several metrics none decides alone.
     results = [(launch["value"].get(metric), launch["job"]) for launch in whole] if isinstance(metric, str) else []
-    scored = [(score, job) for score, job in results if isinstance(score, int | float) and score == score]
+    scored = [(score, job) for score, job in results if isinstance(score, int | float) and math.isfinite(score)]
     if scored and record["direction"] in ("maximize", "minimize"):
         sign = -1 if record["direction"] == "maximize" else 1
         best, job = min(scored, key=lambda result: (sign * result[0], result[1]))

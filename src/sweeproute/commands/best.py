@@ -2,7 +2,6 @@
 
 import argparse
 import dataclasses
-import json
 import shlex
 import sys
 from typing import TYPE_CHECKING
@@ -48,7 +47,10 @@ def run(asked: argparse.Namespace) -> None:
     found = registry.chosen(asked.sweep, asked.metric, asked.direction, asked.experiment, asked.uri, where, asked.mixed)
     winner = found.front[found.knee] if isinstance(found, registry.Front) else found
     if asked.json:
-        print(json.dumps(dataclasses.asdict(found), default=str))
+        from sweeproute.tables import json_text
+
+        # Python's own word for what a model does not have, NaN, is none of JSON's.
+        print(json_text(dataclasses.asdict(found), indent=None), end="")
     elif asked.overrides:
         print(shlex.join(winner.overrides))
     else:
