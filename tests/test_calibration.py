@@ -15,9 +15,18 @@ from sklearn.isotonic import IsotonicRegression
 from sklearn.linear_model import LogisticRegression
 from xgboost import XGBClassifier
 
-from sweeproute import calibration, scores
+from small_trial import composed
+from sweeproute import calibration, scores, trial_checks
 from sweeproute.betting import BettingRule
-from sweeproute.calibration import AsItIs, CalibrationError, Isotonic, Platt, calibrate, check_methods
+from sweeproute.calibration import (
+    AsItIs,
+    CalibrationError,
+    Isotonic,
+    Platt,
+    calibrate,
+    check_methods,
+    crosswise,
+)
 from sweeproute.checkpoint import Checkpoint
 from sweeproute.data.dataset import Dataset
 from sweeproute.evaluation import Prefixes, Report, evaluate
@@ -128,6 +137,29 @@ def test_scores_next_to_each_other_give_a_curve_without_a_warning(power, center,
         assert np.ptp(answers) == 0
 
 
+@pytest.mark.parametrize("method", ALL)
+def test_each_half_of_some_games_is_calibrated_by_the_other(method):
+    says, outcome = drawn(401)
+    found = crosswise(method, says, outcome)
+    for own, other in ((slice(0, None, 2), slice(1, None, 2)), (slice(1, None, 2), slice(0, None, 2))):
+        np.testing.assert_array_equal(found[own], calibrate(method, says[other], outcome[other])(says[own]))
+
+
+def test_a_curve_that_has_learned_from_noise_gains_nothing_crosswise():
+    generator = np.random.default_rng(1)
+    says, outcome = generator.random(250), (generator.random(250) < 0.5).astype(np.int8)
+    flattered = scores.brier(outcome, calibrate("isotonic", says, outcome)(says))
+    assert flattered < 0.245 < 0.25 < scores.brier(outcome, crosswise("isotonic", says, outcome))
+
+
+@pytest.mark.parametrize("method", ALL)
+@pytest.mark.parametrize("n", [0, 1, 2, 3])
+def test_few_games_have_probabilities_crosswise_too(method, n):
+    found = crosswise(method, np.full(n, 0.7), np.ones(n, np.int8))
+    assert found.shape == (n,)
+    assert ((found >= 0) & (found <= 1)).all()
+
+
 def test_the_names_of_the_calibrations_are_those_of_their_results():
     says, outcome = drawn(50)
     assert tuple(calibrate(method, says, outcome).method for method in calibration.METHODS) == calibration.METHODS
@@ -158,6 +190,36 @@ def test_calibrations_that_cannot_be_are_said(methods, seasons, sentence):
         check_methods(methods, seasons)
 
 
+@pytest.mark.parametrize(
+    ("methods", "metric", "sentence"),
+    [
+        (
+            ["none"],
+            "platt/brier",
+            r"=platt/brier is .*, calibration.methods=\[none\]; choose by brier, or add calibrati",
+        ),
+        (
+            ["none", "platt"],
+            ["auc", "isotonic/ace"],
+            r"=isotonic/ace .*; choose by platt/ace or ace, or add calibration",
+        ),
+        (["platt", "none"], "platt/brier", r"is of the trials' own calibration, the first of .*; choose by brier\.$"),
+        (["none", "platt"], "none/roi", r"is of the trials' own calibration.*; choose by roi\.$"),
+    ],
+    ids=str,
+)
+def test_a_sweep_by_a_calibration_that_its_trials_lack_does_not_begin(methods, metric, sentence, tmp_path):
+    words = (f"calibration.methods=[{','.join(methods)}]", "validation.calibration_seasons=1")
+    with composed(tmp_path, *words) as config, pytest.raises(CalibrationError, match=sentence):
+        trial_checks.admit(config, {"metric": metric})
+
+
+@pytest.mark.parametrize("metric", ["platt/brier", ["isotonic/auc", "brier"], "val/auc", "platt/own", None], ids=str)
+def test_a_sweep_by_what_its_trials_have_or_by_another_apps_metric_begins(metric, tmp_path):
+    with composed(tmp_path, "calibration=all", "validation.calibration_seasons=1") as config:
+        trial_checks.admit(config, {"metric": metric})
+
+
 def test_one_fit_serves_all_and_each_is_as_if_it_were_the_only_one():
     fits = []
 
@@ -178,6 +240,23 @@ def test_one_fit_serves_all_and_each_is_as_if_it_were_the_only_one():
 def test_the_first_is_the_trials_own():
     assert report(methods=["isotonic", "none"]) == report().calibrated["isotonic"]
     assert isinstance(report(methods=["isotonic", "none"]).calibrator, Isotonic)
+
+
+def test_a_calibration_that_is_followed_is_told_after_each_fold_as_it_will_stand_in_its_report():
+    told: list[tuple[int, dict[str, float], dict[str, float]]] = []
+    found = report(on_fold=lambda *said: told.append(said), followed=["platt"])
+    assert [season for season, *_ in told] == [2006, 2007, 2008]
+    for number, (season, of_season, so_far) in enumerate(told, start=1):
+        until = evaluate(LogisticRegression, DATASET, folds()[:number], RULE, calibrations=ALL)
+        further = {f"platt/{name}": value for name, value in until.calibrated["platt"].metrics.items()}
+        assert so_far == until.metrics | further
+        further = {f"platt/{name}": value for name, value in found.calibrated["platt"].by_season[season].items()}
+        assert of_season == found.by_season[season] | further
+
+
+def test_what_is_followed_changes_no_report():
+    one, two = report(on_fold=lambda *_: None, followed=ALL[1:]), report()
+    assert (one, one.calibrated) == (two, two.calibrated)
 
 
 def test_shorter_fits_are_calibrated_too():

@@ -16,6 +16,7 @@ from sweeproute import data, estimators, experiment, journal
 from sweeproute.config import plain
 from sweeproute.evaluation import evaluate
 from sweeproute.journal import Journal
+from sweeproute.selection import OURS
 from sweeproute.trial_steps import EPOCHS, PrunedError, Steps
 
 NETWORK = (*SMALL, "model=neural_network", "device=cpu", "threads=1", "tracking.models=none")
@@ -85,6 +86,15 @@ def test_a_pruner_that_compares_step_by_step_takes_each_fold_once(told: Journal)
     assert [aim.on_the_way(one.metrics) for one in reports] == [0.001] * 8 + [1.0]
 
 
+def test_what_another_calibration_gives_is_reported_and_stands_in_no_run_of_this_trial(told: Journal) -> None:
+    steps = Steps(told, 2019, inside=False)
+    steps.fold(2018, {"auc": 0.5, "platt/auc": 0.6}, {"auc": 0.7, "platt/auc": 0.8})
+    (report,), _ = read_reports(told.folder, 0)
+    aim = objective("platt/auc", None, searched=True)
+    assert (aim.on_the_way(report.metrics), aim.on_the_way(report.metrics, alone=True)) == (0.8, 0.6)
+    assert [row[:3] for row in journal.merge(journal.read(told.folder)[0]).metrics] == [("auc", 0.5, 2018)]
+
+
 @pytest.mark.parametrize(("stopped", "epoch"), [(4, 4), (5, 5), (200, 200)])
 def test_word_is_heard_at_every_epoch(told: Journal, stopped: int, epoch: int) -> None:
     steps = Steps(told, 2019, inside=True)
@@ -143,6 +153,35 @@ def test_a_season_that_is_watched_is_scored_by_what_the_kept_weights_say(tmp_pat
     assert reported(tmp_path)[3]["brier"] == pytest.approx(brier, rel=1e-6)
 
 
+FOLLOWED = ("calibration=all", "validation.calibration_seasons=1", "hydra.sweeper.metric=platt/brier")
+
+
+def test_the_calibration_that_a_sweep_chooses_by_is_reported_inside_a_fold_as_after_it(tmp_path: Path) -> None:
+    metrics = run(tmp_path, *FOLLOWED, "model.params.max_epochs=3")
+    lines = reported(tmp_path)
+    assert [line["step"] for line in lines] == list(range(1, 19))
+    assert lines[17]["platt/brier"] == metrics["platt/brier"]
+    assert all(0 < line["platt/brier"] < 1 and line["platt/brier"] != line["brier"] for line in lines)
+    assert [line["step/platt/brier"] == "NaN" for line in lines] == ([True] * 8 + [False]) * 2
+    assert not any("isotonic" in name for line in lines for name in line)
+    written = journal.merge(journal.read(tmp_path)[0])
+    below = journal.merge(journal.read(tmp_path / "calibrated" / "platt")[0])
+    of_season = {step: value for name, value, step, _ in below.metrics if name == "brier"}
+    assert [lines[8]["step/platt/brier"], lines[17]["step/platt/brier"]] == [of_season[2018], of_season[2019]]
+    assert {name for name, _, step, _ in written.metrics if step in (2018, 2019)} == OURS
+
+
+def test_a_trial_that_ends_early_says_how_it_does_by_the_calibration_that_the_sweep_chooses_by(tmp_path: Path) -> None:
+    words = (*SMALL, "model=glm", "threads=1", "tracking.models=none", *FOLLOWED)
+    (tmp_path / "stop").write_text("worse than the median")
+    with composed(tmp_path, *words) as config:
+        returned = experiment.run_trial(config)
+    (line,) = reported(tmp_path)
+    assert (returned["status"], returned["platt/brier"]) == ("pruned", line["platt/brier"])
+    written = journal.merge(journal.read(tmp_path)[0])
+    assert {name for name, *_ in written.metrics} == OURS
+
+
 def test_a_trial_that_is_told_to_stop_in_its_first_fit_ends_there_and_says_so(tmp_path: Path) -> None:
     (tmp_path / "stop").write_text("worse than the median")
     returned = run(tmp_path, "model.params.max_epochs=1000", "model.params.patience=1000")
@@ -173,13 +212,20 @@ def enqueued() -> str:
     return f"hydra.sweeper.enqueue=[{','.join(f'{{{point}}}' for point in points)}]"
 
 
-@pytest.mark.parametrize("pruner", ["median", "halving"])
-def test_a_sweep_ends_a_network_without_prospects_in_the_middle_of_a_fold(tmp_path: Path, pruner: str) -> None:
+@pytest.mark.parametrize(
+    ("pruner", "metric"),
+    [("median", ()), ("halving", ()), ("median", FOLLOWED)],
+    ids=["median", "halving", "median by a calibrated metric"],
+)
+def test_a_sweep_ends_a_network_without_prospects_in_the_middle_of_a_fold(
+    tmp_path: Path, pruner: str, metric: tuple[str, ...]
+) -> None:
     options = {"median": "{n_startup_trials:1,n_warmup_steps:0}", "halving": "{min_resource:1,reduction_factor:2}"}
     words = (
         "-m",
         *NETWORK,
-        *SEARCH,
+        *(word for word in SEARCH if not metric or not word.startswith("hydra.sweeper.metric=")),
+        *metric,
         f"hydra.sweeper.pruner={pruner}",
         f"hydra.sweeper.pruner_options={options[pruner]}",
     )
@@ -191,7 +237,9 @@ def test_a_sweep_ends_a_network_without_prospects_in_the_middle_of_a_fold(tmp_pa
     assert 1 <= idle[-1]["step"] < 9
     pages = [journal.merge(journal.read(tmp_path / "out" / number)[0]) for number in "01"]
     assert [page.status for page in pages] == ["FINISHED", "PRUNED"]
-    assert pages[1].tags["sweeproute.pruned"].startswith(f"pruned by {pruner} at step ")
+    told = pages[1].tags["sweeproute.pruned"]
+    assert told.startswith(f"pruned by {pruner} at step ")
+    assert f": {'platt/brier' if metric else 'brier'} was 0." in told
     assert not [name for name, *_ in pages[1].metrics if name == "brier"]
 
 

@@ -8,7 +8,7 @@ from typing import Any, ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
-from sweeproute.selection import CALIBRATIONS
+from sweeproute.selection import CALIBRATIONS, OURS
 
 # What a calibration may be.
 METHODS = CALIBRATIONS
@@ -102,6 +102,45 @@ def check_methods(methods: Sequence[str], calibration_seasons: int) -> None:
         )
 
 
+def named_by(metrics: str | Sequence[str], methods: Sequence[str]) -> list[str]:
+    """The calibrations that metrics are of, as platt of platt/brier, among those that a trial has behind its own.
+
+    Args:
+        metrics: The name of a metric, or several.
+        methods: The trial's calibrations, its own first.
+    """
+    named = {metric.rpartition("/")[0] for metric in _listed(metrics)}
+    return [method for method in methods[1:] if method in named]
+
+
+def check_metrics(metrics: str | Sequence[str], methods: Sequence[str]) -> None:
+    """Refuse to choose by a calibration that trials do not have, or by another name for their own.
+
+    Args:
+        metrics: What a sweep chooses by, one or several.
+        methods: The calibrations of its trials, their own first.
+
+    Raises:
+        CalibrationError: In a sentence, with what may decide.
+    """
+    for metric in _listed(metrics):
+        method, _, name = metric.rpartition("/")
+        if method not in METHODS or method in methods[1:] or name not in OURS:
+            continue
+        if method == methods[0]:
+            raise CalibrationError(
+                f"hydra.sweeper.metric={metric} is of the trials' own calibration, the first of calibration.methods="
+                f"[{','.join(methods)}], whose metrics have no name before theirs; choose by {name}."
+            )
+        able = [name, *(f"{one}/{name}" for one in methods[1:])]
+        allowed = " or ".join(get_close_matches(metric, able, n=len(able), cutoff=0))
+        raise CalibrationError(
+            f"hydra.sweeper.metric={metric} is of a calibration that the trials do not have, "
+            f"calibration.methods=[{','.join(methods)}]; choose by {allowed}, or add calibration=all "
+            "validation.calibration_seasons=1."
+        )
+
+
 def calibrate(method: str, probability: NDArray[np.float64], outcome: NDArray[np.int8]) -> Calibrator:
     """Learn a calibration.
 
@@ -119,6 +158,29 @@ def calibrate(method: str, probability: NDArray[np.float64], outcome: NDArray[np
         [0.5, 0.75]
     """
     return _FITS[method](probability, outcome)
+
+
+def crosswise(method: str, probability: NDArray[np.float64], outcome: NDArray[np.int8]) -> NDArray[np.float64]:
+    """Calibrate games by themselves, though none by itself: every second one by the others, and these by those.
+
+    A curve flatters the games that it was learned from, isotonic regression most of all; what a model says of its
+    calibration games is therefore scored by cross-validation, with which Platt (1999) learns his curve.
+
+    Args:
+        method: none, platt or isotonic.
+        probability: What the model says of the games, (n_games,).
+        outcome: 1 when the home side won, else 0, (n_games,).
+
+    Returns:
+        Calibrated probabilities, (n_games,); of one game alone, which has no others, its own.
+    """
+    if len(probability) < 2:
+        return probability
+    found = np.empty(len(probability))
+    for first in (0, 1):
+        learned = calibrate(method, probability[1 - first :: 2], outcome[1 - first :: 2])
+        found[first::2] = learned(probability[first::2])
+    return found
 
 
 def to_json(calibrator: Calibrator) -> dict[str, Any]:
@@ -142,6 +204,10 @@ def from_json(content: Mapping[str, Any]) -> Calibrator:
             except TypeError:
                 break
     raise CalibrationError(f"{dict(content)!r} is no calibration; save the model again.")
+
+
+def _listed(metrics: str | Sequence[str]) -> Sequence[str]:
+    return [metrics] if isinstance(metrics, str) else metrics
 
 
 def _platt(probability: NDArray[np.float64], outcome: NDArray[np.int8]) -> Platt:

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from sweeproute import estimators, importance
 from sweeproute.betting import BettingRule
-from sweeproute.calibration import AsItIs, Calibrator, calibrate
+from sweeproute.calibration import AsItIs, Calibrator, calibrate, crosswise
 from sweeproute.checkpoint import Answer, Checkpoint, FinishedFold
 from sweeproute.measures import NOTHING_YET, Said, metrics, odds_of, predictions
 from sweeproute.validation import Fold
@@ -132,10 +132,13 @@ class _Course:
 
     def measure(self) -> Callable[[NDArray[np.int64], NDArray[np.float64]], dict[str, float]]:
         """Metrics over all seasons by now and further games; later seasons do not join them."""
-        rows, said = self._rows, self._said
-        return lambda more, says: metrics(
-            self._dataset, np.concatenate([rows, more]), said.and_then(Said(says)), self._rule
-        )
+        rows, so_far = self._rows, self._said
+
+        def measured(more: NDArray[np.int64], says: NDArray[np.float64]) -> dict[str, float]:
+            said = so_far.and_then(Said(crosswise(self._method, says, self._dataset.outcome[more])))
+            return metrics(self._dataset, np.concatenate([rows, more]), said, self._rule)
+
+        return measured
 
     def report(self, fit_seconds: float, model: Any, **more: Any) -> Report:
         table, own = predictions(self._dataset, self._rows, self._said, self._rule), self.calibrator
@@ -144,15 +147,34 @@ class _Course:
 
 
 class _Courses:
-    """What one model says under each calibration; the first is its own."""
+    """What one model says under each calibration; the first is its own, others may be followed as it goes on."""
 
-    def __init__(self, methods: Sequence[str], dataset: "Dataset", rule: BettingRule) -> None:
+    def __init__(
+        self, methods: Sequence[str], dataset: "Dataset", rule: BettingRule, followed: Sequence[str] = ()
+    ) -> None:
         self._of = {method: _Course(method, dataset, rule) for method in methods}
         self.first = self._of[methods[0]]
+        self._told = {"": self.first, **{f"{method}/": self._of[method] for method in followed}}
 
     def add(self, fold: Fold, answer: Answer) -> None:
         for course in self._of.values():
             course.add(fold, answer)
+
+    def of_season(self, season: int) -> dict[str, float]:
+        """Metrics of a season: of the first by their names, of those that are followed by names such as platt/brier."""
+        return self._named(lambda course: course.by_season[season])
+
+    def so_far(self) -> dict[str, float]:
+        """Metrics over all seasons by now, by the same names."""
+        return self._named(lambda course: course.so_far())
+
+    def measure(self) -> Callable[[NDArray[np.int64], NDArray[np.float64]], dict[str, float]]:
+        """As of a course, by the same names."""
+        held = {course: course.measure() for course in self._told.values()}
+        return lambda more, says: self._named(lambda course: held[course](more, says))
+
+    def _named(self, of: Callable[[_Course], Mapping[str, float]]) -> dict[str, float]:
+        return {f"{calibration}{name}": n for calibration, one in self._told.items() for name, n in of(one).items()}
 
     def report(self, fit_seconds: float, model: Any, **more: Any) -> Report:
         others = {
@@ -172,6 +194,7 @@ def evaluate(
     calibrations: Sequence[str] = ("none",),
     on_epoch: Callable[[int, int, Callable[[], dict[str, float]]], None] | None = None,
     shuffles: importance.Shuffles | None = None,
+    followed: Sequence[str] = (),
 ) -> Report:
     """Fit a fresh model on each fold in turn, then score what it says about the fold's test season.
 
@@ -194,6 +217,8 @@ def evaluate(
             season that the fold tests, the epochs that are done, and a function that gives the metrics over the watched
             games and the seasons tested so far; what it raises ends the evaluation.
         shuffles: How to find on which features the models lean; None for not at all.
+        followed: Those of `calibrations` behind the first whose metrics `on_fold` and `on_epoch` are given, too, under
+            names such as platt/brier.
 
     Returns:
         The report; bitwise the same for the same arguments, with the prefixes and without. Its `shorter` are bitwise
@@ -207,7 +232,7 @@ def evaluate(
         raise EvaluationError("There is no fold to evaluate; check validation.selection_seasons.")
     features = np.ascontiguousarray(dataset.features.to_numpy(dtype=np.float64))  # (n_games, n_features)
     games = estimators.Games(features, dataset.teams, dataset.team_names)
-    own, alone = _Courses(calibrations, dataset, rule), None
+    own, alone = _Courses(calibrations, dataset, rule, followed), None
     asks = any(method != "none" for method in calibrations)
     shorter = {length: _Courses(calibrations, dataset, rule) for length in (prefixes.lengths if prefixes else ())}
     models: dict[int, Any] = {}
@@ -220,7 +245,7 @@ def evaluate(
         done = None if checkpoint is None else checkpoint.finished.get(fold.season)
         if done is None or not shorter.keys() <= done.shorter.keys():
             model = build()
-            inside = None if on_epoch is None else partial(_tell, on_epoch, own.first, fold.season)
+            inside = None if on_epoch is None else partial(_tell, on_epoch, own, fold.season)
             done = _finish(model, games, dataset, fold, checkpoint, inside, asks=asks)
             if (told := estimators.telling(model)) is not None:
                 for warning in told.warnings(list(dataset.features.columns)):
@@ -242,7 +267,7 @@ def evaluate(
         for length, courses in shorter.items():
             courses.add(fold, done.shorter[length])
         if on_fold is not None:
-            on_fold(fold.season, dict(own.first.by_season[fold.season]), dict(own.first.so_far()))
+            on_fold(fold.season, own.of_season(fold.season), own.so_far())
 
     found = pd.concat(leaning, ignore_index=True) if len(leaning) == len(folds) else None
     more = {"warnings": warnings, "importances": found}
@@ -326,13 +351,13 @@ def _importances(
 
 def _tell(
     on_epoch: Callable[[int, int, Callable[[], dict[str, float]]], None],
-    own: _Course,
+    own: _Courses,
     season: int,
     watched: NDArray[np.int64],
     epoch: int,
     says: NDArray[np.float64],
 ) -> None:
-    """Tell of an epoch; what it says, as it is, is scored where somebody wants to know."""
+    """Tell of an epoch; what it says is scored where somebody wants to know."""
     if watched.size:  # else the model watches some of its own training games
         # Begun now: the tested season joins the others, and may be known when somebody asks.
         on_epoch(season, epoch, partial(own.measure(), watched, says))

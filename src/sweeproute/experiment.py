@@ -29,7 +29,7 @@ from sweeproute.config import ConfigError, plain
 from sweeproute.journal import Journal
 from sweeproute.stakes import calibrations
 from sweeproute.trial_checks import validate
-from sweeproute.trial_steps import PrunedError, Steps
+from sweeproute.trial_steps import PrunedError, Steps, of_own_calibration
 
 if TYPE_CHECKING:
     from sweeproute.betting import BettingRule
@@ -74,8 +74,8 @@ def run_trial(cfg: DictConfig) -> dict[str, Any]:
     """Evaluate one config, and journal all that is to be known of it.
 
     Where the output folder holds the checkpoint of a former attempt, the trial goes on from it, to the same result.
-    After each fold, and at times inside a fit, it reports the metrics so far, and ends there where the rest of it is
-    not needed; see `trial_steps`.
+    After each fold, and at times inside a fit, it reports the metrics so far, those of the calibration that the sweep
+    chooses by among them, and ends there where the rest of it is not needed; see `trial_steps`.
     Where it is asked for other points of its grid whose fits are the beginning of its own, it leaves what a trial of
     each would have left; see `shared_fit`.
 
@@ -234,6 +234,7 @@ def _prefixes(
 def _evaluate(
     cfg: DictConfig, dataset: "Dataset", journal: Journal, checkpoint: Checkpoint, prefixes: "Prefixes | None"
 ) -> "Report":
+    from sweeproute.calibration import named_by
     from sweeproute.evaluation import evaluate
     from sweeproute.importance import Shuffles
     from sweeproute.validation import walk_forward
@@ -266,7 +267,10 @@ def _evaluate(
     steps = Steps(journal, folds[-1].season, inside=inside)
     asked = cfg.importances.of == "all" or (cfg.importances.of == "holdout" and validation.scoring)
     shuffles = Shuffles(cfg.importances.repeats, cfg.seed) if asked else None
-    return evaluate(build, dataset, folds, rule, steps.fold, checkpoint, prefixes, methods, steps.epoch, shuffles)
+    # Of the sweep, not of the trial: what it reports hangs on it, what comes of it does not.
+    followed = named_by(HydraConfig.get().sweeper.get("metric") or (), methods)
+    on_fold, on_epoch = steps.fold, steps.epoch
+    return evaluate(build, dataset, folds, rule, on_fold, checkpoint, prefixes, methods, on_epoch, shuffles, followed)
 
 
 def _combine(cfg: DictConfig, members: "Members", dataset: "Dataset", journal: Journal) -> "Report":
@@ -305,6 +309,6 @@ def _journal_shorter(
 def _journal_pruned(journal: Journal, early: PrunedError) -> None:
     log.info("Pruned %s: %s", early.where, early.reason)
     if early.season is not None:
-        journal.metrics(early.metrics, step=early.season + 1)
+        journal.metrics(of_own_calibration(early.metrics), step=early.season + 1)
     journal.tags({"sweeproute.pruned": early.reason})
     journal.end("PRUNED")

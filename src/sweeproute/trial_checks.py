@@ -25,12 +25,16 @@ def admit(cfg: DictConfig, decides: Mapping[str, Any]) -> None:
 
     Raises:
         sweeproute.config.ConfigError: A model that gives stakes is to be chosen by a score of probabilities.
+        sweeproute.calibration.CalibrationError: It is to be chosen by a calibration that its trials do not have.
         sweeproute.holdout.HoldoutError: It was scored before, or the data does not have its seasons.
         sweeproute.ensemble.EnsembleError: An ensemble whose members were made from other data, or not scored there.
     """
     from sweeproute import data, holdout
+    from sweeproute.calibration import check_metrics
 
     stakes.check_decides(cfg, decides)
+    if cfg.model.gives != stakes.STAKES and decides.get("metric"):
+        check_metrics(decides["metric"], list(cfg.calibration.methods))
     holdout.check(cfg)
     if holdout.is_wanted(cfg):
         dataset = data.load(plain(cfg.data))

@@ -5,6 +5,9 @@ A step is a fold that is done. A model that tells what it says on its way has st
 do that would be kept if the fit ended there, over the games that the fit watches to stop by and the seasons tested so
 far: none of these is later than the tested season begins, so nothing of it is known early. A fit that ends by itself
 stands with what it has kept at the steps behind that, so two trials are always compared after as many epochs.
+
+Where the sweep chooses by another calibration than the trial's own, as in platt/brier, its metrics are reported, too.
+The games that are watched are those that it is learned from; each half of them is calibrated by the other.
 """
 
 import math
@@ -25,7 +28,7 @@ class PrunedError(Exception):
         reason: As a person is told.
         where: The fold, and the epoch in it, as a clause.
         season: The season that was tested last; None where none was.
-        metrics: Over all seasons that were tested.
+        metrics: Over all seasons that were tested, by the trial's own calibration and by those that are followed.
     """
 
     def __init__(self, reason: str, where: str, season: int | None, metrics: dict[str, float]) -> None:
@@ -57,15 +60,16 @@ class Steps:
 
         Args:
             season: The season that was tested.
-            metrics: Of that season.
-            so_far: Over all seasons that were tested.
+            metrics: Of that season; under names such as platt/brier those of further calibrations, which are reported
+                and not journalled: a run of their own has them when all has ended.
+            so_far: Over all seasons that were tested, by the same names.
 
         Raises:
             PrunedError: The other folds are not needed.
         """
         while self._measure is not None and self._reported < len(EPOCHS):
             self._report(self._measure())
-        self._journal.metrics(metrics, step=season)
+        self._journal.metrics(of_own_calibration(metrics), step=season)
         self._folds, self._season, self._so_far = self._folds + 1, season, so_far
         self._reported, self._measure = 0, None
         alone = {f"{pruning.OF_STEP}{name}": value for name, value in metrics.items()}
@@ -104,3 +108,8 @@ class Steps:
     @property
     def _folder(self) -> Path:
         return self._journal.folder
+
+
+def of_own_calibration(metrics: Mapping[str, float]) -> dict[str, float]:
+    """Those of the metrics that are not of a further calibration, as platt/brier is."""
+    return {name: value for name, value in metrics.items() if "/" not in name}
