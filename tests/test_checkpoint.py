@@ -1,18 +1,21 @@
 """Tests of keeping how far a trial has come, up to a trial that is killed in the middle of a fit."""
 
+import hashlib
 import json
 import logging
 import os
 import shutil
 import signal
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from small_trial import SMALL, composed, start
-from sweeproute import experiment, journal
-from sweeproute.checkpoint import FOLDER, INDEX, Answer, Checkpoint, FinishedFold
+from sweeproute import experiment, importance, journal
+from sweeproute.checkpoint import FOLDER, INDEX, Checkpoint
+from sweeproute.finished_fold import Answer, FinishedFold, Leaning
 
 ALWAYS = 1e-9  # minutes
 SEASONS = [2018, 2019, 2020]
@@ -32,6 +35,10 @@ def assert_same(found: Answer, expected: Answer) -> None:
 def finished(season: int) -> FinishedFold:
     said = np.random.default_rng(season).random(10)
     return FinishedFold(season, Answer(said[:7], said[7:], 0.25), 1.5)
+
+
+def leaning(season: int, repeats: int = 5) -> FinishedFold:
+    return replace(finished(season), leaning=Leaning(np.random.default_rng(season).normal(size=(4, 2)), repeats, 7))
 
 
 def words(text: str, folder: Path) -> None:
@@ -74,6 +81,65 @@ def test_only_what_is_of_use_stays_in_the_folder(kept: Path) -> None:
     assert there == {INDEX, "fold-2018.npy", "fit-3"}
     opened(kept).finish(finished(2019))
     assert {path.name for path in (kept / FOLDER).iterdir()} == {INDEX, "fold-2018.npy", "fold-2019.npy"}
+
+
+def test_what_a_folds_model_leans_on_comes_back_bitwise_and_goes_with_the_fold(tmp_path: Path) -> None:
+    first = opened(tmp_path)
+    first.finish(leaning(2018))
+    first.finish(finished(2019))
+    there = {path.name for path in (tmp_path / FOLDER).iterdir()}
+    assert there == {INDEX, "fold-2018.npy", "fold-2019.npy", "leaning-2018.npy"}
+    again = opened(tmp_path)
+    found, expected = again.finished[2018].leaning, leaning(2018).leaning
+    assert found is not None
+    assert expected is not None
+    np.testing.assert_array_equal(found.found, expected.found)
+    assert (found.repeats, found.seed) == (5, 7)
+    assert again.finished[2019].leaning is None
+    again.finish(finished(2018))
+    assert not (tmp_path / FOLDER / "leaning-2018.npy").exists()
+    assert opened(tmp_path).finished[2018].leaning is None
+
+
+def test_a_fold_is_fitted_again_where_what_its_model_leans_on_was_torn(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    first = opened(tmp_path)
+    for season in (2018, 2019):
+        first.finish(leaning(season))
+    path = tmp_path / FOLDER / "leaning-2018.npy"
+    path.write_bytes(path.read_bytes()[:-1])
+    again = opened(tmp_path)
+    assert list(again.finished) == [2019]
+    assert f"{path} is not what was kept; season 2018 is fitted again." in caplog.text
+
+
+def test_a_checkpoint_that_was_written_before_importances_were_kept_is_taken_up(tmp_path: Path) -> None:
+    said = np.random.default_rng(0).random((2, 10))
+    folder = tmp_path / FOLDER
+    folder.mkdir()
+    np.save(folder / "fold-2018.npy", said)
+    entry = {
+        "season": 2018,
+        "sha256": hashlib.sha256((folder / "fold-2018.npy").read_bytes()).hexdigest(),
+        "n_test": 7,
+        "stakes": False,
+        "fit_seconds": 1.5,
+        "shorter": [100],
+        "predict_seconds": [0.25, 0.125],
+    }
+    trial = {"format": 3, "fingerprint": "f" * 64, "device_class": "cpu;x86_64;threads=2;numpy=2.0,xgboost=3.2"}
+    (folder / INDEX).write_text(json.dumps({**trial, "folds": [entry], "fit": None}))
+    found = opened(tmp_path)
+    assert found.unused is None
+    fold = found.finished[2018]
+    assert_same(fold.answer, Answer(said[0, :7], said[0, 7:], 0.25))
+    assert_same(fold.shorter[100], Answer(said[1, :7], said[1, 7:], 0.125))
+    assert (fold.fit_seconds, fold.shorter[100].seconds, fold.leaning) == (1.5, 0.125, None)
+    found.finish(leaning(2019))
+    again = opened(tmp_path)
+    assert list(again.finished) == [2018, 2019]
+    assert_same(again.finished[2018].answer, fold.answer)
 
 
 def test_the_times_of_all_attempts_add_up(kept: Path) -> None:
@@ -245,6 +311,8 @@ LONG = (
     "model.params.colsample_bytree=1.0",
     "device=cpu",
     "threads=1",
+    "importances.of=all",
+    "importances.repeats=2",
 )
 
 
@@ -271,7 +339,7 @@ def test_a_trial_that_is_killed_in_a_fit_goes_on_from_there_to_the_same_result_b
     assert resumed_from.startswith("fold 2019, ")
     assert 0 < int(resumed_from.split()[2]) < 1500
     assert "sweeproute.resumed_from" not in pages[whole].tags
-    for file in ("predictions.parquet", "model/model.ubj"):
+    for file in ("predictions.parquet", "model/model.ubj", importance.FILE):
         assert (second / file).read_bytes() == (whole / file).read_bytes(), file
     metrics = {
         folder: [row[:3] for row in page.metrics if row[0] not in ("fit_s", "predict_s")]

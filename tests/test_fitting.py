@@ -12,8 +12,9 @@ from sklearn.pipeline import Pipeline, make_pipeline
 from xgboost import XGBClassifier
 
 from sweeproute import estimators
-from sweeproute.checkpoint import Answer, Checkpoint, FinishedFold, Progress
+from sweeproute.checkpoint import Checkpoint, Progress
 from sweeproute.estimators import rounds
+from sweeproute.finished_fold import Answer, FinishedFold
 from synthetic_games import games
 
 DATASET = games()

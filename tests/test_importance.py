@@ -1,9 +1,10 @@
 """Tests of permutation importances: what a model uses counts, what it ignores does not."""
 
-from typing import ClassVar
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
+import pytest
 from sklearn.impute import SimpleImputer
 from sklearn.inspection import permutation_importance
 from sklearn.linear_model import LogisticRegression
@@ -12,9 +13,11 @@ from sklearn.pipeline import make_pipeline
 import synthetic_games
 from sweeproute import importance
 from sweeproute.betting import BettingRule
+from sweeproute.checkpoint import Checkpoint
+from sweeproute.data.dataset import Dataset
 from sweeproute.estimators import Games
 from sweeproute.evaluation import evaluate
-from sweeproute.validation import walk_forward
+from sweeproute.validation import Fold, walk_forward
 
 N, NAMES = 400, ["strong", "weak", "ignored"]
 SHUFFLES = importance.Shuffles(repeats=20, seed=3)
@@ -95,9 +98,8 @@ def test_teams_are_shuffled_as_pairs_where_the_model_is_told_of_them():
     assert (found[NAMES] == 0).all()
 
 
-def test_what_a_former_attempt_has_finished_leaves_none_rather_than_those_of_some_seasons():
-    dataset = synthetic_games.games(seasons=(2003, 2006), per_season=60, n_features=3)
-    folds = walk_forward(
+def folds_of(dataset: Dataset) -> list[Fold]:
+    return walk_forward(
         dataset.season,
         dataset.kickoff,
         window="expanding",
@@ -108,23 +110,42 @@ def test_what_a_former_attempt_has_finished_leaves_none_rather_than_those_of_som
         selection_seasons=(2005, 2006),
     )
 
-    class Kept:
-        finished: ClassVar[dict] = {}
 
-        def finish(self, fold):
-            self.finished[fold.season] = fold
+def model():
+    return make_pipeline(SimpleImputer(keep_empty_features=True), LogisticRegression())
 
-        def fit(self, season):
-            return None
 
-    def model():
-        return make_pipeline(SimpleImputer(keep_empty_features=True), LogisticRegression())
+def cut_short(folder: Path, dataset: Dataset, shuffles: importance.Shuffles | None) -> Checkpoint:
+    """What an attempt leaves that ended after its first fold."""
 
-    def report():
-        return evaluate(model, dataset, folds, BettingRule(), checkpoint=Kept(), shuffles=SHUFFLES)
+    class Stop(Exception):
+        pass
 
-    whole = report()
+    def stop(*_: object) -> None:
+        raise Stop
+
+    first = Checkpoint.open(folder, "f", "cpu", 1e-9)
+    with pytest.raises(Stop):
+        evaluate(model, dataset, folds_of(dataset), BettingRule(), stop, first, shuffles=shuffles)
+    again = Checkpoint.open(folder, "f", "cpu", 1e-9)
+    assert list(again.finished) == [2005]
+    return again
+
+
+def test_a_trial_that_is_gone_on_with_has_those_of_an_uninterrupted_one_bitwise(tmp_path):
+    dataset = synthetic_games.games(seasons=(2003, 2006), per_season=60, n_features=3)
+    whole = evaluate(model, dataset, folds_of(dataset), BettingRule(), shuffles=SHUFFLES)
     assert sorted(set(whole.importances["season"])) == [2005, 2006]
-    assert list(Kept.finished) == [2005]
-    assert report().importances is None
-    assert report() == whole
+    again = cut_short(tmp_path, dataset, SHUFFLES)
+    found = evaluate(model, dataset, folds_of(dataset), BettingRule(), checkpoint=again, shuffles=SHUFFLES)
+    pd.testing.assert_frame_equal(found.importances, whole.importances, check_exact=True)
+    assert found == whole
+
+
+@pytest.mark.parametrize("before", [None, importance.Shuffles(5, SHUFFLES.seed), importance.Shuffles(20, 4)], ids=str)
+def test_what_a_former_attempt_found_otherwise_leaves_none_rather_than_those_of_some_seasons(tmp_path, before):
+    dataset = synthetic_games.games(seasons=(2003, 2006), per_season=60, n_features=3)
+    again = cut_short(tmp_path, dataset, before)
+    found = evaluate(model, dataset, folds_of(dataset), BettingRule(), checkpoint=again, shuffles=SHUFFLES)
+    assert found.importances is None
+    assert found == evaluate(model, dataset, folds_of(dataset), BettingRule())

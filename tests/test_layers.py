@@ -62,11 +62,11 @@ LAYERS = {
         ["progress", "report_record"],
         ["bankroll"],
         ["validation", "scores", "betting", "calibration", "checkpoint", "fingerprint", "sweep_folder"],
-        ["ensemble_methods"],
+        ["ensemble_methods", "finished_fold"],
         ["choice", "configuration"],
         ["trial_steps"],
         ["journal", "pointers", "selection", "pareto", "pruning", "shared_fit", "latex", "whole_folder"],
-        ["config", "tables", "learning_curve"],
+        ["config", "tables", "learning_curve", "sealed_files"],
         ["report_config"],
     ],
     "hydra_plugins.sweeproute": [

@@ -3,8 +3,7 @@
 A trial that has run for longer than the interval has a folder `checkpoint/` in its output folder::
 
     checkpoint.json     of which trial and device class this is, and what it holds; replaced last
-    fold-2018.npy       what was said of a finished fold, (1 + n_shorter, n_test + n_calibration) float64: the fit's own
-                        probabilities, then those of shorter fits that were taken from it; or the stakes of a bettor
+    *-2018.npy          what a finished fold added to the result; see `finished_fold`
     fit-3/              where the fit of the fold after it stood, in files of the model's own
 
 All of it is data, nothing is unpickled. A part counts only under the hash that checkpoint.json has of it, so a copy
@@ -12,78 +11,29 @@ that was torn, here or on its way from another machine, costs what it held and n
 """
 
 import contextlib
-import hashlib
-import io
 import json
 import logging
 import math
-import os
 import shutil
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
 
+from sweeproute import finished_fold
+from sweeproute.finished_fold import FinishedFold
+from sweeproute.sealed_files import BESIDE, put, seal, seen
+
 log = logging.getLogger(__name__)
 
 FOLDER = "checkpoint"
 INDEX = "checkpoint.json"
-# How a name ends that is still being written: it is not copied to the next attempt, nor from another machine.
-_BESIDE = "~"
 # Raise it when the files change their meaning.
 _FORMAT = 3
-
-
-@dataclass(frozen=True, eq=False)
-class Answer:
-    """What a fitted model said of a fold's games.
-
-    Attributes:
-        probability: Probability of a home win for each tested game, (n_test,) float64; NaN where it gives stakes.
-        calibration: The same for each calibration game, (n_calibration,) float64; none where nothing is calibrated.
-        seconds: Time in `predict_proba`, or in `stakes`.
-        units: What it stakes on each tested game, (n_test,) float64, as `estimators.Bettor` says it; None where it
-            gives probabilities.
-    """
-
-    probability: NDArray[np.float64]
-    calibration: NDArray[np.float64]
-    seconds: float
-    units: NDArray[np.float64] | None = None
-
-    @property
-    def row(self) -> NDArray[np.float64]:
-        """All that it said, (n_test + n_calibration,)."""
-        return np.concatenate([self.probability if self.units is None else self.units, self.calibration])
-
-    @classmethod
-    def of_row(cls, row: NDArray[np.float64], n_test: int, seconds: float, *, stakes: bool) -> "Answer":
-        """What `row` gave, back again."""
-        said, calibration = row[:n_test], row[n_test:]
-        if stakes:
-            return cls(np.full(n_test, np.nan), calibration, seconds, said)
-        return cls(said, calibration, seconds)
-
-
-@dataclass(frozen=True, eq=False)
-class FinishedFold:
-    """What a fold added to the result.
-
-    Attributes:
-        season: The season that was tested.
-        answer: What its model said.
-        fit_seconds: Time in `fit`, that of former attempts included.
-        shorter: What a shorter fit said, by its length.
-    """
-
-    season: int
-    answer: Answer
-    fit_seconds: float
-    shorter: dict[int, Answer] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -173,7 +123,8 @@ class Checkpoint:
         self._interval_s = minutes * 60 if minutes else math.inf
         # Monotonic, and counted from here: a short trial writes nothing.
         self._first = self._next = time.monotonic() + self._interval_s
-        self._hashes: dict[int, str] = {}
+        # Of the finished folds that are on the disk, what the index says.
+        self._entries: dict[int, dict[str, Any]] = {}
         self._fit: _Fit | None = None
         # Of the newest folder of a fit: a name is never used again, so what the index on the disk names stays whole.
         self._number = 0
@@ -200,7 +151,7 @@ class Checkpoint:
         try:
             checkpoint._take_up(json.loads(path.read_text(encoding="utf-8")))
         except (OSError, EOFError, ValueError, KeyError, TypeError) as error:
-            checkpoint.finished, checkpoint._hashes, checkpoint._fit = {}, {}, None
+            checkpoint.finished, checkpoint._entries, checkpoint._fit = {}, {}, None
             checkpoint.unused = f"{path} cannot be read ({type(error).__name__}: {error}); the trial starts again."
         return checkpoint
 
@@ -236,6 +187,7 @@ class Checkpoint:
             fold: The fold. The last one of a trial is not to be kept: its model is part of the result.
         """
         self.finished[fold.season] = fold
+        self._entries.pop(fold.season, None)
         if self._fit is not None and self._fit.season == fold.season:
             self._fit = None
         if time.monotonic() >= self._first:
@@ -271,37 +223,28 @@ class Checkpoint:
 
     def _read_parts(self, index: dict[str, Any]) -> None:
         for entry in index["folds"]:
-            season, path = int(entry["season"]), self._fold_file(int(entry["season"]))
-            if _hash(path) != entry["sha256"]:
-                log.warning("%s is not what was kept; season %d is fitted again.", path, season)
-                continue
-            rows = np.load(path, allow_pickle=False)
-            answer, *others = (
-                Answer.of_row(row, entry["n_test"], float(seconds), stakes=entry["stakes"])
-                for row, seconds in zip(rows, entry["predict_seconds"], strict=True)
-            )
-            shorter = {int(length): other for length, other in zip(entry["shorter"], others, strict=True)}
-            fold = FinishedFold(season, answer, float(entry["fit_seconds"]), shorter)
-            self.finished[season], self._hashes[season] = fold, entry["sha256"]
+            fold = finished_fold.read(self._folder, entry)
+            if fold is not None:
+                self.finished[fold.season], self._entries[fold.season] = fold, entry
         if index["fit"] is not None:
             kept = index["fit"]
             self._number = int(kept["number"])
             fit = _Fit(int(kept["season"]), self._number, str(kept["what"]), float(kept["seconds"]), kept["files"])
             folder = self._fit_folder(fit)
-            if not folder.is_dir() or {file.name: _hash(file) for file in folder.iterdir()} != fit.files:
+            if not folder.is_dir() or {file.name: seen(file) for file in folder.iterdir()} != fit.files:
                 log.warning("%s is not what was kept; the fit of season %d starts again.", folder, fit.season)
             elif fit.season not in self.finished:
                 self._fit = fit
 
     def _save_fit(self, season: int, what: str, seconds: float, write: Callable[[Path], None]) -> None:
         before = self._fit
-        beside = self._folder / f"fit{_BESIDE}"
+        beside = self._folder / f"fit{BESIDE}"
         self._number += 1
         try:
             shutil.rmtree(beside, ignore_errors=True)
             beside.mkdir(parents=True)
             write(beside)
-            files = {file.name: _seal(file) for file in beside.iterdir()}
+            files = {file.name: seal(file) for file in beside.iterdir()}
             fit = _Fit(season, self._number, what, seconds, files)
             shutil.rmtree(self._fit_folder(fit), ignore_errors=True)
             beside.replace(self._fit_folder(fit))
@@ -318,12 +261,9 @@ class Checkpoint:
         try:
             self._folder.mkdir(parents=True, exist_ok=True)
             for season, fold in self.finished.items():
-                if season not in self._hashes:
-                    content = io.BytesIO()
-                    answers = (fold.answer, *fold.shorter.values())
-                    np.save(content, np.stack([one.row for one in answers]), allow_pickle=False)
-                    self._hashes[season] = _replace(self._fold_file(season), content.getvalue())
-            _replace(self._folder / INDEX, json.dumps(self._index(), indent=1).encode())
+                if season not in self._entries:
+                    self._entries[season] = finished_fold.write(self._folder, fold)
+            put(self._folder / INDEX, json.dumps(self._index(), indent=1).encode())
         except OSError as error:
             self._could_not(error)
             return False
@@ -334,22 +274,11 @@ class Checkpoint:
         return True
 
     def _index(self) -> dict[str, Any]:
-        folds = [
-            {
-                "season": season,
-                "sha256": self._hashes[season],
-                "n_test": len(fold.answer.probability),
-                "stakes": fold.answer.units is not None,
-                "fit_seconds": fold.fit_seconds,
-                "shorter": list(fold.shorter),
-                "predict_seconds": [one.seconds for one in (fold.answer, *fold.shorter.values())],
-            }
-            for season, fold in self.finished.items()
-        ]
+        folds = [self._entries[season] for season in self.finished]
         return {**self._trial, "folds": folds, "fit": None if self._fit is None else vars(self._fit)}
 
     def _tidy(self) -> None:
-        named = {INDEX, *(self._fold_file(season).name for season in self.finished)}
+        named = {INDEX}.union(*map(finished_fold.names, self._entries.values()))
         if self._fit is not None:
             named.add(self._fit_folder(self._fit).name)
         for path in self._folder.iterdir():
@@ -367,32 +296,5 @@ class Checkpoint:
         self._next = time.monotonic() + self._interval_s
         log.warning("The checkpoint in %s could not be written (%s); the trial goes on without.", self._folder, error)
 
-    def _fold_file(self, season: int) -> Path:
-        return self._folder / f"fold-{season}.npy"
-
     def _fit_folder(self, fit: _Fit) -> Path:
         return self._folder / f"fit-{fit.number}"
-
-
-def _hash(path: Path) -> str | None:
-    """Hash of a plain file; None for anything else that may have come from another machine."""
-    if path.is_symlink() or not path.is_file():
-        return None
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
-
-
-def _seal(path: Path) -> str:
-    """Hash a file, and have it on the disk before something names it."""
-    with path.open("rb") as file:
-        os.fsync(file.fileno())
-        return hashlib.file_digest(file, "sha256").hexdigest()
-
-
-def _replace(path: Path, content: bytes) -> str:
-    """Write beside and rename; the content's hash."""
-    beside = path.with_name(f"{path.name}{_BESIDE}")
-    beside.write_bytes(content)
-    sealed = _seal(beside)
-    beside.replace(path)
-    return sealed

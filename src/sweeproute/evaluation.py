@@ -1,7 +1,7 @@
 """Takes one model through the folds to a report."""
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from time import perf_counter
 from typing import TYPE_CHECKING, Any
@@ -13,7 +13,8 @@ from numpy.typing import NDArray
 from sweeproute import estimators, importance
 from sweeproute.betting import BettingRule
 from sweeproute.calibration import AsItIs, Calibrator, calibrate, crosswise
-from sweeproute.checkpoint import Answer, Checkpoint, FinishedFold
+from sweeproute.checkpoint import Checkpoint
+from sweeproute.finished_fold import Answer, FinishedFold, Leaning
 from sweeproute.measures import NOTHING_YET, Said, metrics, odds_of, predictions
 from sweeproute.validation import Fold
 
@@ -54,8 +55,8 @@ class Report:
         alone: Why no shorter fit was taken from these, as a clause; None where none was asked for, or all were.
         warnings: By what a model says should be known of a fit, the seasons that were tested by it; of those folds that
             a former attempt finished, nothing is known.
-        importances: What `importance.permuted` has found, season after season; None where it was not asked for, or a
-            former attempt finished a fold, whose model is gone.
+        importances: What `importance.permuted` has found, season after season; None where it was not asked for, or not
+            in this way when a former attempt finished a fold, whose model is gone.
     """
 
     metrics: dict[str, float]
@@ -237,7 +238,7 @@ def evaluate(
     shorter = {length: _Courses(calibrations, dataset, rule) for length in (prefixes.lengths if prefixes else ())}
     models: dict[int, Any] = {}
     warnings: dict[str, list[int]] = {}
-    leaning: list[pd.DataFrame] = []
+    leanings: list[pd.DataFrame] = []
     model: Any = None
     fit_seconds = 0.0
 
@@ -251,7 +252,7 @@ def evaluate(
                 for warning in told.warnings(list(dataset.features.columns)):
                     warnings.setdefault(warning, []).append(fold.season)
             if shuffles is not None and not isinstance(model, estimators.Bettor):
-                leaning.append(_importances(model, games, dataset, fold, shuffles))
+                done = replace(done, leaning=_leaning(model, games, dataset, fold, shuffles))
             if prefixes is not None and shorter:
                 try:
                     models = {n: estimators.shortened(model, prefixes.parameter, n) for n in shorter}
@@ -262,6 +263,8 @@ def evaluate(
             if checkpoint is not None and fold is not folds[-1]:
                 checkpoint.finish(done)
         fit_seconds += done.fit_seconds
+        if (leaning := done.leaning) is not None and shuffles == importance.Shuffles(leaning.repeats, leaning.seed):
+            leanings.append(importance.table(leaning.found, list(dataset.features.columns), fold.season))
 
         own.add(fold, done.answer)
         for length, courses in shorter.items():
@@ -269,7 +272,7 @@ def evaluate(
         if on_fold is not None:
             on_fold(fold.season, own.of_season(fold.season), own.so_far())
 
-    found = pd.concat(leaning, ignore_index=True) if len(leaning) == len(folds) else None
+    found = pd.concat(leanings, ignore_index=True) if len(leanings) == len(folds) else None
     more = {"warnings": warnings, "importances": found}
     if prefixes is None or not shorter:
         return own.report(fit_seconds, model, alone=alone, **more)
@@ -334,9 +337,9 @@ def _stakes(model: estimators.Bettor, tested: estimators.Priced, season: int) ->
     return Answer(np.full(len(units), np.nan), np.empty(0), seconds, units)
 
 
-def _importances(
+def _leaning(
     model: Any, games: estimators.Games, dataset: "Dataset", fold: Fold, shuffles: importance.Shuffles
-) -> pd.DataFrame:
+) -> Leaning:
     """On which features a fitted model leans, and on the teams where it is told of them."""
     tested = games.rows(fold.test)
     if not isinstance(model, estimators.LearnsFromGames):
@@ -346,7 +349,8 @@ def _importances(
         return _home_probability(model, asked, fold.season)
 
     names = list(dataset.features.columns)
-    return importance.permuted(says, tested, dataset.outcome[fold.test], names, fold.season, shuffles)
+    found = importance.permuted(says, tested, dataset.outcome[fold.test], names, fold.season, shuffles)
+    return Leaning(importance.numbers_of(found), shuffles.repeats, shuffles.seed)
 
 
 def _tell(

@@ -60,18 +60,33 @@ def permuted(
     """
     draw, repeats = np.random.default_rng([shuffles.seed, season]), shuffles.repeats
     own = scores.brier(outcome, says(games))
-    teams = [TEAMS] if games.teams is not None else []
-    found = []
+    numbers = []
     n_at_once = max(1, _AT_ONCE // max(1, repeats * games.features.size))
-    places = list(range(len(names) + len(teams)))
+    places = list(range(len(names) + (games.teams is not None)))
     for first in range(0, len(places), n_at_once):
         asked = places[first : first + n_at_once]
         answer = says(_shuffled(games, [place for place in asked for _ in range(repeats)], draw))
-        for place, told in zip(asked, answer.reshape(len(asked), repeats, len(games)), strict=True):
+        for told in answer.reshape(len(asked), repeats, len(games)):
             worse = np.array([scores.brier(outcome, one) for one in told]) - own
-            name = names[place] if place < len(names) else TEAMS
-            found.append((season, name, float(worse.mean()), float(worse.std())))
-    return pd.DataFrame(found, columns=list(COLUMNS))
+            numbers.append((float(worse.mean()), float(worse.std())))
+    return table(np.array(numbers).reshape(-1, 2), names, season)
+
+
+def table(numbers: NDArray[np.float64], names: Sequence[str], season: int) -> pd.DataFrame:
+    """What `permuted` gives, from its numbers alone.
+
+    Args:
+        numbers: Mean increase and deviation of each feature, and of the teams, (n_features or one more, 2).
+        names: Of the features, (n_features,).
+        season: The tested season.
+    """
+    rows = [(season, name, *pair) for name, pair in zip([*names, TEAMS], numbers.tolist(), strict=False)]
+    return pd.DataFrame(rows, columns=list(COLUMNS))
+
+
+def numbers_of(found: pd.DataFrame) -> NDArray[np.float64]:
+    """Its numbers alone, (n_features or one more, 2); what they are called follows from the data."""
+    return found[list(COLUMNS[2:])].to_numpy(dtype=np.float64)
 
 
 def _shuffled(games: Games, places: Sequence[int], draw: np.random.Generator) -> Games:
