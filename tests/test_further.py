@@ -7,7 +7,7 @@ import pytest
 
 from small_trial import compose
 from sweeproute.ensemble import chosen, told
-from sweeproute.further import jobs
+from sweeproute.further import beforehand, jobs
 from sweeproute.holdout import FILE, HoldoutError
 from sweeproute.selection import rule
 from test_holdout import CALIBRATED, RULE, three
@@ -152,3 +152,62 @@ def test_below_a_table_stands_of_what_its_ensembles_are_and_how_they_were_made()
     assert "The first of all tested seasons has the average" in said
     assert "The first of all" not in told([tags[0] | {"sweeproute.ensemble": "average"}], str)[0]
     assert told([{}], str) == []
+
+
+def planned(*models: str, seeds: tuple[int, ...] = (1,), c: tuple[int, ...] = (1,), words=(ALL,)) -> list[dict]:
+    """The jobs of a sweep before it begins."""
+    found = []
+    for model in models:
+        shared = [f"model={model}", "search_space=none", *words]
+        cfg = compose(*shared)
+        found += [{"overrides": [*shared, f"+c={one}", f"seed={seed}"], "config": cfg} for one in c for seed in seeds]
+    return found
+
+
+def test_before_it_begins_a_sweep_says_what_will_follow():
+    found = beforehand(planned("glm", "xgboost", "dqn", seeds=(1, 2), words=(*CALIBRATED, ALL)), RULE)
+    assert [(one["round"], len(one["jobs"])) for one in found] == [(1, 6), (1, 3), (2, 3)]
+    assert found[0]["says"] == (
+        "6 jobs on the holdout, seasons 2023 to 2024: GLM and XGBoost under none, platt and isotonic; RL_DQN under "
+        "none."
+    )
+    assert found[0]["jobs"][1][-3:] == ["seed=2", "calibration.methods=[none,platt,isotonic]", "validation.scoring=1"]
+    assert found[0]["jobs"][5][-2:] == ["calibration.methods=[none]", "validation.scoring=1"]
+    # A bettor gives no probabilities, of which an ensemble could be made.
+    assert found[1]["says"] == "3 ensembles (average, stacking, best_of) of GLM and XGBoost."
+    assert found[2]["says"] == "3 ensembles (average, stacking, best_of) of GLM and XGBoost, on the holdout."
+    assert found[2]["jobs"][0][-2:] == ["model.params.method=average", "validation.scoring=1"]
+
+
+def test_what_is_said_beforehand_has_room_for_whatever_wins():
+    before = planned("glm", "random_forest", c=(1, 2), words=(*CALIBRATED, "ensemble=[average]"))
+    told = [one["jobs"] for one in beforehand(before, RULE)]
+    results = pairs()
+    assert len(jobs(results, RULE, compose(*CALIBRATED, "ensemble=[average]"))) <= len(told[0]) + len(told[1])
+    says = beforehand(before, RULE)[0]["says"]
+    assert says.startswith("2 to 4 jobs on the holdout, seasons 2023 to 2024: what has won of GLM and RandomForest")
+
+
+@pytest.mark.parametrize(
+    ("before", "sentence"),
+    [
+        (planned("glm"), "no ensemble will be made, since it takes two models or more that give probabilities, and"),
+        (
+            [*planned("glm"), *planned("xgboost", words=(ALL, "betting.stake=0.02"))],
+            "no ensemble will be made, since the jobs differ in betting; give betting one value.",
+        ),
+        (
+            planned("glm", words=("holdout=true",)) + planned("glm", words=("holdout=true", "data.seed=3")),
+            "the holdout will not be scored. The jobs of this sweep differ in data",
+        ),
+    ],
+)
+def test_what_cannot_follow_is_said_beforehand(before, sentence):
+    (only,) = beforehand(before, RULE)
+    assert only["jobs"] == []
+    assert only["says"].startswith(sentence)
+
+
+def test_nothing_is_said_where_nothing_follows():
+    assert beforehand(planned("glm", words=()), RULE) == []
+    assert beforehand([], RULE) == []

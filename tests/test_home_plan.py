@@ -77,3 +77,20 @@ def test_a_plan_is_run_as_it_was_made_and_refused_once_it_no_longer_holds(tmp_pa
     assert "was made, the data (00000000 -> " in refused.stderr
     assert len(refused.stderr.splitlines()) == 1
     assert len(list(tmp_path.glob("multirun/*/.sweeproute"))) == 1
+
+
+def test_a_plan_says_what_the_sweep_will_launch_when_its_search_has_ended(tmp_path: Path) -> None:
+    words = ("-m", "model=glm,xgboost", "search_space=none", "model.params.random_state=1,2", *SMALL[:-1])
+    words += ("data.last_season=2021", "validation.holdout_seasons=[2020,2021]", "ensemble=[average]", "holdout=true")
+    said = end(start(tmp_path, *words, DRY, ONE_SLOT, SWEEPROUTE_STATE=str(tmp_path / "state")))
+    lines = said.splitlines()
+    at = lines.index(
+        "When all of these have ended well: 2 jobs on the holdout, seasons 2020 to 2021: what has won of GLM and "
+        "XGBoost under none."
+    )
+    assert lines[at + 1] == "When all of these have ended well: 1 ensemble (average) of GLM and XGBoost."
+    assert lines[at + 2] == "When those have ended, too: 1 ensemble (average) of GLM and XGBoost, on the holdout."
+    plan = plan_in(tmp_path)
+    assert len(plan["jobs"]) == 4
+    assert [(one["round"], one["at_most"]) for one in plan["afterwards"]] == [(1, 2), (1, 1), (2, 1)]
+    assert not (tmp_path / "state").exists()

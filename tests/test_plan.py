@@ -1,6 +1,7 @@
 """A plan says of each job where it would run, why, for how long, and runs none."""
 
 import json
+import sys
 from datetime import datetime
 
 import pytest
@@ -34,11 +35,11 @@ def plan_of(tmp_path, monkeypatch, composed):
     on_eight_cores(monkeypatch)
     monkeypatch.setenv("SWEEPROUTE_STATE", str(tmp_path / "state"))
 
-    def make(points, history=(), **changes) -> Plan:
+    def make(points, history=(), rule=None, **changes) -> Plan:
         (tmp_path / "state").mkdir(exist_ok=True)
         (tmp_path / "state" / "history.jsonl").write_text("".join(json.dumps(line) + "\n" for line in history))
         conf = settings(**{"rules": RULES, "overflow": "never"} | changes)
-        return _plan.make(conf, MASTER, Composer(*composed), Points(points))
+        return _plan.make(conf, MASTER, Composer(*composed), Points(points), rule)
 
     return make
 
@@ -126,3 +127,89 @@ def test_a_deadline_with_a_zone_is_that_time():
 def test_a_deadline_that_is_none_is_refused(plan_of):
     with pytest.raises(SettingsError, match=r"hydra.launcher.deadline is 'tomorrow'. It takes a time, as in 2026-"):
         plan_of(NETS, deadline="tomorrow")
+
+
+FORESEEN = """
+def two_rounds(jobs, rule):
+    assert rule == {"metric": "auc", "direction": "maximize", "repeats": []}
+    assert [one["config"].model.type for one in jobs] == ["GLM", "GLM", "Net"]
+    again = [[*jobs[0]["overrides"], "trial.depth=7"], [*jobs[1]["overrides"], "trial.depth=8"]]
+    return [
+        {"round": 2, "says": "one more net.", "jobs": [["model=net", "trial.device=cpu"]]},
+        {"round": 1, "says": "two of these again.", "jobs": again},
+    ]
+
+
+def nowhere(jobs, rule):
+    return [{"round": 1, "says": "one that needs R.", "jobs": [["model=glm", "needs=[R]", "memory=60"]]}]
+
+
+def nothing(jobs, rule):
+    return []
+
+
+def wrong(jobs, rule):
+    return ["one"]
+"""
+RULE = {"metric": "auc", "direction": "maximize", "repeats": []}
+# Two of a minute that run on two slots at once, and one that takes two.
+MIXED = {0: ("model=glm", "long=1"), 1: ("model=glm", "long=3"), 2: ("model=net", "long=2", "place=box")}
+
+
+@pytest.fixture
+def app_says(tmp_path, monkeypatch):
+    """An app that says beforehand what will follow."""
+    (tmp_path / "foreseen.py").write_text(FORESEEN)
+    monkeypatch.syspath_prepend(tmp_path)
+    yield
+    sys.modules.pop("foreseen", None)
+
+
+def test_what_follows_starts_when_all_else_has_ended_and_each_round_waits_for_the_one_before(plan_of, app_says):
+    hooks = {"follow_up": "foreseen.nothing", "foresee": "foreseen.two_rounds"}
+    made = plan_of(MIXED, rule=RULE, **hooks)
+    assert [one.says for one in made.afterwards.following] == ["two of these again.", "one more net."]
+    # Jobs of a model that was planned take what that takes on average, another what is stated of it.
+    assert made.own_s == 180.0
+    assert made.afterwards.seconds == 120.0 + 120.0
+    assert made.afterwards.sequential_s == 2 * 120.0 + 120.0
+    assert (made.seconds, made.afterwards.jobs) == (420.0, 3)
+    assert (made.end - made.made_at).total_seconds() == 420.0
+    assert len(made.jobs) == 3  # no decision about those of which nothing is certain
+
+
+def test_what_has_followed_before_is_what_it_is_expected_to_take(plan_of, app_says):
+    ran = {"model": "GLM", "platform": "here", "outcome": "FINISHED"}
+    history = [
+        {**ran, "overrides": ["model=glm", "long=1", "trial.depth=7"], "seconds": 5.0},
+        {**ran, "overrides": ["model=glm", "long=3", "trial.depth=8"], "seconds": 9.0},
+        {**ran, "overrides": ["model=glm", "long=3"], "seconds": 30.0},
+        {**ran, "overrides": ["model=glm", "long=1"], "seconds": 30.0},
+    ]
+    made = plan_of(MIXED, history, RULE, follow_up="foreseen.nothing", foresee="foreseen.two_rounds")
+    assert made.afterwards.seconds == 9.0 + 120.0
+
+
+def test_nothing_is_foreseen_where_nothing_would_follow(plan_of, app_says):
+    made = plan_of(MIXED, rule=RULE, foresee="foreseen.two_rounds")
+    assert made.afterwards.following == ()
+    assert made.seconds == made.own_s
+
+
+def test_what_could_not_run_afterwards_is_said(plan_of, app_says):
+    hooks = {"follow_up": "foreseen.nothing", "foresee": "foreseen.nowhere"}
+    gone = {**PLATFORMS, "box": {**PLATFORMS["box"], "backend": "ssh"}}
+    with pytest.raises(SettingsError, match="R"):
+        plan_of(MIXED | {2: ("model=net",)}, rule=RULE, platforms={"here": PLATFORMS["here"]}, **hooks)
+    made = plan_of({0: ("model=glm",)}, rule=RULE, platforms=gone, **hooks)
+    assert made.afterwards.seconds == 0.0
+    assert "box has no host configured" in made.afterwards.nowhere[0]
+
+
+@pytest.mark.parametrize(
+    ("hook", "sentence"),
+    [("foreseen.wrong", "gave .'one'. .*It gives a list of mappings: round"), ("foreseen.gone", "cannot be had")],
+)
+def test_an_app_that_says_it_wrongly_is_told_so(plan_of, app_says, hook, sentence):
+    with pytest.raises(SettingsError, match=sentence):
+        plan_of(MIXED, rule=RULE, follow_up="foreseen.nothing", foresee=hook)

@@ -2,12 +2,14 @@
 
 import json
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from hydra_plugins.sweeproute import _plan, _plan_file
 from hydra_plugins.sweeproute._compose import Composer
+from hydra_plugins.sweeproute._plan_after import Afterwards, Following
 from hydra_plugins.sweeproute._source import Points
 from routed_app import CONF, MASTER, on_eight_cores, settings
 from small_app import singletons_kept, start_sweep
@@ -93,3 +95,18 @@ def test_an_app_with_hashes_of_its_own_is_asked_for_them(composer, tmp_path, mon
     )
     found = _plan_file.identities(composer, "own_hashes.of", GLMS | {2: ("model=net",)})
     assert found == {"model=glm": {"data_hash": "GLM1"}, "model=net": {"data_hash": "Net3"}}
+
+
+def test_what_follows_has_a_key_of_its_own_and_is_no_job_of_the_plan(composer, tmp_path, monkeypatch):
+    on_eight_cores(monkeypatch)
+    monkeypatch.setenv("SWEEPROUTE_STATE", str(tmp_path / "state"))
+    monkeypatch.setattr(sys, "argv", [str(tmp_path / "app.py"), "-m"])
+    plan = _plan.make(settings(), MASTER, composer, Points(GLMS))
+    following = (Following(1, "one of them again.", (("model=glm", "trial.depth=1"),)),)
+    plan = replace(plan, afterwards=Afterwards(following, seconds=30.0), seconds=plan.seconds + 30.0)
+    content = json.loads(_plan_file.write(plan, composer, None, tmp_path / "sweep").read_text())
+    assert content["afterwards"] == [
+        {"round": 1, "says": "one of them again.", "at_most": 1, "such_as": [["model=glm", "trial.depth=1"]]}
+    ]
+    assert (content["afterwards_duration_minutes"], content["estimated_duration_minutes"]) == (0.5, 2.5)
+    assert (content["total_configs"], len(content["jobs"])) == (2, 2)

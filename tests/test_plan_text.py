@@ -8,6 +8,7 @@ from hydra_plugins.sweeproute._admission import PlatformState
 from hydra_plugins.sweeproute._backend import Platform
 from hydra_plugins.sweeproute._estimates import Estimate, Estimates
 from hydra_plugins.sweeproute._plan import Plan, PlannedJob
+from hydra_plugins.sweeproute._plan_after import NOTHING, Afterwards, Following
 from hydra_plugins.sweeproute._plan_text import lines, warnings
 from hydra_plugins.sweeproute._platforms import Registry
 from hydra_plugins.sweeproute._policy import Alternative, Policy
@@ -30,7 +31,7 @@ def job(number: int, **changes) -> PlannedJob:
     return PlannedJob(number, **settings | changes)
 
 
-def plan(*jobs: PlannedJob, seconds: float = 60.0, deadline=None, history=(), host=None) -> Plan:
+def plan(*jobs: PlannedJob, seconds: float = 60.0, deadline=None, history=(), host=None, more=NOTHING) -> Plan:
     platforms = {name: Platform(name, 2, 1, "cpu", (), False) for name in ("here", "box")}
     confs = {"here": PlatformConf(), "box": PlatformConf(host=host)}
     unavailable = {} if host else {"box": NO_HOST}
@@ -38,7 +39,7 @@ def plan(*jobs: PlannedJob, seconds: float = 60.0, deadline=None, history=(), ho
         platforms, confs, unavailable, Policy((), "here"), ("here has 2 cores: 2 of 4 slots are used.",)
     )
     estimates = Estimates(history, [PlatformState("here", slots=2), PlatformState("box", slots=2)])
-    return Plan(jobs, registry, estimates, MADE_AT, seconds, deadline)
+    return Plan(jobs, registry, estimates, MADE_AT, seconds, deadline, more)
 
 
 def test_jobs_that_are_decided_alike_share_a_line():
@@ -108,3 +109,20 @@ def test_jobs_that_cannot_run_are_a_warning_with_the_reasons():
         "box lacks 0 GB; box lacks 1 GB; box lacks 2 GB; and 2 more reasons."
     )
     assert not any(line.startswith("It would take") for line in text)
+
+
+def test_what_follows_stands_below_the_table_and_counts():
+    following = (Following(1, "two on the holdout.", (("a=1",), ("a=2",))), Following(2, "one more.", (("a=3",),)))
+    more = Afterwards(following, seconds=20.0, sequential_s=30.0)
+    text = lines(plan(job(0), more=more), "job.minutes")
+    assert text[3:6] == [
+        "When all of these have ended well: two on the holdout.",
+        "When those have ended, too: one more.",
+        "",
+    ]
+    assert (
+        "It would take 1 min 0 s on 2 slots (31 s one job after another), the last 20 s of it for what follows, and "
+        "end at 2026-11-25 12:01."
+    ) in text
+    stuck = plan(job(0), more=Afterwards(following, nowhere=("box lacks R",)))
+    assert warnings(stuck) == ["Of what follows, not all can run as things stand: box lacks R."]

@@ -2,11 +2,12 @@
 
 import re
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from omegaconf import DictConfig
 
-from sweeproute import ensemble, holdout
+from sweeproute import ensemble, holdout, stakes
 from sweeproute.configuration import split
 from sweeproute.selection import rule
 from sweeproute.winners import differs
@@ -88,6 +89,109 @@ def _ensembles(
         return list(wanted.values())
     looks = holdout.note(results, cfg, wanted)
     return [*wanted.values(), *([*words, f"{holdout.SCORING}={looks[type]}"] for type, words in wanted.items())]
+
+
+def beforehand(planned: Sequence[Record], decides: Record) -> list[dict[str, Any]]:
+    """Say which jobs will follow, before any has run; the launcher's `foresee` hook.
+
+    Args:
+        planned: The jobs of a sweep: of each its overrides, and the config of one of its choice of groups.
+        decides: What the sweep chooses by: metric, direction, repeats.
+
+    Returns:
+        For the holdout, the ensembles and the ensembles on the holdout: round, as these wait for each other; says, a
+        sentence; jobs, the overrides of as many as there may be at most. Which configuration wins is not known, so that
+        some of each model stand for it.
+    """
+    if not planned:
+        return []
+    cfg: DictConfig = planned[0]["config"]
+    repeats = decides.get("repeats") or ()
+    models = _planned_models(planned, repeats)
+    found: list[dict[str, Any]] = []
+    scores = holdout.is_wanted(cfg)
+    if scores:
+        try:
+            holdout.refuse_swept(planned)
+            jobs, sentence = _on_holdout(models, cfg)
+        except holdout.HoldoutError as error:
+            scores, jobs, sentence = False, [], f"the holdout will not be scored. {error}"
+        found.append({"round": 1, "says": sentence, "jobs": jobs})
+    methods = list(dict.fromkeys(map(str, cfg.ensemble)))
+    if methods:
+        group = differs(planned, _SHARED)
+        members = [one.type for one in models if one.probable]
+        if group is not None or len(members) < 2:
+            why = f"the jobs differ in {group}; give {group} one value" if group is not None else _too_few(members)
+            found.append({"round": 1, "says": f"no ensemble will be made, since {why}.", "jobs": []})
+            return found
+        words = [*_words(planned, decides), "device=cpu", "model=ensemble"]
+        made = [[*words, f"model.params.method={method}"] for method in methods]
+        of = f"{_counted(len(made), 'ensemble')} ({', '.join(methods)}) of {_listed_out(members)}"
+        found.append({"round": 1, "says": f"{of}.", "jobs": made})
+        if scores:
+            there = [[*words, f"{holdout.SCORING}=1"] for words in made]
+            found.append({"round": 2, "says": f"{of}, on the holdout.", "jobs": there})
+    return found
+
+
+@dataclass(frozen=True)
+class _Model:
+    """A model of a sweep that has not begun: its calibrations, and each of its configurations with its repeats."""
+
+    type: str
+    probable: bool
+    calibrations: tuple[str, ...]
+    configurations: Sequence[Sequence[Sequence[str]]]
+
+
+def _planned_models(planned: Sequence[Record], repeats: Sequence[str]) -> list[_Model]:
+    of_model: dict[str, list[Record]] = {}
+    for one in planned:
+        of_model.setdefault(str(one["config"].model.type), []).append(one)
+    found = []
+    for model, jobs in of_model.items():
+        alike: dict[frozenset[str], list[Sequence[str]]] = {}
+        for one in jobs:
+            alike.setdefault(frozenset(split(one["overrides"], repeats)[0]), []).append(one["overrides"])
+        cfg = jobs[0]["config"]
+        probable = cfg.model.gives != stakes.STAKES and not model.startswith(ensemble.PREFIX)
+        found.append(_Model(model, probable, tuple(stakes.calibrations(cfg)), list(alike.values())))
+    return found
+
+
+def _on_holdout(models: Sequence[_Model], cfg: DictConfig) -> tuple[list[list[str]], str]:
+    """Jobs that may score the holdout, and how many that are."""
+    jobs: list[list[str]] = []
+    least = 0
+    under: dict[tuple[str, ...], list[str]] = {}
+    for one in models:
+        under.setdefault(one.calibrations, []).append(one.type)
+        there = one.configurations
+        least += min(map(len, there))
+        number = min(len(there), len(one.calibrations))
+        for place in range(number):  # from the whole of them, evenly
+            won = one.calibrations[place::number]
+            stand_in = there[(2 * place + 1) * len(there) // (2 * number)]
+            jobs += [holdout.overrides(words, won, 1) for words in stand_in]
+    first, last = cfg.validation.holdout_seasons
+    what = f"{least} to {_counted(len(jobs), 'job')}" if least < len(jobs) else _counted(least, "job")
+    which = "; ".join(f"{_listed_out(types)} under {_listed_out(methods)}" for methods, types in under.items())
+    won_of = "what has won of " if any(len(one.configurations) > 1 for one in models) else ""
+    return jobs, f"{what} on the holdout, seasons {first} to {last}: {won_of}{which}."
+
+
+def _too_few(members: Sequence[str]) -> str:
+    has = f"{members[0]} alone" if members else "none"
+    return f"it takes two models or more that give probabilities, and there is {has}"
+
+
+def _counted(number: int, noun: str) -> str:
+    return f"{number} {noun}{'' if number == 1 else 's'}"
+
+
+def _listed_out(names: Sequence[str]) -> str:
+    return " and ".join([", ".join(names[:-1]), *names[-1:]] if len(names) > 1 else names)
 
 
 def _said_once(decides: Record) -> Any:

@@ -121,7 +121,7 @@ def follow_up(results: Sequence[Record], decides: Record, cfg: DictConfig) -> li
     if decides.get("failed"):
         print("The holdout was not scored, since not all jobs have ended well; resume=true goes on.", flush=True)
         return []
-    _refuse_swept(results)
+    refuse_swept(results)
     state_directory().mkdir(parents=True, exist_ok=True)
     # Two sweeps that end together are no first one twice.
     with FileLock(state_directory() / f"{FILE}.lock"):
@@ -139,7 +139,7 @@ def _wanted(finished: Sequence[Record], decides: Record, cfg: DictConfig) -> lis
         entry = _entry(cfg, _games(of_model), model, of_model[0]["sweep"], words)
         entry["scoring"] = _number(entry, before, forced=_forced(cfg))
         entries.append(entry)
-        wanted += [_overrides(one["overrides"], won, entry["scoring"]) for one, won in chosen]
+        wanted += [overrides(one["overrides"], won, entry["scoring"]) for one, won in chosen]
     _note_new(entries, before)
     return wanted
 
@@ -195,8 +195,15 @@ def _note_new(entries: Sequence[dict[str, Any]], before: Sequence[Record]) -> No
             _note(entry)
 
 
-def _refuse_swept(results: Sequence[Record]) -> None:
-    """What is compared has to be scored on the same games under the same calibrations."""
+def refuse_swept(results: Sequence[Record]) -> None:
+    """Refuse jobs that are compared on other games, or under other calibrations.
+
+    Args:
+        results: Of each at least its overrides.
+
+    Raises:
+        HoldoutError: They were told different things.
+    """
     group = differs(results, ("calibration", "data", "validation"))
     if group is not None:
         raise HoldoutError(
@@ -219,9 +226,9 @@ def configuration(overrides: Sequence[str]) -> tuple[str, ...]:
     return tuple(word for word in overrides if word.lstrip("+").partition("=")[0] not in _SET_HERE)
 
 
-def _overrides(overrides: Sequence[str], methods: Sequence[str], scoring: int) -> list[str]:
+def overrides(words: Sequence[str], methods: Sequence[str], scoring: int) -> list[str]:
     """A job that says of the holdout what one of the sweep has said of the selection seasons."""
-    return [*configuration(overrides), f"calibration.methods=[{','.join(methods)}]", f"{SCORING}={scoring}"]
+    return [*configuration(words), f"calibration.methods=[{','.join(methods)}]", f"{SCORING}={scoring}"]
 
 
 def _number(entry: Record, before: Sequence[Record], *, forced: bool) -> int:

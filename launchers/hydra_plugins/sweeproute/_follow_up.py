@@ -35,7 +35,7 @@ def admit(
         return
     of_groups = {composer.split(overrides)[0]: overrides for overrides in reversed(listed)}
     for overrides in of_groups.values():
-        ask(without_hydra(composer.compose(overrides, 0)), _rule(settings, goal))
+        ask(without_hydra(composer.compose(overrides, 0)), rule(settings, goal))
 
 
 def follow_up(
@@ -72,11 +72,11 @@ def follow_up(
     failed = sweep.failed or any(one["state"] not in DONE for one in results.values())
     number, first = next(iter(results.items()))
     config = without_hydra(composer.compose(tuple(first["overrides"]), number))
-    rule = _rule(settings, goal) | {"failed": failed}
+    told = rule(settings, goal) | {"failed": failed}
     found: dict[int, JobReturn] = {}
     while True:
         ended = [one for _, one in sorted(sweep.launches.items()) if one.get("follow_up") and one["state"] in DONE]
-        answer = ask(list(results.values()), {**rule, "followed": ended}, config)
+        answer = ask(list(results.values()), {**told, "followed": ended}, config)
         numbered = _numbered(_overrides(launches.follow_up, answer), sweep)
         if failed or not numbered.keys() - found.keys():
             break
@@ -108,7 +108,7 @@ def _run(
     return points.returns
 
 
-def _rule(settings: SearchSweeperConf, goal: Objective) -> dict[str, Any]:
+def rule(settings: SearchSweeperConf, goal: Objective) -> dict[str, Any]:
     """What a sweep chooses by, as hooks are told."""
     return {"metric": goal.metric, "direction": goal.direction, "repeats": list(settings.repeats)}
 

@@ -1,11 +1,14 @@
 """Plans a sweep: where each of its jobs would run, why, for how long, before anything runs."""
 
 from collections import Counter
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
+from typing import Any
 
 from omegaconf import DictConfig
 
+from . import _plan_after
 from ._classes import Classes
 from ._compose import Composer
 from ._deadline import read_time
@@ -56,8 +59,9 @@ class Plan:
         registry: The platforms.
         estimates: How long jobs are expected to run.
         made_at: When it would start.
-        seconds: From its start to its end.
+        seconds: From its start to its end, with what follows its own jobs.
         deadline: When it has to have ended; None where it is not said.
+        afterwards: What follows its own jobs when all of them have ended.
     """
 
     jobs: tuple[PlannedJob, ...]
@@ -66,6 +70,12 @@ class Plan:
     made_at: datetime
     seconds: float
     deadline: datetime | None
+    afterwards: _plan_after.Afterwards = _plan_after.NOTHING
+
+    @property
+    def own_s(self) -> float:
+        """Seconds from its start to the end of its own jobs."""
+        return self.seconds - self.afterwards.seconds
 
     @property
     def end(self) -> datetime:
@@ -74,7 +84,7 @@ class Plan:
 
     @property
     def sequential_s(self) -> float:
-        """Seconds of the same jobs, each on its platform, one after another."""
+        """Seconds of its own jobs, each on its platform, one after another."""
         return sum(job.estimate.seconds for job in self.jobs if job.estimate)
 
     @property
@@ -84,7 +94,13 @@ class Plan:
         return {name: placed[name] for name in self.registry.platforms}
 
 
-def make(settings: RoutedLauncherConf, config: DictConfig, composer: Composer, points: Points) -> Plan:
+def make(
+    settings: RoutedLauncherConf,
+    config: DictConfig,
+    composer: Composer,
+    points: Points,
+    rule: Mapping[str, Any] | None = None,
+) -> Plan:
     """Plan a sweep that would start now.
 
     The scheduler decides as in a sweep, under a virtual clock. A platform that has a host is taken to be there.
@@ -94,6 +110,7 @@ def make(settings: RoutedLauncherConf, config: DictConfig, composer: Composer, p
         config: The sweep's config.
         composer: Composes its jobs.
         points: Its points, not opened yet.
+        rule: What it chooses by, which its app is told that says what follows.
 
     Returns:
         The plan. A job that is to answer for others runs as long as by itself, and they do not run: what they add to it
@@ -101,6 +118,7 @@ def make(settings: RoutedLauncherConf, config: DictConfig, composer: Composer, p
 
     Raises:
         SettingsError: Something in the launcher's settings cannot be served.
+        Exception: What the app raised when it was asked what follows.
     """
     made_at = datetime.now().astimezone()
     deadline = None if settings.deadline is None else read_time(settings.deadline)
@@ -110,9 +128,10 @@ def make(settings: RoutedLauncherConf, config: DictConfig, composer: Composer, p
     classes = Classes(settings, registry, composer)
     points.open(made_at.timestamp(), estimates.durations, classes.stratum, classes.job_class)
     planned, runs = {}, []
-    leaders = []
+    leaders, own = [], []
     for job_class, waiting in points.waiting().items():
         jobs = [points.take(job_class) for _ in range(waiting)]
+        own += jobs
         leaders += [job for job in jobs if job.group is not None]
         home = registry.policy.home(job_class, states)
         if home.platform is not None:
@@ -151,5 +170,8 @@ def make(settings: RoutedLauncherConf, config: DictConfig, composer: Composer, p
                 estimate=None,
                 shared_fit=job.num,
             )
+    following = _plan_after.foresee(settings, composer, list(points.overrides.values()), rule or {})
+    afterwards = _plan_after.plan(following, settings, registry, composer, estimates, states, own)
     jobs_in_order = tuple(planned[number] for number in sorted(planned))
-    return Plan(jobs_in_order, registry, estimates, made_at, simulation.makespan_s, deadline)
+    seconds = simulation.makespan_s + afterwards.seconds
+    return Plan(jobs_in_order, registry, estimates, made_at, seconds, deadline, afterwards)

@@ -13,6 +13,7 @@ from . import _worker
 from ._code import default_identity
 from ._compose import Composer, parse, without_hydra
 from ._plan import Plan, PlannedJob
+from ._plan_after import Following
 from ._plan_text import warnings
 from ._records import write_json
 
@@ -88,6 +89,8 @@ def _content(plan: Plan, composer: Composer, identity: str | None) -> dict[str, 
         "python": sys.executable,
         "identity": identities(composer, identity, points),
         "jobs": [_job(job) for job in plan.jobs],
+        "afterwards": [_following(one) for one in plan.afterwards.following],
+        "afterwards_duration_minutes": _minutes(plan.afterwards.seconds),
     }
 
 
@@ -104,6 +107,16 @@ def _job(job: PlannedJob) -> dict[str, Any]:
         "estimated_minutes": None if job.estimate is None else _minutes(job.estimate.seconds),
         "estimated_from": None if job.estimate is None else job.estimate.basis,
         "shared_fit": job.shared_fit,
+    }
+
+
+def _following(one: Following) -> dict[str, Any]:
+    """What the results will call for; which jobs these are is not known before."""
+    return {
+        "round": one.round,
+        "says": one.says,
+        "at_most": len(one.jobs),
+        "such_as": [list(overrides) for overrides in one.jobs],
     }
 
 

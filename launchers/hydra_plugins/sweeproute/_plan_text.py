@@ -27,14 +27,16 @@ def lines(plan: Plan, minutes_key: str | None) -> list[str]:
     """
     shared = sum(job.shared_fit is not None for job in plan.jobs)
     fits = f", of which {shared} share the fit of another" if shared else ""
-    text = [f"Plan of {_counted(len(plan.jobs), 'job')}{fits}; nothing runs.", *_table(plan), ""]
+    text = [f"Plan of {_counted(len(plan.jobs), 'job')}{fits}; nothing runs.", *_table(plan), *afterwards(plan), ""]
     text += _platforms(plan)
     text += plan.registry.notes
     slots = sum(platform.slots for name, platform in plan.registry.platforms.items() if plan.distribution[name])
     if slots:
+        one_by_one = f"{length(plan.sequential_s + plan.afterwards.sequential_s)} one job after another"
+        rest = f", the last {length(plan.afterwards.seconds)} of it for what follows," if plan.afterwards.jobs else ","
         text.append(
-            f"It would take {length(plan.seconds)} on {_counted(slots, 'slot')} ({length(plan.sequential_s)} one job "
-            f"after another), and end at {plan.end:%Y-%m-%d %H:%M}."
+            f"It would take {length(plan.seconds)} on {_counted(slots, 'slot')} ({one_by_one}){rest} and end at "
+            f"{plan.end:%Y-%m-%d %H:%M}."
         )
     text += bases(plan, minutes_key)
     return [*text, *(f"Warning: {warning}" for warning in warnings(plan))]
@@ -54,7 +56,15 @@ def warnings(plan: Plan) -> list[str]:
         reasons = list(dict.fromkeys(job.reason for job in nowhere))
         more = f"; and {_counted(len(reasons) - _SHOWN, 'more reason')}" if len(reasons) > _SHOWN else ""
         said.append(f"{_counted(len(nowhere), 'job')} cannot run as things stand: {'; '.join(reasons[:_SHOWN])}{more}.")
+    if plan.afterwards.nowhere:
+        said.append(f"Of what follows, not all can run as things stand: {'; '.join(plan.afterwards.nowhere)}.")
     return said
+
+
+def afterwards(plan: Plan) -> list[str]:
+    """What the results of the jobs will call for, a line for each kind; none where nothing follows."""
+    rounds = ("When all of these have ended well", "When those have ended, too")
+    return [f"{rounds[min(one.round, 2) - 1]}: {one.says}" for one in plan.afterwards.following]
 
 
 def _table(plan: Plan) -> list[str]:

@@ -12,7 +12,7 @@ from omegaconf import DictConfig, OmegaConf
 from ._compose import Composer, as_written, parse
 from ._deadline import read_time
 from ._errors import JobsFailedError, SettingsError, SweepError, headline, nearest_first
-from ._follow_up import admit, follow_up
+from ._follow_up import admit, follow_up, rule
 from ._hooks import hook
 from ._hydra_versions import tell_end
 from ._notify import facts_of, notify, words
@@ -138,7 +138,8 @@ class Search:
         # Asked by what it can do: Hydra's scan runs a plugin's module again, and then its class is another.
         self._streams = hasattr(launcher, "stream")
         if self._streams:
-            hook("follow_up", launcher.settings.follow_up)  # a path that leads nowhere is said now, not at the end
+            for name in ("follow_up", "foresee"):  # a path that leads nowhere is said now, not at the end
+                hook(name, getattr(launcher.settings, name))
         self._composer = Composer(context.config_loader, config)
         self._sweep: SweepFolder | None = None
 
@@ -177,7 +178,7 @@ class Search:
         else:
             course = self._walk(arguments)
             if plans:
-                course.plan(folder)
+                course.plan(folder, rule(settings, goal))
                 return []
             course.check(folder)
         written = self._launcher.settings.deadline if self._streams else None

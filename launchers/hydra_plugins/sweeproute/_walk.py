@@ -52,18 +52,19 @@ class Walk:
         self._resumed = resumed
         self._planned: Planned | None = None
 
-    def plan(self, folder: Path) -> None:
+    def plan(self, folder: Path, rule: Mapping[str, Any]) -> None:
         """Say what would run where, and write it down; nothing runs.
 
         Args:
             folder: The sweep's, if it ran.
+            rule: What it would choose by.
         """
         # lazy import: a sweep that runs needs none of it
         from . import _plan, _plan_file, _plan_text
 
         launcher = self._launcher.settings
         points = Points(dict(enumerate(self._listed)), prefix=self._prefix())
-        plan = _plan.make(launcher, self._config, self._composer, points)
+        plan = _plan.make(launcher, self._config, self._composer, points, rule)
         path = _plan_file.write(plan, self._composer, launcher.identity, folder)
         for line in _plan_text.lines(plan, launcher.fields.get("minutes")):
             print(line)

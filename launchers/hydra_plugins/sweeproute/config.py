@@ -118,6 +118,11 @@ class RoutedLauncherConf:
     # is chosen. They run where all others have ended well; `failed` in the rule says that one has not. It is asked
     # again when they have ended, with their records as `followed` in the rule, until it names no new one.
     follow_up: str | None = None
+    # Dotted path of a function(jobs, rule) that says before anything has run what `follow_up` will call for: plans and
+    # estimates ask it. A job is a mapping: its overrides, and the config of one of its choice of groups. It gives a
+    # list of mappings: round, 1 for what starts when the sweep's own jobs have ended, 2 for what waits for that; says,
+    # a sentence; jobs, overrides of as many as there may be, and where that hangs on the results of some that could be.
+    foresee: str | None = None
     # Keys of the app's config that name files which a job reads: a far machine gets them by their content.
     files: list[str] = field(default_factory=list)
     # Minutes of silence after which what runs on a far machine counts as lost, and is run again.
