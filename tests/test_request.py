@@ -531,6 +531,32 @@ def test_an_estimate_that_misses_the_deadline_is_a_warning_with_what_would_fit(
         assert sentence in found.warnings[0]
 
 
+def test_what_follows_the_search_counts_in_the_estimate_and_starts_when_that_has_ended(tmp_path: Path, monkeypatch):
+    monkeypatch.setenv("SWEEPROUTE_STATE", str(tmp_path))
+    here = datetime(2026, 11, 1, 12, 0).astimezone()
+    words = ["model=glm,random_forest", "search_space=none", "seed=1,2", "job.estimated_duration_minutes=30"]
+    words += ["holdout=true", "ensemble=[average,stacking]", "registry.platforms.local_m4.max_concurrent_jobs=1"]
+    # Four of half an hour, the same again on the holdout, and two ensembles twice, which are a tenth of a minute.
+    found = forecast(ROOT / "train.py", [*words, "hydra.launcher.deadline=2026-11-01T15:30"], here)
+    assert found.lines[0] == "4 jobs would take about 2 h 0 min on 1 slot (2 h 0 min one after another)."
+    assert found.lines[1:5] == (
+        "When all of these have ended well: 4 jobs on the holdout, seasons 2023 to 2024: GLM and RandomForest under "
+        "none.",
+        "When all of these have ended well: 2 ensembles (average, stacking) of GLM and RandomForest.",
+        "When those have ended, too: 2 ensembles (average, stacking) of GLM and RandomForest, on the holdout.",
+        "What follows would take about 2 h 0 min more (2 h 0 min one after another), and all of it 4 h 0 min.",
+    )
+    assert found.warnings[0].startswith("It would end at 2026-11-01 16:00, 30 min 24 s after its deadline.")
+    # One model alone makes no ensemble: two of half an hour, and two on the holdout.
+    assert "What would fit: model=glm, in 2 h 0 min" in found.warnings[0]
+    assert not forecast(ROOT / "train.py", [*words, "hydra.launcher.deadline=2026-11-01T16:01"], here).warnings
+    quick = [word for word in words if not word.startswith("job.")]
+    lines = forecast(ROOT / "train.py", quick, here).lines
+    # By their own files the models' jobs are 6 s and 18 s.
+    more = "What follows would take about 1 min 12 s more (1 min 12 s one after another), and all of it 2 min 0 s."
+    assert more in lines
+
+
 def test_what_a_sampler_chooses_is_not_estimated(tmp_path: Path):
     words = ["model=glm", "hydra.sweeper.sampler=tpe", "hydra.sweeper.n_trials=5"]
     found = forecast(ROOT / "train.py", words, NOW)

@@ -52,6 +52,8 @@ class Grid:
     prefix: str | None
     # Keys whose values are repeats of one configuration.
     repeats: tuple[str, ...]
+    # What the sweep would choose by, as the app's hooks are told it.
+    rule: dict[str, Any]
 
 
 def registry(overrides: Sequence[str]) -> "Registry":
@@ -144,8 +146,10 @@ def grid(app: Path, overrides: Sequence[str]) -> "Iterator[Grid | None]":
         Exception: As `sweep`.
     """
     from hydra_plugins.sweeproute._compose import Composer, as_written
+    from hydra_plugins.sweeproute._follow_up import rule
     from hydra_plugins.sweeproute._grid import points
     from hydra_plugins.sweeproute._hooks import hook
+    from hydra_plugins.sweeproute._objective import objective
     from hydra_plugins.sweeproute.config import SearchSweeperConf
 
     with _multirun(app, overrides) as (loader, composed, settings):
@@ -158,7 +162,8 @@ def grid(app: Path, overrides: Sequence[str]) -> "Iterator[Grid | None]":
         words, composer = as_written(composed.hydra.overrides.task), Composer(loader, composed)
         validate = hook("validate", settings.validate)
         listed = points(words, search.params or {}, composer, search.space, validate, search.constraints)
-        yield Grid(composed, settings, composer, listed, search.prefix, tuple(search.repeats))
+        told = rule(search, objective(search.metric, search.direction, searched=False))
+        yield Grid(composed, settings, composer, listed, search.prefix, tuple(search.repeats), told)
 
 
 @contextmanager

@@ -36,7 +36,7 @@ def forecast(app: Path, overrides: Sequence[str], now: datetime) -> Forecast:
         Exception: As `composing.sweep`: the words do not compose, or cannot run.
     """
     from hydra_plugins.sweeproute._deadline import read_time
-    from hydra_plugins.sweeproute._plan_text import bases, length
+    from hydra_plugins.sweeproute._plan_text import afterwards, bases, length
     from sweeproute.commands import composing
 
     with composing.grid(app, overrides) as grid:
@@ -46,14 +46,20 @@ def forecast(app: Path, overrides: Sequence[str], now: datetime) -> Forecast:
         places = {job.platform for job in plan.jobs if job.platform}
         slots = sum(plan.registry.platforms[name].slots for name in places)
         text = [
-            f"{len(grid.points)} jobs would take about {length(plan.seconds)} on {slots} "
-            f"slot{'' if slots == 1 else 's'} ({length(plan.sequential_s)} one after another)"
-            + (", and those on the holdout come on top" if grid.config.get("holdout") else "")
-            + "."
+            f"{len(grid.points)} jobs would take about {length(plan.own_s)} on {slots} "
+            f"slot{'' if slots == 1 else 's'} ({length(plan.sequential_s)} one after another)."
         ]
+        text += afterwards(plan)
+        if plan.afterwards.jobs:
+            text.append(
+                f"What follows would take about {length(plan.afterwards.seconds)} more "
+                f"({length(plan.afterwards.sequential_s)} one after another), and all of it {length(plan.seconds)}."
+            )
         text += bases(plan, grid.settings.fields.get("minutes"))
         nowhere = [job for job in plan.jobs if job.platform is None]
         warnings = [f"{len(nowhere)} jobs cannot run as things stand: {nowhere[0].reason}."] if nowhere else []
+        if plan.afterwards.nowhere:
+            warnings.append(f"Of what follows, not all can run as things stand: {plan.afterwards.nowhere[0]}.")
         if grid.settings.deadline is not None:
             left_s = (read_time(grid.settings.deadline) - now).total_seconds()
             if plan.seconds > left_s:
@@ -73,7 +79,7 @@ def _plan(grid: "Grid", points: "Sequence[tuple[str, ...]]", settings: Any = Non
 
     prefix = None if grid.prefix is None else Prefix(grid.prefix, grid.composer)
     listed = Points(dict(enumerate(points)), prefix=prefix)
-    return _plan.make(settings or grid.settings, grid.config, grid.composer, listed)
+    return _plan.make(settings or grid.settings, grid.config, grid.composer, listed, grid.rule)
 
 
 def _what_fits(grid: "Grid", whole: "Plan", left_s: float) -> list[str]:
