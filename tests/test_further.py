@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from conversation import Talk
 from small_trial import compose
 from sweeproute.ensemble import chosen, told
 from sweeproute.further import beforehand, jobs
@@ -85,16 +86,66 @@ def test_those_on_the_holdout_wait_for_their_members_and_are_noted_with_them(sta
     assert noted == ["GLM", "RandomForest", "Ensemble_average", "Ensemble_stacking"]
 
 
-def test_an_ensemble_is_scored_a_second_time_where_it_is_forced_alone():
+def others(id: str = "s2") -> list[dict]:
+    """Another sweep, of models that no other has."""
+    return [{**one, "fields": {"model_type": f"{one['fields']['model_type']}_{id}"}, "sweep": id} for one in pairs()]
+
+
+def test_an_ensemble_is_scored_a_second_time_where_it_is_forced_alone(state: Path):
     cfg = compose(*CALIBRATED, "ensemble=[average]")
     first = jobs(pairs(), RULE, cfg)
     jobs(pairs(), {**RULE, "followed": ended(first)}, cfg)
-    others = [{**one, "fields": {"model_type": f"{one['fields']['model_type']}2"}, "sweep": "s2"} for one in pairs()]
-    other = jobs(others, RULE, cfg)
+    noted = (state / FILE).read_text()
+    # Before any of its jobs is scored, the models' own among them, which nobody has looked at.
     with pytest.raises(HoldoutError, match="were scored for Ensemble_average before, by sweep s1"):
-        jobs(others, {**RULE, "followed": ended(other)}, cfg)
+        jobs(others(), RULE, cfg)
+    assert (state / FILE).read_text() == noted
     cfg.holdout = "again"
-    assert jobs(others, {**RULE, "followed": ended(other)}, cfg)[-1][-1] == "validation.scoring=2"
+    other = jobs(others(), RULE, cfg)
+    assert other[0][-1] == "validation.scoring=1"
+    assert jobs(others(), {**RULE, "followed": ended(other)}, cfg)[-1][-1] == "validation.scoring=2"
+
+
+ASKS = """
+import sys
+from conversation import Talk
+from small_trial import compose
+from sweeproute.further import jobs
+from sweeproute.holdout import HoldoutError
+from test_further import ended, others
+from test_holdout import CALIBRATED, RULE
+
+cfg = compose(*CALIBRATED, "ensemble=[average]")
+print("ready", flush=True)
+sys.stdin.readline()
+try:
+    first = jobs(others(sys.argv[1]), RULE, cfg)
+    print("first", flush=True)
+    sys.stdin.readline()
+    print(jobs(others(sys.argv[1]), {**RULE, "followed": ended(first)}, cfg)[-1][-1], flush=True)
+    sys.stdin.readline()
+except HoldoutError as error:
+    print(error, flush=True)
+"""
+
+
+def test_of_sweeps_that_end_at_once_one_alone_scores():
+    told = [Talk(ASKS, f"s{number}") for number in range(4)]
+    assert {one.hears() for one in told} == {"ready"}
+    for one in told:
+        one.says()
+    heard = {one: one.hears() for one in told}
+    (winner,) = (one for one, text in heard.items() if text == "first")
+    losers = [one for one in told if one is not winner]
+    assert all(
+        text.startswith("Seasons of 2023 to 2024 are going to be scored for Ensemble_average by sweep s")
+        for one, text in heard.items()
+        if one is not winner
+    )
+    winner.says()
+    assert winner.hears() == "validation.scoring=1"
+    for one in [*losers, winner]:
+        one.kill()
 
 
 def test_where_the_platform_is_forced_the_ensemble_stays_where_the_folder_lies(capsys):

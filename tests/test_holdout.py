@@ -4,14 +4,17 @@ import json
 from pathlib import Path
 
 import pytest
+from filelock import FileLock
 from mlflow import MlflowClient
 
+from conversation import Talk
 from far_app import wait_until
-from handmade_sweep import fresh_store
+from handmade_sweep import HandmadeSweep, fresh_store
 from small_trial import SMALL, compose, end, start
 from sweeproute import registry
 from sweeproute.experiment import identity
 from sweeproute.holdout import FILE, HoldoutError, follow_up
+from sweeproute.holdout_record import CLAIMS
 from sweeproute.selection import DirectionError
 from sweeproute.trial_checks import admit, validate
 
@@ -224,6 +227,102 @@ def test_a_sweep_that_was_killed_before_its_holdout_was_scored_goes_on_with_that
     launches = [json.loads(path.read_text()) for path in (tmp_path / "out").rglob("launch.json")]
     assert sorted(one["job"] for one in launches if one["current"]) == [0, 1, 2]
     assert (state / FILE).read_text().count('"scoring": 1') == 1
+
+
+BEGINS = """
+import sys
+from small_trial import compose
+from sweeproute.holdout import HoldoutError
+from sweeproute.trial_checks import admit
+from test_holdout import BY, LATER
+
+cfg = compose(*LATER, *sys.argv[1:])
+print("ready", flush=True)
+sys.stdin.readline()
+try:
+    admit(cfg, BY)
+    print("begins", flush=True)
+    sys.stdin.readline()
+except HoldoutError as error:
+    print(error, flush=True)
+"""
+
+
+def begins(*words: str) -> tuple[Talk, str]:
+    """A sweep at its beginning, and what it hears there."""
+    talk = Talk(BEGINS, *words)
+    assert talk.hears() == "ready"
+    talk.says()
+    return talk, talk.hears()
+
+
+def test_of_two_sweeps_at_once_the_second_is_refused_before_it_begins_and_may_when_the_first_has_died(
+    tmp_path: Path, state: Path
+):
+    ensembles = "ensemble=[average]"
+    first, said = begins("holdout=true", "model=glm", ensembles, "sweep.id=first")
+    assert said == "begins"
+    # Other models, and the same ensemble of them.
+    words = ["-m", "model=random_forest", "search_space=none", "seed=1,2", *LATER, "holdout=true", ensembles]
+    words += ["sweep.id=second"]
+    said = end(start(tmp_path, *words, SWEEPROUTE_STATE=str(state)), code=1)
+    assert "Seasons of 2020 to 2021 are going to be scored for Ensemble_average by sweep first, which runs now" in said
+    assert "Wait until it has ended" in said
+    assert "Traceback" not in said
+    assert not (tmp_path / "multirun" / "second" / "0").exists()
+    # Neither other models alone, nor one that says that it looks again is held up.
+    for more in (
+        ["validation.holdout_seasons=[2021,2021]", "model=xgboost"],
+        ["holdout=again", "model=glm", ensembles],
+    ):
+        talk, said = begins("holdout=true", "sweep.id=third", *more)
+        assert said == "begins", more
+        talk.kill()
+    first.kill()
+    second, said = begins("holdout=true", "model=random_forest", ensembles, "sweep.id=second")
+    assert said == "begins"
+    second.kill()
+    assert not (state / FILE).exists()
+    assert len(list((state / CLAIMS).glob("*.json"))) == 1  # of the last, until another asks
+
+
+def test_of_sweeps_that_begin_at_once_one_alone_does(state: Path):
+    talks = [Talk(BEGINS, "holdout=true", f"sweep.id=s{number}") for number in range(4)]
+    assert {one.hears() for one in talks} == {"ready"}
+    for one in talks:
+        one.says()
+    heard = [one.hears() for one in talks]
+    assert heard.count("begins") == 1
+    assert all("which runs now" in text for text in heard if text != "begins")
+    for one in talks:
+        one.kill()
+
+
+def test_what_a_sweep_has_noted_that_died_before_it_looked_holds_up_nobody(tmp_path: Path, state: Path):
+    sweep = HandmadeSweep(tmp_path / "s1", "s1")
+    sweep.point(state)
+    results = three()[:2]
+    wanted = follow_up(results, RULE, compose(*CALIBRATED))
+    with (
+        FileLock(sweep.root / ".sweeproute" / "lock"),
+        pytest.raises(HoldoutError, match="for GLM before, by sweep s1"),
+    ):
+        follow_up(three("s2")[:2], RULE, compose(*CALIBRATED))  # it runs
+    assert follow_up(three("s2")[:2], RULE, compose(*CALIBRATED))[0][-1] == "validation.scoring=1"
+    # The other way round now, where it goes on.
+    with pytest.raises(HoldoutError, match="for GLM before, by sweep s2"):
+        follow_up(results, RULE, compose(*CALIBRATED))
+    assert (state / FILE).read_text().count("taken_back") == 1
+    assert wanted
+
+
+def test_what_a_sweep_has_begun_to_score_counts_whatever_became_of_it(tmp_path: Path, state: Path):
+    sweep = HandmadeSweep(tmp_path / "s1", "s1")
+    sweep.point(state)
+    wanted = follow_up(three()[:2], RULE, compose(*CALIBRATED))
+    sweep.start(2, overrides=wanted[0], fields={"model_type": "GLM"}, follow_up=True, state="KILLED")
+    with pytest.raises(HoldoutError, match="for GLM before, by sweep s1"):
+        follow_up(three("s2")[:2], RULE, compose(*CALIBRATED))
 
 
 def test_no_direction_is_guessed():

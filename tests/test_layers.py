@@ -38,7 +38,7 @@ LAYERS = {
         ],
         ["trial_checks"],
         ["ensemble_report"],
-        ["trial_journal", "holdout", "chapter_figures", "completion"],
+        ["trial_journal", "holdout*", "chapter_figures", "completion"],
         ["deliverables"],
         ["chapter"],
         ["chapter_parts"],

@@ -36,26 +36,32 @@ def jobs(results: Sequence[Record], decides: Record, cfg: DictConfig) -> list[li
         The overrides of each job, those that have run by now among them.
 
     Raises:
-        sweeproute.holdout.HoldoutError: The holdout was scored before.
+        sweeproute.holdout.HoldoutError: The holdout was scored before, for a model or for an ensemble, or another sweep
+            that runs is going to score it; then nothing of it is scored.
     """
-    scored = holdout.follow_up(results, decides, cfg)
-    return [*scored, *_ensembles(results, decides, cfg, scored)]
+    made = _ensembles(results, decides, cfg)
+    scored = holdout.follow_up(results, decides, cfg, made)
+    ended = {tuple(one["overrides"]) for one in decides.get("followed") or ()}
+    if not made or not scored or not ended.issuperset(map(tuple, scored)):
+        return [*scored, *made.values()]
+    looks = holdout.note(results, cfg, made)
+    on_holdout = [[*words, f"{holdout.SCORING}={looks[type]}"] for type, words in made.items()]
+    return [*scored, *made.values(), *on_holdout]
 
 
-def _ensembles(
-    results: Sequence[Record], decides: Record, cfg: DictConfig, scored: Sequence[Sequence[str]]
-) -> list[list[str]]:
+def _ensembles(results: Sequence[Record], decides: Record, cfg: DictConfig) -> dict[str, list[str]]:
+    """The overrides of each ensemble's job, by its type; none where none is wanted, or can be."""
     methods = list(dict.fromkeys(map(str, cfg.ensemble)))
     if not methods:
-        return []
+        return {}
     said = _said_once(decides)
     if decides.get("failed"):
         said("No ensemble was made, since not all jobs have ended well; resume=true goes on.")
-        return []
+        return {}
     group = differs(results, _SHARED)
     if group is not None:
         said(f"No ensemble was made, since the jobs of this sweep differ in {group}. Give {group} one value.")
-        return []
+        return {}
     finished = [one for one in results if one["state"] == "FINISHED"]
     calibrations = [str(method) for method in cfg.calibration.methods]
     chosen, left = ensemble.chosen(finished, rule(decides), calibrations)
@@ -65,7 +71,7 @@ def _ensembles(
         if len(of_method) < 2:
             models = [str(one[0]["fields"]["model_type"]) for one in of_method]
             said(f"No ensemble was made. {ensemble.too_few(str(results[0]['sweep']), models)}")
-            return []
+            return {}
     forced = cfg.platform.name
     if forced is not None:
         said(f"Ensembles are made where the sweep's folder lies, with what their members said, and not on {forced}.")
@@ -74,7 +80,7 @@ def _ensembles(
     )
     # It fits nothing that a GPU could.
     told = [*_words(finished, decides), "device=cpu", *(["platform.name=null"] if forced is not None else [])]
-    wanted = {
+    return {
         f"{ensemble.PREFIX}{method}": [
             *told,
             "model=ensemble",
@@ -84,11 +90,6 @@ def _ensembles(
         ]
         for method in methods
     }
-    ended = {tuple(one["overrides"]) for one in decides.get("followed") or ()}
-    if not scored or not ended.issuperset(map(tuple, scored)):
-        return list(wanted.values())
-    looks = holdout.note(results, cfg, wanted)
-    return [*wanted.values(), *([*words, f"{holdout.SCORING}={looks[type]}"] for type, words in wanted.items())]
 
 
 def beforehand(planned: Sequence[Record], decides: Record) -> list[dict[str, Any]]:

@@ -1,20 +1,16 @@
 """Scores what a sweep has chosen on the holdout seasons: once, in jobs of its own, when all others have ended.
 
-Which scores were taken is kept in `holdout.jsonl` in the user's state directory, a line for each sweep and model: who
-looks a second time chooses by the holdout, whether they mean to or not.
+Which scores were taken is kept by `holdout_record`: who looks a second time chooses by the holdout, whether they mean
+to or not.
 """
 
-import json
-import os
-import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from filelock import FileLock
 from omegaconf import DictConfig
 
+from sweeproute import holdout_record
 from sweeproute.config import ConfigError
-from sweeproute.pointers import state_directory
 from sweeproute.selection import Rule, rule
 from sweeproute.winners import by_model, differs, winners
 
@@ -22,11 +18,10 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-FILE = "holdout.jsonl"
+# The name of the record, and the key that says that a trial is tested on the holdout, and which look at it this is.
+FILE, SCORING = holdout_record.FILE, holdout_record.SCORING
 # What `holdout` may be: never scored, scored unless it was before, scored whether it was or not.
 WORDS = ("false", "true", "again")
-# The key that says that a trial is tested on the holdout, and which look at it this is.
-SCORING = "validation.scoring"
 # What a job on the holdout says for itself.
 _SET_HERE = ("calibration", "calibration.methods", SCORING)
 Record = Mapping[str, Any]
@@ -80,8 +75,8 @@ def check_seasons(cfg: DictConfig, season: "NDArray[np.int64]") -> None:
         )
 
 
-def check_unscored(cfg: DictConfig, games_hash: str, models: Sequence[str] = ()) -> None:
-    """Refuse to begin what could not be scored at its end.
+def claim(cfg: DictConfig, games_hash: str, models: Sequence[str] = ()) -> None:
+    """Claim the holdout for a sweep that is to score it at its end, and refuse to begin what could not be scored then.
 
     Args:
         cfg: A trial's config.
@@ -89,32 +84,37 @@ def check_unscored(cfg: DictConfig, games_hash: str, models: Sequence[str] = ())
         models: Types of what is to be made of the sweep's models, and scored, too.
 
     Raises:
-        HoldoutError: Its model was scored on these seasons of these games before; or its config says already that it is
-            scored, which is for `holdout` to say.
+        HoldoutError: Its model, or one of the others, was scored on these seasons of these games before, or is going to
+            be by another sweep that runs; or its config says already that it is scored, which is for `holdout` to say.
     """
     if cfg.validation.scoring:
         raise HoldoutError(f"{SCORING}={cfg.validation.scoring} is set by holdout=true; leave it out.")
-    if str(cfg.holdout).lower() == "true":
-        for model in (cfg.model.type, *models):
-            _number(_entry(cfg, games_hash, model, None, None), list(_scored()), forced=False)
+    sweep = None if cfg.sweep.id is None else str(cfg.sweep.id)
+    entries = [_entry(cfg, games_hash, model, sweep, None) for model in (cfg.model.type, *models)]
+    with holdout_record.held():
+        _claim(entries, _unless_taken_back(entries), forced=_forced(cfg))
 
 
-def follow_up(results: Sequence[Record], decides: Record, cfg: DictConfig) -> list[list[str]]:
+def follow_up(
+    results: Sequence[Record], decides: Record, cfg: DictConfig, made: Mapping[str, Sequence[str]] | None = None
+) -> list[list[str]]:
     """Say which jobs score the holdout: for each model the configuration that won, under each calibration.
 
     A configuration is run with all of its repeats, and once for all calibrations under which it has won. What is
-    scored is noted before it runs.
+    scored is noted before it runs. Where one of all that is to be scored may not be, none is.
 
     Args:
         results: The launch records of a sweep's jobs, all of which have ended well.
         decides: What the sweep chooses by: metric, direction, repeats.
         cfg: The config of one of the jobs.
+        made: As for `note`, what will be made of the models and scored once they have been.
 
     Returns:
         The overrides of each job; none where `holdout` is false.
 
     Raises:
-        HoldoutError: These seasons were scored before, with this data, by another sweep or for another configuration.
+        HoldoutError: These seasons were scored before, with this data, by another sweep or for another configuration;
+            or are going to be by another sweep that runs.
     """
     if not is_wanted(cfg):
         return []
@@ -122,24 +122,29 @@ def follow_up(results: Sequence[Record], decides: Record, cfg: DictConfig) -> li
         print("The holdout was not scored, since not all jobs have ended well; resume=true goes on.", flush=True)
         return []
     refuse_swept(results)
-    state_directory().mkdir(parents=True, exist_ok=True)
     # Two sweeps that end together are no first one twice.
-    with FileLock(state_directory() / f"{FILE}.lock"):
-        return _wanted([one for one in results if one["state"] == "FINISHED"], decides, cfg)
+    with holdout_record.held():
+        return _wanted([one for one in results if one["state"] == "FINISHED"], decides, cfg, made or {})
 
 
-def _wanted(finished: Sequence[Record], decides: Record, cfg: DictConfig) -> list[list[str]]:
+def _wanted(
+    finished: Sequence[Record], decides: Record, cfg: DictConfig, made: Mapping[str, Sequence[str]]
+) -> list[list[str]]:
     methods = [str(method) for method in cfg.calibration.methods]
-    wanted: list[list[str]] = []
     entries: list[dict[str, Any]] = []
-    before = list(_scored())
+    of_entry: list[list[tuple[Record, list[str]]]] = []
     for model, of_model in by_model(finished).items():
         chosen = _chosen(of_model, rule(decides), methods)
         words = [[f"calibration.methods=[{','.join(won)}]", *one["overrides"]] for one, won in chosen]
-        entry = _entry(cfg, _games(of_model), model, of_model[0]["sweep"], words)
-        entry["scoring"] = _number(entry, before, forced=_forced(cfg))
-        entries.append(entry)
-        wanted += [overrides(one["overrides"], won, entry["scoring"]) for one, won in chosen]
+        entries.append(_entry(cfg, _games(of_model), model, of_model[0]["sweep"], words))
+        of_entry.append(chosen)
+    all_of_them = [*entries, *_made(finished, cfg, made)]
+    before = _unless_taken_back(all_of_them)
+    numbers = _claim(all_of_them, before, forced=_forced(cfg))
+    wanted: list[list[str]] = []
+    for entry, chosen, number in zip(entries, of_entry, numbers, strict=False):
+        entry["scoring"] = number
+        wanted += [overrides(one["overrides"], won, number) for one, won in chosen]
     _note_new(entries, before)
     return wanted
 
@@ -158,14 +163,17 @@ def note(results: Sequence[Record], cfg: DictConfig, made: Mapping[str, Sequence
     Raises:
         HoldoutError: See `follow_up`.
     """
-    state_directory().mkdir(parents=True, exist_ok=True)
-    with FileLock(state_directory() / f"{FILE}.lock"):
-        before = list(_scored())
-        entries = [_entry(cfg, _games(results), model, results[0]["sweep"], [words]) for model, words in made.items()]
-        for entry in entries:
-            entry["scoring"] = _number(entry, before, forced=_forced(cfg))
+    entries = _made(results, cfg, made)
+    with holdout_record.held():
+        before = _unless_taken_back(entries)
+        for entry, number in zip(entries, _claim(entries, before, forced=_forced(cfg)), strict=True):
+            entry["scoring"] = number
         _note_new(entries, before)
     return {entry["model"]: int(entry["scoring"]) for entry in entries}
+
+
+def _made(results: Sequence[Record], cfg: DictConfig, made: Mapping[str, Sequence[str]]) -> list[dict[str, Any]]:
+    return [_entry(cfg, _games(results), model, results[0]["sweep"], [words]) for model, words in made.items()]
 
 
 def _entry(
@@ -191,8 +199,8 @@ def _forced(cfg: DictConfig) -> bool:
 
 def _note_new(entries: Sequence[dict[str, Any]], before: Sequence[Record]) -> None:
     for entry in entries:
-        if entry not in [{key: value for key, value in one.items() if key != "at"} for one in before]:
-            _note(entry)
+        if entry not in [holdout_record.about(one) for one in before]:
+            holdout_record.note(entry)
 
 
 def refuse_swept(results: Sequence[Record]) -> None:
@@ -231,50 +239,62 @@ def overrides(words: Sequence[str], methods: Sequence[str], scoring: int) -> lis
     return [*configuration(words), f"calibration.methods=[{','.join(methods)}]", f"{SCORING}={scoring}"]
 
 
-def _number(entry: Record, before: Sequence[Record], *, forced: bool) -> int:
-    """Which look this is, 1 for the first; the same configurations of the same sweep are no second time."""
-    first, last = entry["seasons"]
-    alike = [
-        one
-        for one in before
-        if all(one.get(key) == entry[key] for key in ("games_hash", "model"))
-        and one["seasons"][0] <= last
-        and first <= one["seasons"][1]
-    ]
-    for one in alike:
-        if one["sweep"] == entry["sweep"] and one["overrides"] == entry["overrides"]:
-            return int(one["scoring"])
-    if alike and not forced:
-        other = alike[-1]["sweep"]
-        by = f"sweep {other}" if other != entry["sweep"] else "this sweep, for other configurations"
-        raise HoldoutError(
-            f"Seasons of {first} to {last} were scored for {entry['model']} before, by {by}. Whoever looks twice "
-            "chooses by them. The same command with holdout=again reuse=true scores them all the same, runs no trial "
-            "again, and says in the runs that it was not the first time."
-        )
-    return 1 + max((int(one["scoring"]) for one in alike), default=0)
+def _unless_taken_back(entries: Sequence[Record]) -> list[dict[str, Any]]:
+    """What was scored before, without what a sweep has noted for these that died before it looked."""
+    found = []
+    for one in holdout_record.scored():
+        others = any(_alike(entry, one) and one["sweep"] != entry["sweep"] for entry in entries)
+        if not (others and holdout_record.take_back(one)):
+            found.append(one)
+    return found
 
 
-def _scored() -> Iterator[dict[str, Any]]:
-    """What was noted; a line that was cut by a crash is passed over."""
-    try:
-        content = (state_directory() / FILE).read_bytes()
-    except FileNotFoundError:
-        return
-    for line in content.splitlines():
-        try:
-            yield json.loads(line)
-        except ValueError:
+def _claim(entries: Sequence[Record], before: Sequence[Record], *, forced: bool) -> list[int]:
+    """Which look at the holdout each of these will be, 1 for the first; nobody else is the first from now on.
+
+    The same configurations of the same sweep are no second time.
+    """
+    numbers = []
+    claimed = holdout_record.claimed()
+    for entry in entries:
+        alike = [one for one in before if _alike(entry, one)]
+        same = [one for one in alike if one["sweep"] == entry["sweep"] and one["overrides"] == entry["overrides"]]
+        if same:
+            numbers.append(int(same[0]["scoring"]))
             continue
+        if alike and not forced:
+            raise HoldoutError(_second(entry, alike[-1]))
+        running = next((one for one in claimed if _alike(entry, one)), None)
+        if running is not None and not forced:
+            raise HoldoutError(_at_once(entry, running))
+        numbers.append(1 + max((int(one["scoring"]) for one in alike), default=0))
+    holdout_record.claim([{key: one[key] for key in ("games_hash", "seasons", "model", "sweep")} for one in entries])
+    return numbers
 
 
-def _note(entry: Record) -> None:
-    path = state_directory() / FILE
-    path.parent.mkdir(parents=True, exist_ok=True)
-    descriptor = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o644)
-    try:
-        # The newline before it ends a line that a crash has cut.
-        os.write(descriptor, b"\n" + json.dumps({**entry, "at": time.time()}).encode() + b"\n")
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
+def _alike(entry: Record, other: Record) -> bool:
+    """Whether two are looks of one model at the same games, or at some of them."""
+    (first, last), (begin, end) = entry["seasons"], other["seasons"]
+    same = all(entry[key] == other.get(key) for key in ("games_hash", "model"))
+    return bool(same and begin <= last and first <= end)
+
+
+def _second(entry: Record, before: Record) -> str:
+    first, last = entry["seasons"]
+    other = before["sweep"]
+    by = f"sweep {other}" if other != entry["sweep"] else "this sweep, for other configurations"
+    return (
+        f"Seasons of {first} to {last} were scored for {entry['model']} before, by {by}. Whoever looks twice "
+        "chooses by them. The same command with holdout=again reuse=true scores them all the same, runs no trial "
+        "again, and says in the runs that it was not the first time."
+    )
+
+
+def _at_once(entry: Record, running: Record) -> str:
+    first, last = entry["seasons"]
+    by = f"sweep {running['sweep']}" if running["sweep"] is not None else "another sweep"
+    return (
+        f"Seasons of {first} to {last} are going to be scored for {entry['model']} by {by}, which runs now, and "
+        "whoever looks second chooses by them. Wait until it has ended, after which this may score them where that has "
+        "not; or say holdout=again, which scores them all the same."
+    )

@@ -26,7 +26,8 @@ def admit(cfg: DictConfig, decides: Mapping[str, Any]) -> None:
     Raises:
         sweeproute.config.ConfigError: A model that gives stakes is to be chosen by a score of probabilities.
         sweeproute.calibration.CalibrationError: It is to be chosen by a calibration that its trials do not have.
-        sweeproute.holdout.HoldoutError: It was scored before, or the data does not have its seasons.
+        sweeproute.holdout.HoldoutError: It was scored before, another sweep that runs is going to score it, or the data
+            does not have its seasons.
         sweeproute.ensemble.EnsembleError: An ensemble whose members were made from other data, or not scored there.
     """
     from sweeproute import data, holdout
@@ -39,7 +40,7 @@ def admit(cfg: DictConfig, decides: Mapping[str, Any]) -> None:
     if holdout.is_wanted(cfg):
         dataset = data.load(plain(cfg.data))
         holdout.check_seasons(cfg, dataset.season)
-        holdout.check_unscored(cfg, dataset.games_hash, [f"{ensemble.PREFIX}{method}" for method in cfg.ensemble])
+        holdout.claim(cfg, dataset.games_hash, [f"{ensemble.PREFIX}{method}" for method in cfg.ensemble])
     if ensemble.is_one(cfg):
         ensemble.check_data(ensemble_members.find(cfg, scored=holdout.is_wanted(cfg)), data.load(plain(cfg.data)).hash)
 
