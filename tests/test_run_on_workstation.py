@@ -11,13 +11,17 @@ import pytest
 from far_app import FarApp, wait_until
 from far_commands import Command, at_home
 from handmade_sweep import fresh_store
-from small_trial import SMALL
+from small_trial import SMALL, compose
+from sweeproute.holdout import HoldoutError
 from sweeproute.store import connect
+from sweeproute.trial_checks import admit
 from workstation import Workstation
 
 ROOT = Path(__file__).parents[1]
 HOME = "/home/me/.sweeproute/sweeps/sweep_1"
 BOX = "registry.platforms.remote_4090"
+# Two seasons behind those of the small trials.
+LATER = (*SMALL[:-1], "data.last_season=2021", "validation.holdout_seasons=[2020,2021]")
 
 
 def record(box: Workstation) -> dict:
@@ -92,6 +96,39 @@ def test_a_search_goes_on_while_the_line_is_down_and_its_best_is_found_here(
     # The store of over there is its own.
     assert workstation.path(f"{HOME}/mlflow.db").exists()
     assert (project / "multirun" / "sweep_1" / "0" / "journal.jsonl").exists()
+
+
+def test_what_it_has_scored_is_known_here_and_its_report_is_made_when_it_has_come_home(
+    workstation: Workstation, sweeproute: Command, project: Path, tmp_path: Path, monkeypatch
+):
+    reach = [f"{BOX}.host={workstation.host}", f"{BOX}.ssh_config={workstation.ssh_config}"]
+    here = [*reach, f"{BOX}.python={workstation.python}", f"{BOX}.max_concurrent_jobs=2", f"{BOX}.specs.gpu=false"]
+    words = ["model=glm", "search_space=none", "model.params.C=0.1,1", *LATER, "holdout=true"]
+    report = ["report.figures=false", "report.copy_to=thesis", "report.resamples=50"]
+    said = sweeproute("run", "--on", "remote_4090", "--", "-m", *words, *report, "sweep.id=sweep_1", *here)
+    assert said.code == 0, said.out + said.err
+    wait_until(lambda: has_ended(workstation), "the sweep to end by itself", 180)
+    assert not (project / "reports").exists()
+
+    # The store is not there: the words that make the report later are said.
+    store = os.environ["MLFLOW_TRACKING_URI"]
+    monkeypatch.chdir(tmp_path)
+    said = sweeproute("sync", "sweep_1", "--uri", "http://127.0.0.1:9")
+    assert said.code == 1
+    assert "`sweeproute report sweep_1 --log report.figures=false report.copy_to=thesis" in said.out + said.err
+    assert "Scored over there on seasons 2020 to 2021, and from now on known here: GLM." in said.out
+
+    said = sweeproute("sync", "sweep_1", "--uri", store)
+    assert said.code == 0, said.out + said.err
+    assert "Scored over there" not in said.out
+    assert "3 of 3 runs are written.\nReport: reports/sweep_1, " in said.out
+    assert (project / "reports" / "sweep_1").is_dir()
+    assert any((project / "thesis").iterdir())
+    assert sweeproute("sync", "sweep_1").out.endswith("0 files came from remote_4090.\n3 of 3 runs are written.\n")
+
+    monkeypatch.chdir(project)
+    with pytest.raises(HoldoutError, match="Seasons of 2020 to 2021 were scored for GLM before, by sweep sweep_1"):
+        admit(compose("model=glm", *LATER, "holdout=true"), {"metric": "auc", "direction": "maximize", "repeats": []})
 
 
 def test_after_a_power_cut_the_coordinator_is_dead_and_goes_on_with_resume(

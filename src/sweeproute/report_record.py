@@ -27,8 +27,18 @@ def note(root: Path, problem: str | None) -> None:
 
 def problem(root: Path) -> str | None:
     """Why the report of a sweep was not made; None where it was, or nobody wanted one."""
+    found = _noted(root)
+    return str(found["problem"]) if found.get("problem") else None
+
+
+def made(root: Path) -> bool:
+    """Whether the report of a sweep was made."""
+    return bool(_noted(root).get("made"))
+
+
+def _noted(root: Path) -> dict[str, Any]:
     try:
         found: Any = json.loads(own(root, FILE).read_bytes())
     except (OSError, ValueError):
-        return None
-    return str(found["problem"]) if isinstance(found, dict) and found.get("problem") else None
+        return {}
+    return found if isinstance(found, dict) else {}

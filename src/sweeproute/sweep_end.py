@@ -41,7 +41,12 @@ def keep_request(root: Path, content: str | None) -> None:
 
 
 def make_report(
-    root: Path, settings: Mapping[str, Any], uri: str, overrides: Sequence[str], say: Callable[[str], None]
+    root: Path,
+    settings: Mapping[str, Any],
+    uri: str,
+    overrides: Sequence[str],
+    say: Callable[[str], None],
+    cwd: Path | None = None,
 ) -> bool:
     """Make the report of a sweep that has come to its end, and note in its folder whether there is one.
 
@@ -51,6 +56,7 @@ def make_report(
         uri: The tracking store.
         overrides: The sweep's, of which the report's own make it again.
         say: Takes a line for the person.
+        cwd: The working directory of the sweep's command, in which folders are named; None for this process's.
 
     Returns:
         False where it was not made, though it was to be.
@@ -61,7 +67,7 @@ def make_report(
         return True
     # Another sweeper's sweep has no record, and goes by its folder.
     sweep = str(record["id"]) if record is not None else f"{root.parent.name}/{root.name}"
-    problem = _unwritten(root, sweep) or _run(root, sweep, settings, uri, say)
+    problem = _unwritten(root, sweep) or _run(root, sweep, settings, uri, say, cwd)
     report_record.note(root, problem)
     if problem is not None:
         own_words = [word for word in overrides if word.lstrip("+").partition("=")[0].partition(".")[0] == "report"]
@@ -80,7 +86,9 @@ def _unwritten(root: Path, sweep: str) -> str | None:
     return None
 
 
-def _run(root: Path, sweep: str, settings: Mapping[str, Any], uri: str, say: Callable[[str], None]) -> str | None:
+def _run(
+    root: Path, sweep: str, settings: Mapping[str, Any], uri: str, say: Callable[[str], None], cwd: Path | None
+) -> str | None:
     """Make it in a process of its own; why it was not made, None where it was."""
     log = own(root, "report.log")
     try:
@@ -91,6 +99,7 @@ def _run(root: Path, sweep: str, settings: Mapping[str, Any], uri: str, say: Cal
                 stdout=subprocess.PIPE,
                 stderr=errors,
                 text=True,
+                cwd=cwd,
                 # The address may hold a password, which the command line would show to everyone on this machine.
                 env={**os.environ, "MLFLOW_TRACKING_URI": absolute(uri)},
                 # Ctrl-C is for the coordinator alone, which then ends it.

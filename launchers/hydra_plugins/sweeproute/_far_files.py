@@ -16,7 +16,10 @@ from ._far_coordinator import LOG, OWN, RECORD, SWEEP, Asked, Frames, alive, bel
 # Under which name the coordinator's log is brought home.
 LOG_HOME = f"{OWN}/coordinator.log"
 # What each side has for itself in our own folder of a sweep; and folders of jobs that only their next attempts need.
-STAYS = ("lock", "home.lock", "tracking.lock", "tracking.json", "tracking.log", "payload.pkl")
+STAYS = (
+    *("lock", "home.lock", "tracking.lock", "tracking.json", "tracking.log", "payload.pkl"),
+    *("report_wanted.json", "report.json", "report.log"),
+)
 _STAY_FOLDERS = ("checkpoint", "__pycache__")
 _CHUNK = 1 << 18
 

@@ -49,7 +49,7 @@ def run_on(platform: str, app: str, words: Sequence[str]) -> None:
     from hydra_plugins.sweeproute._far_sweep import RefusedThereError
     from submitit_ssh.errors import SubmititSshError
     from sweeproute import pointers
-    from sweeproute.commands import composing, elsewhere, hardware
+    from sweeproute.commands import coming_home, composing, elsewhere, hardware
 
     overrides = _overrides(words)
     script = Path(app).absolute()
@@ -62,6 +62,7 @@ def run_on(platform: str, app: str, words: Sequence[str]) -> None:
         raise RunOnError(f"{platform}: {error}") from None
     assert pointer.on is not None
     _save_tracking(pointer, _tracking(sweep.config, script))
+    coming_home.keep(pointer, sweep.config)
     pointers.save(pointer)
     try:
         with elsewhere.channel(pointer, elsewhere.WORK_S) as far:
@@ -328,9 +329,11 @@ def _forget(folder: Path) -> None:
     """Remove what was noted here of a sweep that never began."""
     from contextlib import suppress
 
+    from sweeproute.commands import coming_home
     from sweeproute.sweep_folder import own
     from sweeproute.tracking_status import FILE
 
+    coming_home.forget(folder)
     own(folder, FILE).unlink(missing_ok=True)
     with suppress(OSError):
         own(folder, "").rmdir()

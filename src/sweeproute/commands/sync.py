@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from sweeproute.commands import Commands
 
 if TYPE_CHECKING:
+    from sweeproute.commands.elsewhere import Contact
     from sweeproute.pointers import Pointer
     from sweeproute.tracking_status import Status
 
@@ -28,23 +29,30 @@ def run(asked: argparse.Namespace) -> None:
     from sweeproute.tracking import sync
 
     pointer = None if Path(asked.sweep).is_dir() else pointers.find(asked.sweep)
+    came = None
     if pointer is not None and pointer.on is not None:
-        status = _from_elsewhere(pointer, asked.uri, asked.experiment)
+        status, came = _from_elsewhere(pointer, asked.uri, asked.experiment)
     else:
         status = sync(Path(asked.sweep) if pointer is None else pointer.folder, asked.uri, asked.experiment)
     said = f"{status.written} of {counted(status.total, 'run')} {'is' if status.total == 1 else 'are'} written."
     print(said + (f" {status.problem}" if status.problem else ""))
-    if status.problem:
+    well = True
+    if pointer is not None and came is not None and came.living is False:
+        # Its coordinator has no store, and no folder of here.
+        from sweeproute.commands import coming_home
+
+        well = coming_home.make_report(pointer, asked.uri, changed=came.files > 0)
+    if status.problem or not well:
         sys.exit(1)
 
 
-def _from_elsewhere(pointer: "Pointer", uri: str | None, experiment: str | None) -> "Status":
+def _from_elsewhere(pointer: "Pointer", uri: str | None, experiment: str | None) -> "tuple[Status, Contact]":
     """Bring a sweep's folder home, then write what came; jobs that may still run are not written as ended."""
     from contextlib import ExitStack
 
     from filelock import FileLock, Timeout
 
-    from sweeproute.commands import elsewhere
+    from sweeproute.commands import coming_home, elsewhere
     from sweeproute.commands.check import note
     from sweeproute.progress import counted
     from sweeproute.sweep_folder import own, sweep_record
@@ -69,9 +77,10 @@ def _from_elsewhere(pointer: "Pointer", uri: str | None, experiment: str | None)
             print(f"{counted(contact.files, 'file')} came from {pointer.on.platform}.")
         if sweep_record(pointer.folder) is None:
             raise elsewhere.ElsewhereError(f"Nothing of {pointer.id} is here yet.")
+        coming_home.enter_holdout(pointer)
         if contact.living is False:
             held.close()
         status = sync(pointer.folder, uri, experiment)
     if contact.problem:
         sys.exit(1)
-    return status
+    return status, contact
