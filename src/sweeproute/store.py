@@ -1,5 +1,6 @@
 """Opens the MLflow store that runs are written to."""
 
+import hashlib
 import os
 import re
 from dataclasses import dataclass
@@ -7,12 +8,16 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import unquote
 
+from sweeproute import pointers
+
 if TYPE_CHECKING:
     from mlflow.tracking import MlflowClient
 
 # The store that MLflow itself takes when none is named.
 DEFAULT_URI = "sqlite:///mlflow.db"
 DEFAULT_EXPERIMENT = "sweeproute"
+# What talks to a database on a server, by the scheme of its address; none of them comes with sweeproute.
+_DRIVERS = {"postgresql": "psycopg[binary]", "mysql": "pymysql", "mssql": "pymssql"}
 
 
 class StoreError(Exception):
@@ -70,8 +75,8 @@ def masked(text: str) -> str:
 def open_store(uri: str, experiment: str, parent_run: str | None = None) -> Store:
     """Open a store, making its database and its experiment where they are missing.
 
-    A database is made under a lock: of several processes that start on a fresh SQLite file at once, all but one would
-    fail in MLflow's schema migration.
+    A database is made under a lock: of several processes that start on a fresh one at once, all but one would fail in
+    MLflow's schema migration. A SQLite file has it beside it; of a server's database it lies in the state directory.
 
     Args:
         uri: An absolute tracking URI.
@@ -82,14 +87,19 @@ def open_store(uri: str, experiment: str, parent_run: str | None = None) -> Stor
         The open store.
 
     Raises:
-        StoreError: The experiment was deleted.
+        StoreError: The experiment was deleted, or the driver of the database is not installed.
         mlflow.exceptions.MlflowException: The store does not answer, or refuses.
     """
     path = sqlite_path(uri)
-    if path is None:
+    if path is None and _scheme(uri) not in _DRIVERS:
         return _open(uri, experiment, parent_run, artifacts=None)
     from filelock import FileLock
 
+    if path is None:
+        lock = pointers.state_directory() / "stores" / f"{hashlib.sha256(uri.encode()).hexdigest()[:16]}.lock"
+        lock.parent.mkdir(parents=True, exist_ok=True)
+        with FileLock(lock):
+            return _open(uri, experiment, parent_run, artifacts=None)
     path.parent.mkdir(parents=True, exist_ok=True)
     with FileLock(f"{path}.lock"):
         return _open(uri, experiment, parent_run, artifacts=path.parent / "mlartifacts")
@@ -99,6 +109,9 @@ def connect(uri: str) -> "MlflowClient":
     """MLflow's client of a store, which is not asked for anything yet.
 
     A server that does not answer is given up soon: whoever writes tries again, and whoever reads wants to know.
+
+    Raises:
+        StoreError: The driver of its database is not installed.
     """
     os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "1")
     os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "20")
@@ -107,7 +120,19 @@ def connect(uri: str) -> "MlflowClient":
     os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
     from mlflow.tracking import MlflowClient
 
-    return MlflowClient(uri)
+    try:
+        return MlflowClient(uri)
+    except ModuleNotFoundError as error:
+        if (driver := _DRIVERS.get(_scheme(uri))) is None:
+            raise
+        raise StoreError(
+            f"{masked(uri)} needs {error.name}, which is not installed here: pip install '{driver}'."
+        ) from None
+
+
+def _scheme(uri: str) -> str:
+    """postgresql, of postgresql+psycopg://host/db."""
+    return uri.partition(":")[0].partition("+")[0]
 
 
 def _open(uri: str, experiment: str, parent_run: str | None, artifacts: Path | None) -> Store:
