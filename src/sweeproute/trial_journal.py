@@ -25,7 +25,12 @@ log = logging.getLogger(__name__)
 # Groups of the config whose leaves are a run's parameters.
 _PARAMETERS = ("data", "validation", "betting")
 # Overrides that tell nothing of a run beside its type, or are the same in all runs of a sweep.
-_NAMED_OTHERWISE = ("model", "experiment", "validation.scoring")
+_NAMED_OTHERWISE = (
+    "model",
+    "experiment",
+    "validation.scoring",
+    *(f"model.params.{name}" for name in ("method", "sweep", "members")),
+)
 PREDICTIONS = "predictions.parquet"
 COEFFICIENTS = "coefficients.csv"
 MODEL = "model"
