@@ -390,6 +390,7 @@ REFUSED = [
     (["data=nfl", "data.path=no/gmaes.csv"], ConfigError, "give the path of the table, from here or whole."),
     (["tracking.models=bset"], ConfigError, "tracking.models=bset is not known"),
     (["checkpoint.minutes=-1"], ConfigError, "checkpoint.minutes=-1.0 is no time between checkpoints"),
+    (["tracking.system_metrics_s=0.1"], ConfigError, "tracking.system_metrics_s=0.1 is no time between two samples"),
     (["device=gpu"], ModelError, "device=gpu is not known; use auto, cpu, cuda, cuda:N or mps."),
     (["model=xgboost", "+model.params.gpu_id=1"], ModelError, "model.params.gpu_id=1 is outdated"),
     (["model=xgboost", "model.params.tree_method=gpu_hist"], ModelError, "use model.params.tree_method=hist"),

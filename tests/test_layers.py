@@ -96,7 +96,7 @@ LAYERS = {
         ["_worker"],
         ["_starting_points"],
         ["_study", "_study_log", "_samplers", "_pruners", "_options", "_point", "_untried", "_widening"],
-        ["_quick_tpe"],
+        ["_quick_tpe", "_kept_memory"],
         [
             "_compose",
             "_objective",

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 import yaml
 
+from handmade_sweep import fresh_store
 from small_trial import ONE_SLOT, ROOT, SMALL
 from sweeproute.project import ProjectError, command, main
 from sweeproute.store import connect
@@ -64,6 +65,15 @@ def test_what_makes_no_command_is_a_sentence(entry, words, says, capsys) -> None
         command(entry, words)
     assert main([entry, *words], become=lambda *_: pytest.fail("it became something")) == 2
     assert says in capsys.readouterr().err
+
+
+def test_a_store_that_refuses_keeps_nothing_from_ending(monkeypatch, capsys, tmp_path) -> None:
+    monkeypatch.setenv("MLFLOW_RUN_ID", "0" * 32)
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", fresh_store(tmp_path))
+    assert main(["refused", "There is no such model."]) == 0
+    assert main(["sweep", "model=glm", "overrides='"], become=lambda *_: pytest.fail("it became something")) == 2
+    *_, said = capsys.readouterr().err.splitlines()
+    assert said.startswith(f"The project's run {'0' * 32} does not say so, since its store refuses: ")
 
 
 def test_each_entry_point_passes_all_that_it_declares() -> None:

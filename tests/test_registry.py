@@ -128,13 +128,47 @@ def test_different_data_and_devices_are_said(uri, either, tmp_path):
         store.execute("UPDATE tags SET value = 'cd' WHERE key = 'sweeproute.data_hash' AND run_uuid = ?", [odd])
         change = "UPDATE tags SET value = 'cuda, RTX 4090' WHERE key = 'sweeproute.device_class' AND run_uuid = ?"
         store.execute(change, [odd])
-    with pytest.raises(RegistryError, match=r"made from different data \(cd and abab.*--where data_hash=cd"):
+    with pytest.raises(RegistryError, match=r"different data, of other games \(cd and abab.*--where data_hash=cd"):
         best(uri=uri)
     assert best(uri=uri, where={"data_hash": "ab"}).value < 0.75
     found = best(uri=uri, mixed=True)
     assert any("made from different data" in warning for warning in found.warnings)
     assert any("different classes of device (cuda, RTX 4090; cpu)" in warning for warning in found.warnings)
     assert not any("different" in warning for warning in best("depths", uri=uri).warnings)
+
+
+def test_other_features_of_the_same_games_are_compared_and_said(uri, either, tmp_path):
+    ids = list(frame("depths", uri=uri)["run_id"])
+    with sqlite3.connect(tmp_path / "mlflow.db") as store:
+        for run_id in ids:
+            store.execute("INSERT INTO tags (key, value, run_uuid) VALUES ('sweeproute.games_hash', 'g', ?)", [run_id])
+        change = "UPDATE tags SET value = 'cd' WHERE key = 'sweeproute.data_hash' AND run_uuid = ?"
+        store.execute(change, [ids[0]])
+    found = best("depths", uri=uri)
+    assert any("made from different data; their scores are of the same games" in said for said in found.warnings)
+    with sqlite3.connect(tmp_path / "mlflow.db") as store:
+        change = "UPDATE tags SET value = 'h' WHERE key = 'sweeproute.games_hash' AND run_uuid = ?"
+        store.execute(change, [ids[0]])
+    with pytest.raises(RegistryError, match="of other games"):
+        best("depths", uri=uri)
+
+
+def test_a_value_is_that_of_a_parameter_or_of_our_tags_and_the_machine_is_no_metric(uri, either, tmp_path):
+    ids = list(frame("depths", uri=uri)["run_id"])
+    with sqlite3.connect(tmp_path / "mlflow.db") as store:
+        row = ("system/cpu_utilization_percentage", 99.0, 1, 0, False, ids[1])
+        for table in ("metrics", "latest_metrics"):
+            columns = "(key, value, timestamp, step, is_nan, run_uuid)"
+            store.execute(f"INSERT INTO {table} {columns} VALUES (?, ?, ?, ?, ?, ?)", row)
+        store.execute("INSERT INTO tags (key, value, run_uuid) VALUES ('sweeproute.both', 'tag', ?)", [ids[1]])
+        store.execute("INSERT INTO params (key, value, run_uuid) VALUES ('both', 'param', ?)", [ids[1]])
+        store.execute("INSERT INTO tags (key, value, run_uuid) VALUES ('mlflow.note', 'mine', ?)", [ids[1]])
+    for value in ("tag", "param"):
+        found = best("depths", uri=uri, where={"both": value})
+        assert found.run_id == ids[1]
+        assert not [name for name in found.metrics if name.startswith("system/")]
+    with pytest.raises(RegistryError, match=r"has mlflow\.note=mine"):
+        best("depths", uri=uri, where={"mlflow.note": "mine"})
 
 
 def test_runs_that_were_tested_on_other_seasons_are_not_compared(uri, either, tmp_path):

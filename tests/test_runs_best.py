@@ -179,7 +179,9 @@ def test_different_devices_and_data_are_said(written, tmp_path, monkeypatch):
     store.close()
     for known in (runs_sqlite.KNOWN_REVISIONS, frozenset()):
         monkeypatch.setattr(runs_sqlite, "KNOWN_REVISIONS", known)
-        with pytest.raises(RegistryError, match=r"different data \(abab.* and odd\).*--where data_hash=abab.*--mixed"):
+        with pytest.raises(
+            RegistryError, match=r"different data, of other games \(abab.* and odd\).*--where data_hash=abab.*--mixed"
+        ):
             chosen("sweep_both", uri=uri)
         said = chosen("sweep_both", uri=uri, mixed=True).warnings
         assert any("different data" in warning for warning in said)

@@ -1,5 +1,6 @@
 """What a trial's machine is busy with, beside the trial's own metrics."""
 
+import sys
 import threading
 from pathlib import Path
 
@@ -57,8 +58,13 @@ class Card:
         """Its own."""
 
     nvmlInit = nvmlShutdown = staticmethod(lambda: None)
-    nvmlDeviceGetCount = staticmethod(lambda: 1)
-    nvmlDeviceGetHandleByIndex = staticmethod(lambda index: index)
+    nvmlDeviceGetCount = staticmethod(lambda: 2)
+
+    @classmethod
+    def nvmlDeviceGetHandleByIndex(cls, index):
+        if index == 0:
+            raise cls.NVMLError  # another user's
+        return index
 
     @staticmethod
     def nvmlDeviceGetMemoryInfo(handle):
@@ -72,13 +78,28 @@ class Card:
     def nvmlDeviceGetPowerUsage(cls, handle):
         raise cls.NVMLError
 
+    nvmlDeviceGetEnforcedPowerLimit = nvmlDeviceGetPowerUsage
+
 
 def test_a_gpu_says_what_it_tells_and_no_more(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(__import__("sys").modules, "pynvml", Card)
+    monkeypatch.setitem(sys.modules, "pynvml", Card)
     gpus = system_metrics.Gpus()
     with gpus:
         assert gpus.read() == {
-            "gpu_0_memory_usage_megabytes": 6000.0,
-            "gpu_0_memory_usage_percentage": 25.0,
-            "gpu_0_utilization_percentage": 97,
+            "gpu_1_memory_usage_megabytes": 6000.0,
+            "gpu_1_memory_usage_percentage": 25.0,
+            "gpu_1_utilization_percentage": 97,
         }
+
+
+@pytest.mark.parametrize("binding", [None, "refuses"])
+def test_without_a_driver_or_its_binding_cores_and_memory_are_told(tmp_path, monkeypatch, binding) -> None:
+    refuses = type(
+        "Binding", (), {"NVMLError": OSError, "nvmlInit": staticmethod(lambda: (_ for _ in ()).throw(OSError))}
+    )
+    monkeypatch.setitem(sys.modules, "pynvml", refuses if binding else None)
+    with Journal.open(tmp_path, "trial") as journal, system_metrics.sampled(journal, 0.01):
+        while not rows(tmp_path):
+            threading.Event().wait(0.02)
+    assert {name.removeprefix("system/") for name, *_ in rows(tmp_path)} == NAMES
+    assert journals.merge(journals.read(tmp_path)[0]).last_metrics() == {}

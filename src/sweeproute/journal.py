@@ -24,6 +24,8 @@ from typing import Any, Self, SupportsFloat
 log = logging.getLogger(__name__)
 
 FILE = "journal.jsonl"
+# Metrics of the machine, not of the run, begin so: MLflow's pages show them apart.
+SYSTEM = "system/"
 # PRUNED: the rest of the trial was not needed. No store knows that word; see `sweeproute.replay`.
 STATUSES = ("FINISHED", "FAILED", "KILLED", "PRUNED")
 # MLflow stores 36 characters of a digest; the whole hash travels beside it.
@@ -235,9 +237,11 @@ class Page:
     ended: int | None = None
 
     def last_metrics(self) -> dict[str, float]:
-        """The value of each metric's highest step, which is the one that the store shows."""
+        """The value of each metric's highest step, which is the one that the store shows; none of the machine's."""
         newest: dict[str, tuple[int, int, float]] = {}
         for name, value, step, moment in self.metrics:
+            if name.startswith(SYSTEM):
+                continue
             if name not in newest or (step, moment) >= newest[name][:2]:
                 newest[name] = (step, moment, value)
         return {name: value for name, (_, _, value) in newest.items()}

@@ -78,12 +78,15 @@ def _overrides(text: str) -> list[str]:
 
 def _described(words: Sequence[str]) -> int:
     """Run a command of `sweeproute`, and let the project's own run say what it has said."""
-    done = subprocess.run(words, stdout=subprocess.PIPE, text=True, check=False)
-    sys.stdout.write(done.stdout)
-    sys.stdout.flush()
-    if done.stdout.strip():
-        _describe("".join(f"    {line}\n" for line in done.stdout[:_DESCRIPTION].splitlines()))
-    return done.returncode
+    said = ""
+    with subprocess.Popen(words, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        for line in process.stdout:
+            print(line, end="", flush=True)
+            said += line if len(said) < _DESCRIPTION else ""
+    if said.strip():
+        _describe("".join(f"    {line}\n" for line in said.splitlines()))
+    return process.returncode
 
 
 def _describe(text: str, anew: bool = True) -> None:
@@ -93,9 +96,13 @@ def _describe(text: str, anew: bool = True) -> None:
         # lazy import: a trial, which becomes its own command, needs none of it
         from sweeproute.store import DEFAULT_URI, connect
 
-        client = connect(os.environ.get("MLFLOW_TRACKING_URI") or DEFAULT_URI)
-        if anew or "mlflow.note.content" not in client.get_run(run).data.tags:
-            client.set_tag(run, "mlflow.note.content", text)
+        try:
+            client = connect(os.environ.get("MLFLOW_TRACKING_URI") or DEFAULT_URI)
+            if anew or "mlflow.note.content" not in client.get_run(run).data.tags:
+                client.set_tag(run, "mlflow.note.content", text)
+        except Exception as error:  # whatever a store may raise: the command's own end counts
+            told = f"{error}".splitlines()[0] if str(error) else type(error).__name__
+            print(f"The project's run {run} does not say so, since its store refuses: {told}", file=sys.stderr)
 
 
 def main(words: Sequence[str] | None = None, become: Callable[[str, list[str]], object] = os.execv) -> int:

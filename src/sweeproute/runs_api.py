@@ -1,11 +1,12 @@
 """Reads runs through MLflow's public API, which knows every store and every version of one."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from functools import cached_property
 from typing import TYPE_CHECKING
 
 from sweeproute.configuration import RULE_TAGS
-from sweeproute.runs_query import TRIAL_TAGS, Answer, FoundRun, Question, Trial, earliest, in_order, meets, others
+from sweeproute.journal import SYSTEM
+from sweeproute.runs_query import TRIAL_TAGS, Answer, FoundRun, Question, Trial, answer, earliest, in_order, meets
 from sweeproute.selection import finite
 from sweeproute.store import connect, masked
 
@@ -39,7 +40,7 @@ class ApiRuns:
         extreme = max(values) if question.maximize else min(values)
         ties = [run for run in able.values() if run.data.metrics[question.metric] == extreme]
         best = self._found(able[earliest(_tie(run) for run in ties)])
-        return Answer(best, len(runs) - len(able), *others(best, [run.data.tags for run in able.values()]))
+        return answer(best, len(runs) - len(able), [run.data.tags for run in able.values()])
 
     def trials(self, question: Question, metrics: Sequence[str]) -> list[Trial]:
         """All trials of the question's sweep and experiment, in their order, whatever became of them."""
@@ -60,7 +61,7 @@ class ApiRuns:
         found: dict[str, dict[str, dict[int, float]]] = {}
         for run_id in run_ids:
             metrics = found.setdefault(run_id, {})
-            for name in sorted(self.client.get_run(run_id).data.metrics):
+            for name in sorted(_own(self.client.get_run(run_id).data.metrics)):
                 written = self.client.get_metric_history(run_id, name)
                 rows = sorted(written, key=lambda one: (one.step, one.timestamp))
                 metrics[name] = {one.step: one.value for one in rows}
@@ -74,7 +75,7 @@ class ApiRuns:
 
     def metric_names(self, question: Question) -> list[str]:
         """The metrics that were logged within the question's sweep and experiment."""
-        return sorted({name for run in self.search(question, []) for name in run.data.metrics})
+        return sorted({name for run in self.search(question, []) for name in _own(run.data.metrics)})
 
     def states(self, question: Question) -> dict[str, int]:
         """How many trials of the question's sweep and experiment are in which state."""
@@ -109,7 +110,7 @@ class ApiRuns:
                 order_by=["attributes.start_time DESC"],
                 page_token=token,
             )
-            yield from (run for run in page if not question.where or meets(_values(run), question.where))
+            yield from (run for run in page if meets(run.data.params, run.data.tags, question.where))
             token = page.token
             if not token:
                 return
@@ -131,13 +132,14 @@ class ApiRuns:
             self._experiments[run.info.experiment_id],
             run.info.artifact_uri,
             dict(run.data.params),
-            dict(run.data.metrics),
+            _own(run.data.metrics),
             dict(run.data.tags),
         )
 
 
-def _values(run: "Run") -> dict[str, str]:
-    return {**{key.removeprefix("sweeproute."): tag for key, tag in run.data.tags.items()}, **run.data.params}
+def _own(metrics: Mapping[str, float]) -> dict[str, float]:
+    """The metrics of a run without those of its machine."""
+    return {name: value for name, value in metrics.items() if not name.startswith(SYSTEM)}
 
 
 def _tie(run: "Run") -> tuple[str, int, str, str]:

@@ -9,7 +9,7 @@ from typing import Any
 
 from sweeproute.choice import Scored, choose
 from sweeproute.configuration import TAG, Estimate, estimates, split, told_rule
-from sweeproute.runs_query import DATA_TAG, SEASONS_TAG, Answer, FoundRun, Question, Runs, Trial, others
+from sweeproute.runs_query import DATA_TAG, SEASONS_TAG, Answer, FoundRun, Question, Runs, Trial, answer
 from sweeproute.runs_where import RegistryError, identify, locate, nearest, open_runs
 from sweeproute.score_text import lacking
 from sweeproute.selection import Rule, deciding, finite, objectives
@@ -166,10 +166,10 @@ def chosen(
     question = Question(rule.metrics[0], rule.objectives[0].maximize, identifier, experiment, kinds)
     if len(rule.objectives) > 1:
         return _compared(question, rule, runs, uri, mixed)
-    answer = runs.best(question)
-    if answer.run is not None and rule.repeats and TAG in answer.run.tags:
+    found = runs.best(question)
+    if found.run is not None and rule.repeats and TAG in found.run.tags:
         return _compared(question, rule, runs, uri, mixed)
-    return _single(answer, question, rule, runs, uri, mixed)
+    return _single(found, question, rule, runs, uri, mixed)
 
 
 def rule_of(told: Mapping[str, Any], metric: str | None, direction: str | None) -> Rule:
@@ -234,10 +234,10 @@ def _compared(question: Question, rule: Rule, runs: Runs, uri: str, mixed: bool)
         for trial in trials
         if trial.finished and all(finite(trial.metrics.get(metric, math.nan)) for metric in rule.metrics)
     ]
-    answer = Answer(first, choice.not_finite, *others(first, able))
+    among = answer(first, choice.not_finite, able)
     if not mixed:
-        _refuse_mixed(answer, first)
-    warnings = _warnings(answer)
+        _refuse_mixed(among, first)
+    warnings = _warnings(among)
     if said := lacking(choice):
         warnings = (said, *warnings)
     if len(rule.objectives) == 1:
@@ -341,7 +341,7 @@ def _refuse_mixed(answer: Answer, best: FoundRun) -> None:
         RegistryError: In a sentence.
     """
     told = (
-        ("made from different data", DATA_TAG, answer.other_data, 12),
+        ("made from different data, of other games", DATA_TAG, answer.other_games, 12),
         ("tested on different seasons", SEASONS_TAG, answer.other_seasons, None),
     )
     for how, tag, other, length in told:
@@ -358,7 +358,8 @@ def _warnings(answer: Answer) -> tuple[str, ...]:
     if answer.not_finite:
         said.append(f"{answer.not_finite} runs have a value that is not finite, and cannot win.")
     if answer.other_data is not None:
-        said.append("The runs were made from different data; their scores do not compare.")
+        and_so = "do not compare" if answer.other_games is not None else "are of the same games"
+        said.append(f"The runs were made from different data; their scores {and_so}.")
     if answer.other_seasons is not None:
         said.append("The runs were tested on different seasons; their scores do not compare.")
     if answer.other_device is not None and answer.run is not None:

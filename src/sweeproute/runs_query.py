@@ -8,11 +8,12 @@ from sweeproute.configuration import TAG
 
 # A run's tags that say what it was made from and on.
 DATA_TAG = "sweeproute.data_hash"
+GAMES_TAG = "sweeproute.games_hash"
 SEASONS_TAG = "sweeproute.seasons"
 _DEVICE_TAGS = ("sweeproute.device_class", "sweeproute.device")
 # What choosing among the trials of a sweep looks at.
 _CHOICE_TAGS = ("sweeproute.trial", "sweeproute.current", "sweeproute.overrides", TAG)
-TRIAL_TAGS = (*_CHOICE_TAGS, DATA_TAG, SEASONS_TAG, *_DEVICE_TAGS)
+TRIAL_TAGS = (*_CHOICE_TAGS, DATA_TAG, GAMES_TAG, SEASONS_TAG, *_DEVICE_TAGS)
 
 
 @dataclass(frozen=True)
@@ -66,9 +67,11 @@ class Answer:
     run: FoundRun | None
     # Runs whose value is not finite.
     not_finite: int
-    # What another of the runs was made on, or from, where it is not what the best one was: such scores do not compare.
+    # What another of the runs was made on, or from, where it is not what the best one was.
     other_device: str | None = None
     other_data: str | None = None
+    # The data of another one that has other games or outcomes, not other features alone: such scores do not compare.
+    other_games: str | None = None
     # The seasons that another one was tested on.
     other_seasons: str | None = None
 
@@ -132,32 +135,40 @@ def in_order(trials: Iterable[tuple[int, Trial]]) -> list[Trial]:
     return [trial for _, trial in sorted(trials, key=place)]
 
 
-def meets(values: Mapping[str, str], where: Iterable[tuple[str, str]]) -> bool:
+def meets(params: Mapping[str, str], tags: Mapping[str, str], where: Iterable[tuple[str, str]]) -> bool:
     """Whether a run has the values that are asked for.
 
     Args:
-        values: Its parameters, and its tags without `sweeproute.`.
-        where: Names and values; of a hash its beginning is enough.
+        params: Its parameters.
+        tags: Its tags.
+        where: Names of parameters, or of tags without `sweeproute.`, and values; of a hash its beginning is enough.
     """
+
+    def is_it(value: str | None, key: str, wanted: str) -> bool:
+        return value is not None and (value.startswith(wanted) if key.endswith("_hash") else value == wanted)
+
     return all(
-        key in values and (values[key].startswith(wanted) if key.endswith("_hash") else values[key] == wanted)
+        is_it(params.get(key), key, wanted) or is_it(tags.get(f"sweeproute.{key}"), key, wanted)
         for key, wanted in where
     )
 
 
-def others(best: FoundRun, runs: Sequence[Mapping[str, str]]) -> tuple[str | None, str | None, str | None]:
-    """Find what another run was made on, made from, and tested on, where that is not what the best one was.
+def answer(best: FoundRun, not_finite: int, runs: Sequence[Mapping[str, str]]) -> Answer:
+    """What the best run is the best among.
 
     Args:
         best: The best run.
+        not_finite: Runs whose value is not finite.
         runs: The tags of all that were compared.
-
-    Returns:
-        Another device, other data and other seasons, None where there are none.
     """
-    device, data, seasons = (
-        next((tags[tag] for tags in runs if tag in tags and tags[tag] != best.tags.get(tag, "")), None)
-        for tag in (best.device_tag, DATA_TAG, SEASONS_TAG)
-    )
-    # A run of a time when they were not recorded is no other.
-    return device, data, seasons if SEASONS_TAG in best.tags else None
+
+    def other(tag: str, runs: Sequence[Mapping[str, str]] = runs) -> str | None:
+        own = best.tags.get(tag, "")
+        return next((tags[tag] for tags in runs if tag in tags and tags[tag] != own), None)
+
+    # Of a time when games were not recorded, other data is other games.
+    games = best.tags.get(GAMES_TAG)
+    elsewhere = [tags for tags in runs if games is None or tags.get(GAMES_TAG) != games]
+    # A run of a time when seasons were not recorded is no other.
+    seasons = other(SEASONS_TAG) if SEASONS_TAG in best.tags else None
+    return Answer(best, not_finite, other(best.device_tag), other(DATA_TAG), other(DATA_TAG, elsewhere), seasons)

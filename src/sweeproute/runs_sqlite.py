@@ -12,6 +12,7 @@ from pathlib import Path
 from sweeproute.configuration import RULE_TAGS
 from sweeproute.runs_query import (
     DATA_TAG,
+    GAMES_TAG,
     SEASONS_TAG,
     TRIAL_TAGS,
     Answer,
@@ -84,7 +85,12 @@ WHERE m.key = :metric AND (m.value = :extreme OR NOT ({finite})) AND {counts}
 _ANOTHER = """
 SELECT t.value FROM tags t CROSS JOIN runs r ON r.run_uuid = t.run_uuid
 WHERE t.key = :tag AND t.value <> :own AND {counts}
-    AND EXISTS (SELECT 1 FROM latest_metrics m WHERE m.key = :metric AND m.run_uuid = r.run_uuid AND {finite}) LIMIT 1
+    AND EXISTS (SELECT 1 FROM latest_metrics m WHERE m.key = :metric AND m.run_uuid = r.run_uuid AND {finite}){more}
+LIMIT 1
+"""
+# Beside other data: other games, too, as far as they are known.
+_OTHER_GAMES = """
+    AND NOT EXISTS (SELECT 1 FROM tags g WHERE g.key = :games AND g.run_uuid = r.run_uuid AND g.value = :own_games)
 """
 # By the sweep's tag first, which rules out the most.
 _TRIALS = """
@@ -94,7 +100,8 @@ WHERE s.key = 'sweeproute.sweep' AND s.value = :sweep AND {counts}
 _TAGS_OF = "SELECT run_uuid, key, value FROM tags WHERE key IN ({keys}) AND run_uuid IN ({runs})"
 _METRICS_OF = "SELECT run_uuid, key, value, is_nan FROM latest_metrics WHERE key IN ({keys}) AND run_uuid IN ({runs})"
 _HISTORY_OF = (
-    "SELECT run_uuid, key, step, value, is_nan FROM metrics WHERE run_uuid IN ({runs}) ORDER BY step, timestamp"
+    "SELECT run_uuid, key, step, value, is_nan FROM metrics "
+    "WHERE run_uuid IN ({runs}) AND key NOT LIKE 'system/%' ORDER BY step, timestamp"
 )
 # Runs in one question, well below the most values that any SQLite takes.
 _CHUNK = 500
@@ -139,12 +146,22 @@ class SqliteRuns:
             if not ties:
                 return Answer(None, not_finite=len(rows))
             run = self.run(earliest(ties))
-            others = []
-            for tag in (run.device_tag, DATA_TAG, SEASONS_TAG):
-                own = {"tag": tag, "own": run.tags.get(tag, "")}
-                others.append(ask(_ANOTHER.format(**parts), values | own).fetchone())
-        device, data, seasons = (other and other[0] for other in others)
-        return Answer(run, len(rows) - len(ties), device, data, seasons if SEASONS_TAG in run.tags else None)
+
+            def other(tag: str, more: str = "") -> str | None:
+                own = {
+                    "tag": tag,
+                    "own": run.tags.get(tag, ""),
+                    "games": GAMES_TAG,
+                    "own_games": run.tags.get(GAMES_TAG),
+                }
+                found = ask(_ANOTHER.format(**parts, more=more), values | own).fetchone()
+                return found and found[0]
+
+            device, data = other(run.device_tag), other(DATA_TAG)
+            games = data and other(DATA_TAG, _OTHER_GAMES)
+            # A run of a time when seasons were not recorded is no other.
+            seasons = other(SEASONS_TAG) if SEASONS_TAG in run.tags else None
+        return Answer(run, len(rows) - len(ties), device, data, games, seasons)
 
     def trials(self, question: Question, metrics: Sequence[str]) -> list[Trial]:
         """All trials of the question's sweep and experiment, in their order, whatever became of them."""
@@ -188,7 +205,8 @@ class SqliteRuns:
         """The metrics that were logged within the question's sweep and experiment."""
         scope, values = _scope(question)
         query = "SELECT DISTINCT m.key FROM runs r JOIN latest_metrics m ON m.run_uuid = r.run_uuid"
-        return [row[0] for row in self._connection.execute(f"{query} WHERE {scope} ORDER BY m.key", values)]
+        own = f"{query} WHERE {scope} AND m.key NOT LIKE 'system/%' ORDER BY m.key"
+        return [row[0] for row in self._connection.execute(own, values)]
 
     def states(self, question: Question) -> dict[str, int]:
         """How many trials of the question's sweep and experiment are in which state."""
@@ -220,7 +238,8 @@ class SqliteRuns:
             "WHERE r.run_uuid = ?"
         )
         experiment, artifact_uri = self._connection.execute(query, [run_id]).fetchone()
-        metrics = self._connection.execute(f"SELECT key, value, is_nan FROM latest_metrics {of_run}", [run_id])
+        own = "SELECT key, value, is_nan FROM latest_metrics WHERE run_uuid = ? AND key NOT LIKE 'system/%'"
+        metrics = self._connection.execute(own, [run_id])
         return FoundRun(
             run_id,
             experiment,

@@ -251,7 +251,7 @@ def _number(value: float) -> float:
 
 
 def _meets(run: FinishedRun, where: Mapping[str, str]) -> bool:
-    return meets(_values(run), where.items())
+    return meets(run.params, run.tags, where.items())
 
 
 def _values(run: FinishedRun) -> dict[str, str]:

@@ -4,18 +4,15 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-if TYPE_CHECKING:
-    from sweeproute.journal import Journal
+from sweeproute.journal import SYSTEM, Journal
 
-# MLflow's pages show metrics of this prefix apart from those of the model.
-PREFIX = "system/"
 _MB = 1e6
 
 
 @contextmanager
-def sampled(journal: "Journal", every_s: float | None) -> Iterator[None]:
+def sampled(journal: Journal, every_s: float | None) -> Iterator[None]:
     """Journal what the machine does, from a thread, until the trial's fits are over.
 
     A trial that is shorter than one interval has none, so that thousands of small ones do not fill the store.
@@ -38,7 +35,7 @@ def sampled(journal: "Journal", every_s: float | None) -> Iterator[None]:
         thread.join()
 
 
-def _sample(journal: "Journal", every_s: float, over: threading.Event) -> None:
+def _sample(journal: Journal, every_s: float, over: threading.Event) -> None:
     if over.wait(every_s):
         return
     # lazy import: most trials have ended by now
@@ -58,7 +55,7 @@ def _sample(journal: "Journal", every_s: float, over: threading.Event) -> None:
                 "system_memory_usage_percentage": memory.used / memory.total * 100,
                 **gpus.read(),
             }
-            now = {PREFIX + name: round(value, 1) for name, value in found.items()}
+            now = {SYSTEM + name: round(value, 1) for name, value in found.items()}
             journal.metrics(now, step=step, time=time.time_ns() // 1_000_000)
             step += 1
 
@@ -68,39 +65,52 @@ class Gpus:
 
     def __init__(self) -> None:
         self._nvml: Any = None
-        self._handles: list[Any] = []
+        self._handles: dict[int, Any] = {}
 
     def __enter__(self) -> None:
-        # lazy import: a machine without a GPU has no driver to ask
-        import pynvml
-
+        try:
+            # lazy import: a machine without a GPU has no driver to ask, and may lack the binding
+            import pynvml
+        except ImportError:
+            return
         try:
             pynvml.nvmlInit()
         except pynvml.NVMLError:
             return
         self._nvml = pynvml
-        self._handles = [pynvml.nvmlDeviceGetHandleByIndex(index) for index in range(pynvml.nvmlDeviceGetCount())]
+        for index in range(self._asked("nvmlDeviceGetCount") or 0):
+            # One that this process may not open, or that is lost, leaves the others.
+            handle = self._asked("nvmlDeviceGetHandleByIndex", index)
+            if handle is not None:
+                self._handles[index] = handle
 
     def __exit__(self, *_: object) -> None:
         if self._nvml is not None:
-            self._nvml.nvmlShutdown()
+            self._asked("nvmlShutdown")
 
     def read(self) -> dict[str, float]:
-        """Memory in MB and percent, utilisation in percent, power in watts and percent of each; what it does not tell
-        is left out."""
+        """What each GPU tells: memory in MB and percent, utilisation in percent, power in watts and percent."""
         found: dict[str, float] = {}
-        nvml = self._nvml
-        for index, handle in enumerate(self._handles):
+        for index, handle in self._handles.items():
             name = f"gpu_{index}"
-            with suppress(nvml.NVMLError):
-                memory = nvml.nvmlDeviceGetMemoryInfo(handle)
+            memory, rates, power, limit = (
+                self._asked(f"nvmlDeviceGet{what}", handle)
+                for what in ("MemoryInfo", "UtilizationRates", "PowerUsage", "EnforcedPowerLimit")
+            )
+            if memory is not None:
                 found[f"{name}_memory_usage_megabytes"] = memory.used / _MB
                 found[f"{name}_memory_usage_percentage"] = memory.used / memory.total * 100
-            with suppress(nvml.NVMLError):
-                found[f"{name}_utilization_percentage"] = nvml.nvmlDeviceGetUtilizationRates(handle).gpu
-            with suppress(nvml.NVMLError):
-                watts = nvml.nvmlDeviceGetPowerUsage(handle) / 1000
-                found[f"{name}_power_usage_watts"] = watts
-                limit = nvml.nvmlDeviceGetEnforcedPowerLimit(handle) / 1000
-                found[f"{name}_power_usage_percentage"] = watts / limit * 100
+            if rates is not None:
+                found[f"{name}_utilization_percentage"] = rates.gpu
+            if power is not None:
+                found[f"{name}_power_usage_watts"] = power / 1000
+                if limit:
+                    found[f"{name}_power_usage_percentage"] = power / limit * 100
         return found
+
+    def _asked(self, question: str, *about: Any) -> Any:
+        """An answer of the driver; None where it gives none."""
+        try:
+            return getattr(self._nvml, question)(*about)
+        except self._nvml.NVMLError:
+            return None

@@ -54,7 +54,7 @@ def validate(cfg: DictConfig) -> None:
     Raises:
         sweeproute.config.ConfigError: A setting of the data that is missing, odds that a bettor needs, a file that is
             not there, a word that `tracking.models` or `importances.of` does not know, no shuffles, a time between
-            checkpoints that is none.
+            checkpoints, or between samples of the machine, that is none.
         sweeproute.estimators.ModelError: A parameter that the model does not have, a model that cannot be found, or a
             device that is none.
         sweeproute.ensemble.EnsembleError: A way to combine models that is none, or an ensemble that has no members.
@@ -90,6 +90,11 @@ def validate(cfg: DictConfig) -> None:
         raise ConfigError(
             f"tracking.models={cfg.tracking.models} is not known; which fitted models are kept is one of "
             f"{', '.join(_KEPT_MODELS)}."
+        )
+    if cfg.tracking.system_metrics_s and cfg.tracking.system_metrics_s < 1:
+        raise ConfigError(
+            f"tracking.system_metrics_s={cfg.tracking.system_metrics_s} is no time between two samples of the machine; "
+            "use 1 second or more, or null for none."
         )
     if (cfg.checkpoint.minutes or 0) < 0:
         raise ConfigError(

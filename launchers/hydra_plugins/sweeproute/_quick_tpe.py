@@ -1,6 +1,5 @@
-"""Spares Optuna's tpe work that it does anew for each point: reading the study, asking the system for memory."""
+"""Reads the numbers of a study at once, where Optuna's tpe reads them one by one for each point that it proposes."""
 
-import ctypes
 from collections.abc import Sequence
 from operator import itemgetter
 from typing import Any
@@ -14,9 +13,6 @@ from optuna.samplers import TPESampler
 Numbers = dict[str, NDArray[Any]]
 # By number of a trial the values of its parameters; None where it lacks one.
 _Rows = dict[int, tuple[Any, ...] | None]
-# glibc's mallopt: above how many bytes free ones go back, and a block has pages of its own.
-_TRIM_THRESHOLD, _MMAP_THRESHOLD = -1, -3
-_KEPT_BYTES = 2**26
 
 
 def quicker(made: type[Any]) -> type[Any]:
@@ -32,7 +28,6 @@ def quicker(made: type[Any]) -> type[Any]:
     Returns:
         A class derived from it.
     """
-    _keep_memory()
     agrees: list[bool] = []
     # Of each study what was read of its finished trials, which do not change; a sampler lives for one point alone.
     read: WeakKeyDictionary[Any, dict[tuple[str, ...], _Rows]] = WeakKeyDictionary()
@@ -50,18 +45,6 @@ def quicker(made: type[Any]) -> type[Any]:
 
     # Under the name of the class, as whoever looks at the sampler knows it.
     return type(made.__name__, (made,), {"_get_internal_repr": _get_internal_repr})
-
-
-def _keep_memory() -> None:
-    """Let this process keep the few megabytes that each point takes and frees, on Linux.
-
-    With 1,000 trials of 10 parameters each step of tpe's arithmetic is an array of 2 MB. By its defaults the C library
-    hands that back at once, and the next step waits for fresh pages: a quarter of what an ask costs.
-    """
-    tune = getattr(ctypes.CDLL(None), "mallopt", None)
-    if tune is not None:
-        tune(_TRIM_THRESHOLD, _KEPT_BYTES)
-        tune(_MMAP_THRESHOLD, _KEPT_BYTES // 2)  # the most that glibc takes
 
 
 def _numbers(sampler: TPESampler, trials: Any, search_space: Any, study: tuple[Any, ...], known: _Rows) -> Numbers:

@@ -150,8 +150,10 @@ def sampler(name: str, options: Mapping[str, Any], space: Space, objectives: int
         made = _over(made, joint)
     if name == "tpe":
         # lazy import: it imports Optuna
+        from . import _kept_memory
         from ._quick_tpe import quicker
 
+        _kept_memory.keep()
         made = quicker(made)
     checked = Sampler(name, settled, made)
     checked.seeded(0, 0)

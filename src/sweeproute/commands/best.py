@@ -96,8 +96,7 @@ def _estimates(run: "ChosenRun") -> "Mapping[str, Estimate]":
     from sweeproute.configuration import estimates
 
     found = run.repeats.metrics if run.repeats is not None else estimates([run.metrics])
-    # What the machine was busy with is on MLflow's page.
-    return {name: found[name] for name in sorted(found) if not name.startswith("system/")}
+    return dict(sorted(found.items()))
 
 
 def _jobs(run: "ChosenRun") -> str:
