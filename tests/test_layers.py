@@ -28,6 +28,7 @@ LAYERS = {
             "experiment",
             "further",
             "prediction",
+            "promotion",
             "callbacks",
             "summary",
             "cleaning",
@@ -182,14 +183,16 @@ ONLY_IN = {
         "sweep_runs",
         "comparison",
         "mlflow_*",
+        "promotion",
     ],
     "matplotlib": ["plot*", "figure_*"],
-    "torch": ["models"],
-    "safetensors": ["models"],
+    # The loader of a promoted model travels without the rest.
+    "torch": ["models", "promotion"],
+    "safetensors": ["models", "promotion"],
     "stable_baselines3": ["models"],
     "gymnasium": ["models"],
-    "xgboost": ["models", "estimators"],
-    "lightgbm": ["models", "estimators"],
+    "xgboost": ["models", "estimators", "promotion"],
+    "lightgbm": ["models", "estimators", "promotion"],
 }
 # What stands below the data knows arrays and tables at most; the configuration knows Hydra alone.
 BELOW_DATA = {

@@ -14,6 +14,7 @@ from sweeproute.commands import (
     platforms,
     plots,
     predict,
+    promote,
     report,
     request,
     resume,
@@ -59,7 +60,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--version", action=_Version, help="say which version this is")
     commands = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
-    asking = (run, request, status, logs, resume, cancel, best, predict, report, plots, sync)
+    asking = (run, request, status, logs, resume, cancel, best, promote, predict, report, plots, sync)
     for command in (*asking, platforms, pause, check, setup, clean):
         command.add(commands)
     return parser

@@ -32,6 +32,8 @@ __all__ = [
 
 PREDICTIONS = "predictions.parquet"
 MODEL = "model"
+# Of a version that `sweeproute promote` has made: the run that it is of.
+PROMOTED_TAG = "sweeproute.run"
 
 
 def frame(sweep: str | None = "last", experiment: str | None = None, uri: str | None = None) -> "pd.DataFrame":
@@ -163,19 +165,28 @@ def registered(model: str, into: Path, uri: str | None = None) -> RegisteredMode
             f"There is no registered model {wanted!r} in {masked(uri)} ({str(error).splitlines()[0]}). "
             f"Registered, nearest match first: {nearest(wanted.split('@')[0].split('/')[0], known) or 'none'}."
         ) from None
-    if MODEL not in {artifact.path for artifact in client.list_artifacts(run_id)}:
+    tags = run.data.tags
+    if PROMOTED_TAG in version.tags:
+        from mlflow import artifacts
+
+        # A version that was promoted holds them itself, with the one calibration that it has.
+        files = artifacts.download_artifacts(
+            artifact_uri=f"{version.source}/data/{MODEL}", dst_path=str(into), tracking_uri=uri
+        )
+    elif MODEL in {artifact.path for artifact in client.list_artifacts(run_id)}:
+        files = client.download_artifacts(run_id, MODEL, str(into))
+    else:
         raise RegistryError(
             f"The trial of {version.name} version {version.version} kept no fitted model; run its sweep with "
-            "tracking.models=all, and register one that did."
+            f"tracking.models=all, and promote one that did: sweeproute promote RUN --name {version.name}."
         )
-    tags = run.data.tags
     return RegisteredModel(
         name=version.name,
         version=str(version.version),
         run_id=run_id,
         overrides=tuple(json.loads(tags.get("sweeproute.overrides", "[]"))),
         features_hash=tags.get("sweeproute.features_hash"),
-        files=Path(client.download_artifacts(run_id, MODEL, str(into))),
+        files=Path(files),
     )
 
 

@@ -22,12 +22,12 @@ class ApiRuns:
 
     def __init__(self, uri: str) -> None:
         self.how = f"MLflow's search in {masked(uri)}"
-        self._uri = uri
+        self.uri = uri
 
     @cached_property
     def client(self) -> "MlflowClient":
         """MLflow's own client."""
-        return connect(self._uri)
+        return connect(self.uri)
 
     def best(self, question: Question) -> Answer:
         """Find the best run; of equals the earlier trial."""

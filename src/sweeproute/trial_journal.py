@@ -34,8 +34,11 @@ _NAMED_OTHERWISE = (
 PREDICTIONS = "predictions.parquet"
 COEFFICIENTS = "coefficients.csv"
 MODEL = "model"
-# Beside a model's files: what its probabilities are calibrated by.
+# Beside a model's files: what its probabilities are calibrated by, and some games as it is asked about them.
 CALIBRATION = "calibration.json"
+EXAMPLE = "example.json"
+# Games of an example.
+_EXAMPLES = 5
 # The folder of the runs below a trial's own.
 _CALIBRATED = "calibrated"
 
@@ -113,7 +116,7 @@ def end(journal: Journal, trial: Trial, report: "Report") -> None:
         journal.artifact(importance.FILE)
         journal.tags({importance.TAG: str(trial.cfg.importances.repeats)})
     if trial.cfg.tracking.models != "none" and report.model is not None:
-        _save_model(journal.folder / MODEL, report)
+        _save_model(journal.folder / MODEL, trial.dataset, report)
     for method, other in report.calibrated.items():
         folder = journal.folder / _CALIBRATED / method
         name = run_name(f"{kind(trial.cfg)} {method}", trial.number, trial.overrides)
@@ -215,15 +218,39 @@ def _say_how_it_was_fitted(journal: Journal, trial: Trial, report: "Report") -> 
     journal.artifact(COEFFICIENTS)
 
 
-def _save_model(folder: Path, report: "Report") -> None:
+def _save_model(folder: Path, dataset: "Dataset", report: "Report") -> None:
     from sweeproute.calibration import to_json
 
     estimators.save(report.model, folder)
+    # The first games of the last tested season, which this model has not learned from.
+    content = json.dumps(example(dataset, (dataset.season == max(report.by_season)).nonzero()[0][:_EXAMPLES].tolist()))
+    (folder / EXAMPLE).write_text(content + "\n", encoding="utf-8")
     reports = (report, *report.calibrated.values())
     if any(one.calibrator.method != "none" for one in reports):
         # The trial's own stands first.
         content = json.dumps([to_json(one.calibrator) for one in reports])
         (folder / CALIBRATION).write_text(content + "\n", encoding="utf-8")
+
+
+def example(dataset: "Dataset", rows: Sequence[int]) -> dict[str, Any]:
+    """Games as a model is asked about them, as plain data.
+
+    Args:
+        dataset: The games.
+        rows: Positions of those that are wanted.
+
+    Returns:
+        game_id, a name each; features, in the order of the data set's columns, a list each with None for what is not
+        known; teams, the names of home and away each, or None where the source has none.
+    """
+    values = dataset.features.iloc[list(rows)].to_numpy().tolist()
+    return {
+        "game_id": dataset.game_id[rows].tolist(),
+        "features": [[None if value != value else value for value in game] for game in values],
+        "teams": None
+        if dataset.teams is None
+        else [[dataset.team_names[n] for n in pair] for pair in dataset.teams[rows]],
+    }
 
 
 def saved_calibration(folder: Path, metric: str = "") -> "Calibrator":

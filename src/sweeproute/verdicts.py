@@ -68,6 +68,57 @@ class Verdicts:
     n_weeks: int
 
 
+@dataclass(frozen=True)
+class Difference:
+    """How far two models are apart in one metric, on the same games.
+
+    Attributes:
+        difference: The first one's metric less the other's.
+        low: Lower end of its interval.
+        high: Upper end of its interval.
+        p_value: Two-sided, for no difference; NaN where there is no test.
+        n_weeks: Weeks of games, which are the units of the test.
+    """
+
+    difference: float
+    low: float
+    high: float
+    p_value: float
+    n_weeks: int
+
+
+def difference(one: pd.DataFrame, other: pd.DataFrame, settings: Settings) -> Difference:
+    """The difference between two models' Brier scores, by Diebold and Mariano's test with the week as the unit.
+
+    Args:
+        one: Predictions of the first, as `registry.predictions` gives them.
+        other: Predictions of the other, of the same games in the same order.
+        settings: How it is tested; the interval is that of Student's t, with one degree less than there are weeks.
+
+    Returns:
+        The difference; below zero where the first is better.
+    """
+    from scipy.special import stdtrit
+
+    weeks = _weeks(one, settings)
+    pairs = _pairs("brier", [[one], [other]], weeks)
+    apart, error, p_value = (float(part[0, 1]) for part in (pairs.difference, pairs.standard_error, pairs.p_value))
+    half = float(stdtrit(weeks.n_weeks - 1, (1 + settings.level) / 2)) * error if weeks.n_weeks > 1 else float("nan")
+    return Difference(apart, apart - half, apart + half, p_value, weeks.n_weeks)
+
+
+def intervals(games: pd.DataFrame, rule: BettingRule, settings: Settings) -> dict[str, tuple[float, float]]:
+    """Lower and upper ends of one model's own figures, by metric; NaN where there is no interval.
+
+    Args:
+        games: Its predictions.
+        rule: The betting rule.
+        settings: Their level, and the resamples of weeks that they rest on.
+    """
+    found = _intervals([[games]], _weeks(games, settings), rule, settings)
+    return {metric: (float(low[0]), float(high[0])) for metric, (low, high) in found.items()}
+
+
 def judge(
     rows: Sequence[Sequence[pd.DataFrame]],
     values: dict[str, NDArray[np.float64]],
