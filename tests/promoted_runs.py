@@ -25,7 +25,7 @@ LEAGUE = {"source": "league", "first_season": 2015, "last_season": 2019}
 
 @dataclass(frozen=True)
 class Zoo:
-    """A sweep of every model that says probabilities, each with every calibration, on a table with games to come."""
+    """A sweep of models that say probabilities, each with every calibration, on a table with games to come."""
 
     folder: Path
     uri: str
@@ -71,14 +71,14 @@ def games_of(dataset: data.Dataset, rows: np.ndarray) -> Games:
     return Games(features, dataset.teams, dataset.team_names).rows(rows)
 
 
-def make_zoo(folder: Path) -> Zoo:
-    """Sweep every model over a games table whose last week is not played yet."""
+def make_zoo(folder: Path, models: tuple[str, ...] = MODELS) -> Zoo:
+    """Sweep models over a games table whose last week is not played yet."""
     games = data.load_games(LEAGUE).drop(columns="home_win_probability")
     to_come = (games.season == 2019) & (games.week == games.week[games.season == 2019].max())
     games.loc[to_come, ["home_score", "away_score", "result", "total", "overtime"]] = np.nan
     games.to_csv(folder / "games.csv", index=False)
     uri = fresh_store(folder)
-    words = [f"model={','.join(MODELS)}", "data=nfl", "data.path=games.csv", "device=cpu", "threads=1"]
+    words = [f"model={','.join(models)}", "data=nfl", "data.path=games.csv", "device=cpu", "threads=1"]
     words += ["search_space=none", "tracking.models=all", "calibration=all", "validation.calibration_seasons=1"]
     environment = {"SWEEPROUTE_STATE": str(folder / "state")}
     end(start(folder, "-m", *words, *SMALL[2:], "sweep.name=zoo", ONE_SLOT, uri=uri, **environment))

@@ -151,7 +151,10 @@ def log_model(client: "MlflowClient", name: str, one: "Candidate", text: str) ->
     with TemporaryDirectory() as folder:
         pack(one, text, needed, logged, Path(folder, "model"))
         client.log_model_artifacts(logged.model_id, str(Path(folder, "model")))
-    client.log_outputs(run.run_id, [LoggedModelOutput(logged.model_id, step=0)])
+    kept = client.get_run(run.run_id).outputs
+    # Twice the same output is an error of the store.
+    if logged.model_id not in {output.model_id for output in (kept.model_outputs if kept else ())}:
+        client.log_outputs(run.run_id, [LoggedModelOutput(logged.model_id, step=0)])
     return client.finalize_logged_model(logged.model_id, LoggedModelStatus.READY)
 
 
