@@ -2,9 +2,9 @@
 
 A sweep of two XGBoost trials is run first. Then, in turn and as often as asked: our way of logging the better one's
 model, as an MLflow model with signature, example, card and pinned requirements; MLflow's own, by default and with the
-requirements given to it; `promote` in this process, where mlflow has been imported; and `sweeproute promote` as a process
-of its own, beside processes that import mlflow's client and do no more, or open the store as well. Each time another
-registered model; medians, for a busy machine the least as well. Asked: logging 0.1 s, promoting 1.5 s.
+requirements given to it; `promote` in this process, where mlflow has been imported; and `sweeproute promote` as a
+process of its own, beside processes that import mlflow's client and do no more, or open the store as well. Each time
+another registered model; medians, for a busy machine the least as well. Asked: logging 0.1 s, promoting 1.5 s.
 
     python benchmarks/promote.py [--repeats 7]
 """

@@ -119,7 +119,7 @@ def test_a_run_is_named_by_its_beginning_if_that_is_enough(zoo: Zoo) -> None:
     for name, alias in (("a/b", "champion"), ("", "champion"), ("ok", "v1"), ("ok", "latest"), ("ok", "no way")):
         with pytest.raises(PromotionError, match=r"--name|--alias"):
             promote(run_id, name, alias)
-    assert promote(run_id[:6], "named").version == "1"
+    assert promote(run_id[:6], "named.for-people 100%").version == "1"
 
 
 def test_without_a_sweep_of_this_machine_last_is_said_to_be_none(zoo: Zoo, tmp_path: Path, monkeypatch) -> None:
@@ -135,7 +135,7 @@ def test_the_alias_moves_to_who_is_significantly_better_and_both_are_told(zoo: Z
     (said,) = found.said
     told = re.fullmatch(
         r"Version 2 and version 1 have Brier scores of ([\d.]+) and ([\d.]+) on (\d+) games of (\d+) weeks, a "
-        r"difference of (-[\d.]+) \(95% (-[\d.]+) to (-[\d.]+), p = [\d.e-]+\)\.",
+        r"difference of (-[\d.]+) \(95 % (-[\d.]+) to (-[\d.]+), p = [\d.e-]+\)\.",
         said,
     )
     assert told, said
@@ -169,12 +169,16 @@ def test_the_alias_stays_where_the_challenger_is_not_better_unless_it_is_forced(
     assert aliases(zoo, "kept")["champion"] == "2"
     told = tags(zoo, "kept", "2")["sweeproute.forced.champion"]
     assert forced.said[0] in told
+    assert forced.said[1] == "It is champion by --force, which its tags and its description say."
     description = zoo.client.get_model_version("kept", "2").description
     assert f"Made champion by --force at {told.partition(' ')[0]}" in description
     assert description.startswith("# kept: GLM")
     assert tags(zoo, "kept", "1")["sweeproute.lost.champion"].endswith(" to version 2")
-    # The first takes it back by right, without force: it is the better one.
-    assert not promote(zoo.run("GLM").info.run_id, "kept").holds or aliases(zoo, "kept")["champion"] == "1"
+    # The first takes it back: it is better by little, and in every week.
+    back = promote(zoo.run("GLM").info.run_id, "kept")
+    assert (back.version, back.holds, back.made) == ("1", True, False)
+    assert aliases(zoo, "kept")["champion"] == "1"
+    assert tags(zoo, "kept", "2")["sweeproute.lost.champion"].endswith(" to version 1")
 
 
 def test_the_same_model_run_again_takes_the_alias(zoo: Zoo) -> None:

@@ -66,7 +66,9 @@ def promote(run: str, name: str, alias: str = "champion", *, force: bool = False
                 said = (*said, sentence)
                 if not result.won and not force:
                     return Promotion(name, number, made, alias, False, said)
-                forced = "" if result.won else sentence
+                if not result.won:
+                    forced = sentence
+                    said = (*said, f"It is {alias} by --force, which its tags and its description say.")
             give_alias(client, version, alias, None if old is None else str(old), forced)
             return Promotion(name, number, made, alias, True, said)
 

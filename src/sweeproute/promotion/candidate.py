@@ -12,8 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
-from sweeproute import data, pointers
-from sweeproute.data import DataError
+from sweeproute import pointers
 from sweeproute.ensemble import MEMBERS_OF_TAG, METHOD_TAG
 from sweeproute.promotion.errors import PromotionError
 from sweeproute.runs_query import DATA_TAG
@@ -90,7 +89,7 @@ def candidate(client: "MlflowClient", run: "Run") -> Iterator[Candidate]:
         method = run.data.tags.get("sweeproute.calibration", "none")
         _keep_one_calibration(files, method, run)
         games = pd.read_parquet(_artifact(client, run, PREDICTIONS, folder))
-        teams = file == "model.safetensors" and not {"home_team", "away_team"} & set(features)
+        teams = _knows_teams(files / file) and not {"home_team", "away_team"} & set(features)
         kept, why = _example(client, trial, games, files, folder)
         table = None if kept is None else _table(kept, features, teams=teams)
         yield Candidate(run, trial, files, file, method, features, teams, games, table, why)
@@ -144,6 +143,16 @@ def _file(files: Path, run: "Run") -> str:
     return file
 
 
+def _knows_teams(path: Path) -> bool:
+    if path.name != "model.safetensors":
+        return False
+    from safetensors import safe_open
+
+    with safe_open(path, framework="numpy") as file:
+        about = json.loads(file.metadata()["network"])
+    return bool(about["team_names"]) and about["params"]["embedding_dim"] > 0
+
+
 def _keep_one_calibration(files: Path, method: str, run: "Run") -> None:
     """Leave in a model's files the calibration of one run."""
     path = files / CALIBRATION
@@ -179,12 +188,15 @@ def _example(
     path = files / EXAMPLE
     if path.is_file():
         return json.loads(path.read_text(encoding="utf-8")), ""
+    # Late: most runs have kept theirs.
+    from sweeproute import data
+
     config = _artifact(client, trial, "config.yaml", folder)
     try:
         dataset = data.load(_data_of(config, trial.data.tags.get("sweeproute.sweep", "")))
         if dataset.hash != trial.data.tags.get(DATA_TAG):
-            raise DataError("it has changed since")
-    except (DataError, OSError) as error:
+            raise data.DataError("it has changed since")
+    except (data.DataError, OSError) as error:
         return None, (
             "It has no input example: the run has kept none, and the data that it was made from is not to be had here "
             f"({str(error).rstrip('.')})."

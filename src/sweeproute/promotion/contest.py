@@ -88,7 +88,7 @@ def _tested(mine: pd.DataFrame, theirs: pd.DataFrame) -> Contest:
     scores = [float(((one["probability"] - one["outcome"]) ** 2).mean()) for one in (mine, theirs)]
     told = (
         f"have Brier scores of {scores[0]:.4f} and {scores[1]:.4f} on {len(mine)} games of {found.n_weeks} weeks, a "
-        f"difference of {found.difference:+.4f} ({_SETTINGS.level:.0%} {found.low:+.4f} to {found.high:+.4f}, "
+        f"difference of {found.difference:+.4f} ({100 * _SETTINGS.level:.0f} % {found.low:+.4f} to {found.high:+.4f}, "
         f"p = {found.p_value:.2g})"
     )
     won = found.difference < 0 and found.p_value <= _SETTINGS.alpha

@@ -115,6 +115,7 @@ def make_version(client: "MlflowClient", name: str, one: "Candidate") -> "ModelV
         one.run.info.run_id,
         tags={**tags, PROMOTED_TAG: one.run.info.run_id},
         description=_cut(text),
+        await_creation_for=0,
         model_id=logged.model_id,
     )
 
@@ -137,6 +138,8 @@ def log_model(client: "MlflowClient", name: str, one: "Candidate", text: str) ->
     from mlflow.entities import LoggedModelOutput, LoggedModelStatus
 
     run = one.run.info
+    # MLflow takes fewer characters here than in the name of a registered model.
+    name = re.sub(r"[.%]", "-", name)
     tags = {PROMOTED_TAG: run.run_id}
     found = client.search_logged_models(
         [run.experiment_id], f"tags.`{PROMOTED_TAG}` = '{run.run_id}' and name = '{name}'"
