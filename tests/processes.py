@@ -35,16 +35,16 @@ def do(*command: str, stdin: str = "") -> str:
     return done.stdout
 
 
-def until(ready: Callable[[], object], what: str) -> None:
+def until(ready: Callable[[], object], what: str, within_s: float = _GIVE_UP_S) -> None:
     """Wait until something is so.
 
     Raises:
         CommandError: It does not come.
     """
-    give_up = time.monotonic() + _GIVE_UP_S
+    give_up = time.monotonic() + within_s
     while not ready():
         if time.monotonic() > give_up:
-            raise CommandError(f"{what} did not come within {_GIVE_UP_S} s")
+            raise CommandError(f"{what} did not come within {within_s} s")
         time.sleep(0.005)
 
 

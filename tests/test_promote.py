@@ -343,7 +343,7 @@ def served(zoo: Zoo) -> Iterator[Callable[[str], Any]]:
             return True
 
         try:
-            until(ready, "the server")
+            until(ready, "the server", within_s=120)
             yield ask
         finally:
             os.killpg(server.pid, 15)

@@ -7,7 +7,7 @@ from reported_sweep import RULE, forecasts, games, predictions
 from sweeproute import scores, significance
 from sweeproute.baselines import baselines
 from sweeproute.measures import metrics_of
-from sweeproute.verdicts import TESTED, Settings, judge
+from sweeproute.verdicts import TESTED, Settings, difference, intervals, judge
 
 PLAYED = games()
 OUTCOME = PLAYED["outcome"].to_numpy()
@@ -49,6 +49,29 @@ def test_differences_are_those_of_the_metrics():
     for metric in TESTED:
         difference = found.tests[metric].pairs.difference[0, 1]
         assert difference == pytest.approx(metrics[0][metric] - metrics[1][metric], abs=1e-12), metric
+
+
+def test_two_models_alone_differ_as_in_a_table_within_students_interval():
+    from scipy.stats import t
+
+    ((one,), (other,)) = told = rows(0.2, 3.0)
+    found, pairs = difference(one, other, SETTINGS), judged(told).tests["brier"].pairs
+    assert (found.difference, found.p_value) == (pairs.difference[0, 1], pairs.p_value[0, 1])
+    ends = t.interval(0.95, WEEKS.n_weeks - 1, loc=found.difference, scale=pairs.standard_error[0, 1])
+    np.testing.assert_allclose((found.low, found.high), ends)
+    back = difference(other, one, SETTINGS)
+    assert (back.difference, back.low, back.high) == pytest.approx((-found.difference, -found.high, -found.low))
+    week = one[(one["season"] == one["season"].min()) & (one["week"] == one["week"].min())]
+    assert np.isnan(difference(week, other.loc[week.index], SETTINGS).p_value)
+
+
+def test_the_intervals_of_one_model_are_those_of_its_row():
+    told = rows(0.2, 3.0)
+    table = judged(told).intervals
+    alone = intervals(told[1][0], RULE, SETTINGS)
+    assert alone.keys() == table.keys()
+    for metric, ends in alone.items():
+        assert ends == tuple(float(end[1]) for end in table[metric])
 
 
 def test_the_one_that_is_better_is_best_and_equals_tie():
