@@ -66,6 +66,8 @@ _HAS_VALUE = (
 # The condition for metric `m`.
 _FINITE = "NOT m.is_nan AND abs(m.value) < :largest"
 
+# Most often the very best one counts, and needs no order of all.
+_VERY_BEST = "SELECT {most}(m.value) FROM latest_metrics m WHERE m.key = :metric AND {finite}"
 # In the order of their values, of which only as many are joined as it takes to find one that counts: the inner LIMIT
 # keeps SQLite from joining all of them first.
 _EXTREME = """
@@ -135,15 +137,19 @@ class SqliteRuns:
         scope, values = _scope(question)
         counts = f"{scope} AND r.status = 'FINISHED' AND {_IS_CURRENT}"
         values |= {"metric": question.metric, "largest": LARGEST}
-        parts = {"finite": _FINITE, "counts": counts, "order": "DESC" if question.maximize else "ASC"}
+        order, most = ("DESC", "max") if question.maximize else ("ASC", "min")
+        parts = {"finite": _FINITE, "counts": counts, "order": order, "most": most}
         ask = self._connection.execute
         # One transaction, so that all is said of the same moment.
         with self._connection:
             ask("BEGIN")
-            extreme = ask(_EXTREME.format(**parts), values).fetchone()
-            rows = ask(_TIES_AND_ODD_ONES.format(**parts), values | {"extreme": extreme and extreme[0]}).fetchall()
-            ties = [row[1:] for row in rows if row[0]]
-            if not ties:
+            # The very best of all is seldom of the sweep that is asked for.
+            for query in (_VERY_BEST, _EXTREME) if question.sweep is None else (_EXTREME,):
+                extreme = ask(query.format(**parts), values).fetchone()
+                rows = ask(_TIES_AND_ODD_ONES.format(**parts), values | {"extreme": extreme and extreme[0]}).fetchall()
+                if ties := [row[1:] for row in rows if row[0]]:
+                    break
+            else:
                 return Answer(None, not_finite=len(rows))
             run = self.run(earliest(ties))
 
