@@ -31,6 +31,8 @@ def own_home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
         patch.setenv("SWEEPROUTE_CACHE", str(tmp_path_factory.mktemp("cache")))
         for name in [name for name in os.environ if name.startswith("MLFLOW_")]:
             patch.delenv(name)
+        # Of a slow machine a trial may last long enough for samples, and two that are compared differ in them.
+        patch.setenv("MLFLOW_SYSTEM_METRICS_SAMPLING_INTERVAL", "3600")
         yield
 
 
