@@ -16,6 +16,7 @@ from sweeproute.commands import (
     predict,
     promote,
     report,
+    reproduce,
     request,
     resume,
     run,
@@ -60,7 +61,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--version", action=_Version, help="say which version this is")
     commands = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
-    asking = (run, request, status, logs, resume, cancel, best, promote, predict, report, plots, sync)
+    asking = (run, request, status, logs, resume, cancel, best, promote, reproduce, predict, report, plots, sync)
     for command in (*asking, platforms, pause, check, setup, clean):
         command.add(commands)
     return parser

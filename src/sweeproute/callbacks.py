@@ -1,10 +1,11 @@
 """Starts tracking with a command, and says at its end what came out."""
 
+import json
 import os
 import subprocess
 import sys
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -12,7 +13,7 @@ from typing import Any
 from hydra.experimental.callback import Callback
 from omegaconf import DictConfig, OmegaConf
 
-from sweeproute import plots, report_record, summary, sweep_end
+from sweeproute import code_snapshot, plots, report_record, summary, sweep_end
 from sweeproute.errors import explain, fail_at_end, nobody_reads
 from sweeproute.store import DEFAULT_URI, absolute, masked
 from sweeproute.sweep_folder import SweepFolder, own, sweep_record
@@ -55,7 +56,7 @@ class Tracking(Callback):
 
     def on_run_start(self, config: DictConfig, **_: Any) -> None:
         """Follow the folder of a run alone."""
-        self._process = TrackerProcess(Path(config.hydra.run.dir).absolute(), self._read_settings())
+        self._start(Path(config.hydra.run.dir).absolute(), self._read_settings(), config)
 
     def on_run_end(self, config: DictConfig, **_: Any) -> None:  # noqa: ARG002  (Hydra's signature)
         """Wait for what is still to write, and say what came out."""
@@ -66,9 +67,9 @@ class Tracking(Callback):
         settings = self._read_settings()
         if _is_routed(config):
             # On resume the sweeper names another folder in this very config, later.
-            self._search = _Search(config, lambda root: self._start(root, settings))
+            self._search = _Search(config, lambda root: self._start(root, settings, config))
         else:
-            self._start(Path(config.hydra.sweep.dir).absolute(), settings)
+            self._start(Path(config.hydra.sweep.dir).absolute(), settings, config)
 
     def on_multirun_end(self, config: DictConfig, **_: Any) -> None:  # noqa: ARG002  (Hydra's signature)
         """Wait for what is still to write, and say what came out."""
@@ -85,8 +86,8 @@ class Tracking(Callback):
         )
         return self._settings
 
-    def _start(self, root: Path, settings: Settings) -> None:
-        self._process = TrackerProcess(root, settings)
+    def _start(self, root: Path, settings: Settings, config: DictConfig) -> None:
+        self._process = TrackerProcess(root, settings, _code(config))
 
     def _end(self) -> None:
         process, settings = self._process, self._settings
@@ -97,6 +98,8 @@ class Tracking(Callback):
             process.root, uri=settings.uri, experiment=settings.experiment, argv=sys.argv, metric=settings.metric
         ):
             _say(line)
+        if told := code_snapshot.problem(process.root):
+            _say(told)
 
 
 class Plots(Callback):
@@ -233,12 +236,13 @@ class Report(Callback):
 class TrackerProcess:
     """The tracker beside the coordinator."""
 
-    def __init__(self, root: Path, settings: Settings) -> None:
+    def __init__(self, root: Path, settings: Settings, code: Sequence[str] = ()) -> None:
         """Start it.
 
         Args:
             root: The folder that it follows.
             settings: Where the runs go.
+            code: The app's folder, and what its results depend on, of which it keeps a snapshot; empty for none.
         """
         self.root = root
         own(root, "").mkdir(parents=True, exist_ok=True)
@@ -247,6 +251,8 @@ class TrackerProcess:
         command += ["--script", settings.script]
         if settings.parent_run:
             command += ["--parent-run", settings.parent_run]
+        if code:
+            command += ["--code", json.dumps(list(code))]
         with own(root, "tracking.log").open("ab") as log:
             self._process = subprocess.Popen(
                 command,
@@ -332,6 +338,16 @@ class _Search:
                 if SweepFolder(root).attempts():
                     self._found(root)
                 return
+
+
+def _code(config: DictConfig) -> list[str]:
+    """The folder of an app, and what it says that its results depend on; empty for an app that does not say it."""
+    named = OmegaConf.select(config, "code")
+    if not OmegaConf.is_list(named):
+        return []
+    sources = config.hydra.runtime.config_sources
+    folders = [Path(source.path).parent for source in sources if source.provider == "main" and source.schema == "file"]
+    return [str((folders or [Path.cwd()])[0]), *map(str, named)]
 
 
 def _is_routed(config: DictConfig) -> bool:

@@ -134,6 +134,19 @@ def code_hash(names: Sequence[str], app: Path = Path()) -> str:
     return digest.hexdigest()
 
 
+def code_files(names: Sequence[str], app: Path) -> list[Path]:
+    """The files that `code_hash` reads.
+
+    Args:
+        names: As of `code_hash`.
+        app: The app's folder.
+
+    Returns:
+        Their paths, each once.
+    """
+    return list(dict.fromkeys(path for name in names for _, path in _sources(name, app)))
+
+
 def _sources(name: str, app: Path) -> Iterator[tuple[str, Path]]:
     if name.endswith(".py"):
         path = app / name

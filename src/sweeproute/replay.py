@@ -6,7 +6,6 @@ so that an ended run is a whole one.
 """
 
 import getpass
-import hashlib
 import logging
 import shlex
 from collections.abc import Mapping, Sequence
@@ -143,16 +142,17 @@ class Replay:
         run.write(tags={"sweeproute.model": "model"})
 
     def write_plots(self, folder: Path) -> None:
-        """Keep the plots of a sweep as artifacts of its own run, again only where they have changed."""
-        files = sorted(path for path in folder.rglob("*") if path.is_file())
-        if self._parent is None or self._parent.deleted or not files:
-            return
-        digest = hashlib.sha256()
-        for path in files:
-            digest.update(f"{path.relative_to(folder)}\0{path.stat().st_size}\0".encode() + path.read_bytes())
-        if self._parent.tags.get("sweeproute.plots") != digest.hexdigest():
-            self._store.client.log_artifacts(self._parent.id, str(folder), folder.name)
-            self._parent.write(tags={"sweeproute.plots": digest.hexdigest()})
+        """Keep the plots of a sweep as artifacts of its own run."""
+        if self._parent is not None:
+            files = sorted(path for path in folder.rglob("*") if path.is_file())
+            self._parent.keep(files, folder, "sweeproute.plots", folder.name)
+
+    def write_code(self, patches: Sequence[Path]) -> None:
+        """Keep what the code had beside its commit as artifacts of the sweep's own run, or of a run alone."""
+        alone = None if self._sweep is not None else self._progress.get(self._root, _Progress()).run
+        run = self._parent or alone
+        if run is not None and patches:
+            run.keep(patches, patches[0].parent, "sweeproute.code_patch")
 
     def link(self, attempt: Attempt) -> str | None:
         """Where MLflow's pages show the run of an attempt, None where it has no run."""

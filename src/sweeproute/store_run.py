@@ -1,7 +1,9 @@
 """A run in the tracking store, with what it holds already."""
 
+import hashlib
 import logging
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from sweeproute.mlflow_limits import KEY_LENGTH, batches, clean_key, clean_params, clean_tags
@@ -80,6 +82,28 @@ class StoreRun:
             )
         self._params |= new_params
         self.tags |= new_tags
+
+    def keep(self, files: Sequence[Path], base: Path, tag: str, to: str | None = None) -> None:
+        """Keep files as artifacts, again only where they have changed.
+
+        Args:
+            files: The files.
+            base: The folder that they lie in, or below; nothing else does where it becomes an artifact folder.
+            tag: The tag that says which they are, by a hash.
+            to: The artifact folder that the base becomes; None for files at the root.
+        """
+        if self.deleted or not files:
+            return
+        digest = hashlib.sha256()
+        for path in files:
+            digest.update(f"{path.relative_to(base)}\0{path.stat().st_size}\0".encode() + path.read_bytes())
+        if self.tags.get(tag) == digest.hexdigest():
+            return
+        if to is not None:
+            self._client.log_artifacts(self.id, str(base), to)
+        for path in files if to is None else ():
+            self._client.log_artifact(self.id, str(path))
+        self.write(tags={tag: digest.hexdigest()})
 
     def end(self, status: str, ended_ms: int | None) -> None:
         """End the run, or change how it ended.

@@ -6,6 +6,7 @@ gone; `sync` does the same once, for a sweep whose coordinator is dead.
 """
 
 import argparse
+import json
 import logging
 import os
 import socket
@@ -22,7 +23,7 @@ from typing import Any
 
 from filelock import FileLock, Timeout
 
-from sweeproute import journal, plots
+from sweeproute import code_snapshot, journal, plots
 from sweeproute.pointers import SweepGoneError
 from sweeproute.replay import Phase, Replay
 from sweeproute.score_text import result
@@ -65,6 +66,8 @@ class Tracker:
         self._settled: set[Any] = set()
         self._problem: str | None = None
         self._saved_at = 0.0
+        # Snapshots of the code that stand in the store.
+        self._patches = 0
 
     def look(self, phase: Phase = Phase.FOLLOWING) -> tuple[int, int]:
         """Write what is new in the folder, as far as the store takes it.
@@ -96,6 +99,7 @@ class Tracker:
                 failed += 1
                 continue
             written += 1
+            self._write_code()
             self._seen[job] = looks
             (self._settled.add if settled else self._settled.discard)(job)
             self._save()
@@ -193,6 +197,15 @@ class Tracker:
             text = "\n\n".join(part for part in (_counts(outcomes), _first_error(outcomes), told) if part)
             facts = sweep_tags(self._root, sweep)
             self._replay.finish(str(state), int(float(ended) * 1000) if ended else None, text, facts)
+        except Exception as error:
+            self._failed(error)
+
+    def _write_code(self) -> None:
+        """Keep the snapshot of the code, which more than its sweep needs to be written for."""
+        try:
+            if self._replay is not None and len(patches := code_snapshot.kept(self._root)) != self._patches:
+                self._replay.write_code(patches)
+                self._patches = len(patches)
         except Exception as error:
             self._failed(error)
 
@@ -339,6 +352,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--metric", default="auc")
     parser.add_argument("--parent-run")
     parser.add_argument("--script", default="train.py")
+    parser.add_argument("--code", type=json.loads, help="folder of the app, and what its results depend on, in JSON")
     asked = parser.parse_args(arguments)
     logging.basicConfig(stream=sys.stderr, level=logging.WARNING, format="%(asctime)s %(levelname)s %(message)s")
     with suppress(OSError):
@@ -351,6 +365,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
         absolute(asked.uri), asked.experiment, asked.models, asked.metric, asked.parent_run, asked.script
     )
     own(root, LOCK).parent.mkdir(parents=True, exist_ok=True)
+    if asked.code is not None:
+        # Before all else: whoever works on while it runs changes the code.
+        app, *names = asked.code
+        sys.path.append(app)  # where a script finds modules of its own
+        code_snapshot.keep(root, Path(app), names)
     with FileLock(own(root, LOCK)):
         tracker = Tracker(root, settings)
         tracker.announce()

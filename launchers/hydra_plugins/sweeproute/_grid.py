@@ -1,6 +1,8 @@
-"""Lists the points of a grid."""
+"""Lists the points of a grid, or reads them from a file."""
 
+import json
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 from ._compose import Composer
@@ -49,6 +51,30 @@ def points(
                     "hydra.sweeper.sampler=tpe."
                 )
     return [point for one in found for point in one.points()]
+
+
+def read(path: Path) -> list[tuple[str, ...]]:
+    """Read jobs that somebody has listed; see `hydra.sweeper.jobs`.
+
+    Args:
+        path: A JSON file: a list with a list of overrides for each job.
+
+    Returns:
+        The overrides of each job.
+
+    Raises:
+        SettingsError: There is no such list.
+    """
+    try:
+        listed = json.loads(path.read_bytes())
+    except (OSError, ValueError) as error:
+        raise SettingsError(f"hydra.sweeper.jobs is {str(path)!r}, which cannot be read: {error}.") from None
+    if not listed or not isinstance(listed, list):
+        raise SettingsError(f"hydra.sweeper.jobs is {str(path)!r}, which lists no job. It takes a list of lists.")
+    for number, job in enumerate(listed):
+        if not isinstance(job, list) or not all(isinstance(word, str) for word in job):
+            raise SettingsError(f"Job {number} of {str(path)!r} is {job!r}. It takes a list of overrides, each a text.")
+    return [tuple(job) for job in listed]
 
 
 def _interval(dimension: Dimension) -> str:

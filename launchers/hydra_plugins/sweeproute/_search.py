@@ -170,7 +170,7 @@ class Search:
                 f"There is a sweep in {folder} already, and a plan is of one that has not begun. "
                 "Leave resume out, or name another folder."
             )
-        searched = settings.sampler != "grid"
+        searched = settings.sampler != "grid" and settings.jobs is None
         goal = objective(settings.metric, settings.direction, searched=searched)
         course: Walk | Adaptive
         if searched:
@@ -226,10 +226,13 @@ class Search:
 
     def _walk(self, arguments: Sequence[str]) -> "Walk":
         # lazy import: a search by a sampler needs none of it
-        from ._grid import points
+        from ._grid import points, read
         from ._walk import Walk
 
         settings = self._settings
+        if settings.jobs is not None:
+            listed = read(Path(settings.jobs))
+            return Walk(listed, settings, self._config, self._launcher, self._composer, self._resumed)
         for name in _SAMPLERS_ALONE:
             if getattr(settings, name) not in (None, {}, [], "none"):
                 raise SettingsError(

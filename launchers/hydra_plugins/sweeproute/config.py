@@ -186,6 +186,9 @@ class SearchSweeperConf:
     apart: list[str] = field(default_factory=list)
     # Axes of every sweep, as in Hydra's basic sweeper: dotted key to a sweep expression.
     params: dict[str, Any] | None = None
+    # Path of a JSON file with the overrides of each job, a list of lists of words: these run as they stand, and neither
+    # space nor sampler adds to them. What the command line says besides is of the sweep, and not of its jobs.
+    jobs: str | None = None
     # Metric of the task's result that decides, where the result is a mapping; a list for several objectives.
     metric: Any = None
     # maximize or minimize; null follows from the metric. A list for several objectives.

@@ -48,8 +48,9 @@ def run_on(platform: str, app: str, words: Sequence[str]) -> None:
     """
     from hydra_plugins.sweeproute._far_sweep import RefusedThereError
     from submitit_ssh.errors import SubmititSshError
-    from sweeproute import pointers
+    from sweeproute import code_snapshot, pointers
     from sweeproute.commands import coming_home, composing, elsewhere, hardware
+    from sweeproute.commands.check import note
 
     overrides = _overrides(words)
     script = Path(app).absolute()
@@ -63,6 +64,10 @@ def run_on(platform: str, app: str, words: Sequence[str]) -> None:
     assert pointer.on is not None
     _save_tracking(pointer, _tracking(sweep.config, script))
     coming_home.keep(pointer, sweep.config)
+    # Over there is no repository that could tell what this tree has beside its commit.
+    code_snapshot.keep(pointer.folder, script.parent, [str(name) for name in sweep.config.get("code") or ()])
+    if told := code_snapshot.problem(pointer.folder):
+        note(told)
     pointers.save(pointer)
     try:
         with elsewhere.channel(pointer, elsewhere.WORK_S) as far:
@@ -329,12 +334,14 @@ def _forget(folder: Path) -> None:
     """Remove what was noted here of a sweep that never began."""
     from contextlib import suppress
 
+    from sweeproute import code_snapshot
     from sweeproute.commands import coming_home
     from sweeproute.sweep_folder import own
     from sweeproute.tracking_status import FILE
 
     coming_home.forget(folder)
-    own(folder, FILE).unlink(missing_ok=True)
+    for path in (own(folder, FILE), own(folder, code_snapshot.TOO_LARGE), *code_snapshot.kept(folder)):
+        path.unlink(missing_ok=True)
     with suppress(OSError):
         own(folder, "").rmdir()
         folder.rmdir()
