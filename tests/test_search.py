@@ -126,6 +126,31 @@ def test_a_dry_run_leaves_a_sweep_that_has_begun_alone(sweep_of):
         sweep_of(Streaming(dry_run=True), "x=1,2", resumed=True)
 
 
+def test_jobs_that_somebody_has_listed_run_as_they_stand(sweep_of, tmp_path):
+    (tmp_path / "jobs.json").write_text('[["x=3"], ["x=1", "again=true"], ["x=3"]]')
+    launcher = Streaming()
+    # What the command line says besides is not theirs, and no sampler adds to them.
+    sweep_of(launcher, "x=7,8", jobs=str(tmp_path / "jobs.json"), sampler="tpe", n_trials=5)
+    assert launcher.ran == {0: "x=3", 1: "x=1 again=true", 2: "x=3"}
+
+
+@pytest.mark.parametrize(
+    ("content", "sentence"),
+    [
+        ("[", "cannot be read"),
+        ("[]", "lists no job"),
+        ('{"x": 1}', "lists no job"),
+        ('[["x=1"], "x=2"]', "Job 1 of .* is 'x=2'. It takes a list of overrides"),
+        (None, "cannot be read"),
+    ],
+)
+def test_a_file_that_lists_no_jobs_is_refused(sweep_of, tmp_path, content, sentence):
+    if content is not None:
+        (tmp_path / "jobs.json").write_text(content)
+    with pytest.raises(SettingsError, match=sentence):
+        sweep_of(Streaming(), jobs=str(tmp_path / "jobs.json"))
+
+
 @pytest.mark.parametrize(("fails", "event"), [((), "finished"), (("x=2",), "failed")])
 def test_a_command_of_the_persons_is_told_how_a_sweep_ended(sweep_of, tmp_path, fails, event):
     script = "import os, sys; open(sys.argv[1], 'a').write(os.environ['SWEEP_EVENT'] + os.environ['SWEEP_DONE'])"

@@ -24,6 +24,7 @@ TOO_LARGE = "code.patch.txt"
 # What is taken for data by its name.
 _DATA = ("csv", "parquet", "feather", "arrow", "npy", "npz", "h5", "pkl", "db", "sqlite", "zip", "gz", "zst", "xlsx")
 _GIT_S = 60
+_OF_HOOKS = ("GIT_DIR", "GIT_WORK_TREE", "GIT_INDEX_FILE", "GIT_PREFIX")
 
 
 class GitError(Exception):
@@ -45,7 +46,10 @@ def git(folder: Path, *words: str, stdin: bytes | None = None, index: Path | Non
     Raises:
         GitError: It failed.
     """
-    environment = dict(os.environ) if index is None else {**os.environ, "GIT_INDEX_FILE": str(index)}
+    # Within a hook of git's these name the repository of that hook.
+    environment = {name: value for name, value in os.environ.items() if name not in _OF_HOOKS}
+    if index is not None:
+        environment["GIT_INDEX_FILE"] = str(index)
     command = ["git", "-C", str(folder), "-c", f"core.hooksPath={os.devnull}", *words]
     try:
         done = subprocess.run(command, input=stdin, capture_output=True, timeout=_GIT_S, check=False, env=environment)

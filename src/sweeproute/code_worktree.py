@@ -34,9 +34,8 @@ def laid_out(repository: Path, commit: str, folder: Path, patch: Path | None = N
     try:
         git(repository, "worktree", "add", "--quiet", "--detach", "--force", str(folder), commit)
         if patch is not None:
-            # As it was taken: neither a blank at the end of a line nor how the lines end is for us to correct.
-            words = ("-c", "core.autocrlf=false", "apply", "--whitespace=nowarn", "--binary", str(patch))
-            git(folder, *words)
+            # A blank at the end of a line is not for us to correct.
+            git(folder, "apply", "--whitespace=nowarn", "--binary", str(patch))
         yield
     finally:
         with suppress(GitError):

@@ -6,16 +6,14 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from sweeproute import recorded, rerun, rerun_words
+from sweeproute import recorded, rerun, rerun_code, rerun_words
 from sweeproute.pointers import Pointer
 from sweeproute.recorded import Asked, Recorded
 from sweeproute.rerun import App, Made, RerunError
-from sweeproute.rerun_code import Code, code_of
+from sweeproute.rerun_code import Code
 from sweeproute.run_difference import Results, first_difference, largest_difference
 
 IDENTICAL, DIFFERENT, CANNOT = "identical", "different", "cannot be reproduced"
-# What a run is told apart by whose code may be another.
-_CODE = ("git_commit", "git_dirty", "code_hash")
 
 
 @dataclass(frozen=True)
@@ -88,47 +86,62 @@ def reproduce(question: Question, say: Callable[[str], None]) -> Reproduction:
     rerun_words.check(question.overrides)
     asked = recorded.find(question.what, question.uri)
     app = _app(asked, question.app)
-    groups: dict[tuple[str | None, ...], list[Recorded]] = {}
-    for run in asked.runs:
-        groups.setdefault((run.origin, *(run.tags.get(tag) for tag in _CODE)), []).append(run)
-    verdicts: dict[str, Verdict] = {}
+    whole = [run for run in asked.runs if "overrides" in run.tags and "fingerprint" in run.tags]
+    why = "Its run does not say by which words it was made, or what its fingerprint is."
+    verdicts = {run.run_id: Verdict(run, CANNOT, why) for run in asked.runs if run not in whole}
     with rerun.place() as place:
-        for run in asked.runs:
+        for run in whole:
             if members_of := run.tags.get("members_of"):
                 rerun.lend(place, members_of)
-        for number, runs in enumerate(groups.values()):
-            whole = [run for run in runs if "overrides" in run.tags and "fingerprint" in run.tags]
-            for run in runs:
-                if run not in whole:
-                    why = "Its run does not say by which words it was made, or what its fingerprint is."
-                    verdicts[run.run_id] = Verdict(run, CANNOT, why)
-            if whole:
-                verdicts |= _of_group(question, asked, app, whole, place, number, say)
+        if whole:
+            verdicts |= _again(question, asked, app, whole, place, say)
     found = tuple(verdicts[run.run_id] for run in asked.runs)
     if question.note:
         _note(asked, found)
     return Reproduction(asked, found)
 
 
-def _of_group(
-    question: Question,
-    asked: Asked,
-    app: App,
-    runs: Sequence[Recorded],
-    place: Path,
-    number: int,
-    say: Callable[[str], None],
+def _again(
+    question: Question, asked: Asked, app: App, runs: Sequence[Recorded], place: Path, say: Callable[[str], None]
 ) -> dict[str, Verdict]:
-    """Run again what was made by one code."""
+    """Run trials again: by the code that lies here as far as that makes them, the others each by their commit's."""
     files = asked.pointer.on.files if asked.pointer is not None and asked.pointer.on is not None else {}
 
     def words(run: Recorded) -> list[str]:
         return rerun_words.again(run.overrides, run.tags, question.overrides, files, app.cwd)
 
+    groups = rerun_code.groups(runs)
+    codes = list(zip(groups, rerun_code.here(app, place, groups, words), strict=True))
+    together = [(code, group) for group, code in codes if code.makes(group)]
+    verdicts: dict[str, Verdict] = {}
+    number = 0
+    if together:
+        made_here = [run for _, group in together for run in group]
+        verdicts |= _by_code(together[0][0], question, asked, made_here, words, place, number)
+    for group, code in codes:
+        if code.makes(group):
+            continue
+        number += 1
+        try:
+            with rerun_code.of_commit(code, place, group, words, asked.store, say) as other:
+                verdicts |= _by_code(other, question, asked, group, words, place, number)
+        except RerunError as error:
+            verdicts |= {run.run_id: Verdict(run, CANNOT, str(error)) for run in group}
+    return verdicts
+
+
+def _by_code(
+    code: Code,
+    question: Question,
+    asked: Asked,
+    runs: Sequence[Recorded],
+    words: Callable[[Recorded], list[str]],
+    place: Path,
+    number: int,
+) -> dict[str, Verdict]:
+    jobs = [[*words(run), *code.words] for run in runs]
     try:
-        with code_of(app, place, runs, words, asked.store, say) as code:
-            jobs = [[*words(run), *code.words] for run in runs]
-            folders = _run(code, place, runs, jobs, question, number, together=asked.sweep is not None)
+        folders = _run(code, place, runs, jobs, question, number, together=asked.sweep is not None)
     except RerunError as error:
         return {run.run_id: Verdict(run, CANNOT, str(error)) for run in runs}
     return {

@@ -13,6 +13,8 @@ from sweeproute.recorded import Recorded, RecordedIn
 from sweeproute.rerun import App, Probe, RerunError
 from sweeproute.rerun_words import quoted
 
+# What tells apart by which code runs were made.
+_OF_CODE = ("git_commit", "git_dirty", "code_hash")
 # Digits of a hash that people are told.
 _SHOWN = 12
 # Modules of ours that a commit of this project has, from its top.
@@ -28,22 +30,57 @@ class Code:
     # Overrides that every trial is given besides.
     words: tuple[str, ...] = ()
 
+    def makes(self, runs: Sequence[Recorded]) -> bool:
+        """Whether it makes of the words of some trials, of one group, those that are on record."""
+        return _are_same(_few(runs), self.probed)
+
+
+def groups(runs: Sequence[Recorded]) -> list[list[Recorded]]:
+    """Trials by the code that they were made by."""
+    found: dict[tuple[str | None, ...], list[Recorded]] = {}
+    for run in runs:
+        found.setdefault((run.origin, *(run.tags.get(tag) for tag in _OF_CODE)), []).append(run)
+    return list(found.values())
+
+
+def here(
+    app: App, place: Path, grouped: Sequence[Sequence[Recorded]], words: Callable[[Recorded], list[str]]
+) -> list[Code]:
+    """Look what the code that lies here would make of some trials.
+
+    Args:
+        app: What lies here.
+        place: See `rerun.place`.
+        grouped: Trials by their code.
+        words: By which a trial is run again.
+
+    Returns:
+        Of each group the code, as it is known of one trial of each model; see `Code.makes`.
+
+    Raises:
+        RerunError: The code does not say.
+    """
+    few = [_few(runs) for runs in grouped]
+    probed = rerun.probe(app, place, [words(run) for some in few for run in some])
+    jobs = iter(probed.jobs)
+    return [Code(app, replace(probed, jobs=tuple(next(jobs) for _ in some))) for some in few]
+
 
 @contextmanager
-def code_of(
-    app: App,
+def of_commit(
+    found: Code,
     place: Path,
     runs: Sequence[Recorded],
     words: Callable[[Recorded], list[str]],
     store: RecordedIn,
     say: Callable[[str], None],
 ) -> Iterator[Code]:
-    """Find the code, and lay it out for as long as this lasts where it is not what lies here.
+    """Lay out the commit of some trials for as long as this lasts, with the snapshot of what it lacked.
 
     Args:
-        app: What lies here.
+        found: The code that lies here, which does not make them.
         place: See `rerun.place`.
-        runs: Trials of one commit and code, of which a few are asked about: one of each model.
+        runs: Trials of one code.
         words: By which a trial is run again.
         store: Where they are on record.
         say: Takes what a person has to know.
@@ -52,21 +89,18 @@ def code_of(
         The code.
 
     Raises:
-        RerunError: There is none, or the data is not what it was.
+        RerunError: It is not at hand, or the data is not what it was.
     """
-    few = list({(run.tags.get("model_type"), run.scored, run.tags.get("data_hash")): run for run in runs}.values())
-    asked = [words(run) for run in few]
-    here = rerun.probe(app, place, asked)
-    if _are_same(few, here):
-        yield Code(app, here)
-        return
-    if _only_data_changed(few, here, store, place):
-        raise RerunError(_why_not(few, here, "here"))
+    few = _few(runs)
+    if _only_data_changed(few, found.probed, store, place):
+        raise RerunError(_why_not(few, found.probed, "here"))
     with ExitStack() as stack:
-        yield _of_commit(stack, app, place, few, asked, store, say, _changed(few, here))
+        yield _laid_out(
+            stack, found.app, place, few, [words(run) for run in few], store, say, _changed(few, found.probed)
+        )
 
 
-def _of_commit(
+def _laid_out(
     stack: ExitStack,
     app: App,
     place: Path,
@@ -76,7 +110,6 @@ def _of_commit(
     say: Callable[[str], None],
     changed: str,
 ) -> Code:
-    """Lay out the commit of some runs, with the snapshot that makes of it what they were made by."""
     commit, dirty = few[0].tags.get("git_commit"), few[0].tags.get("git_dirty") == "true"
     if commit is None:
         raise RerunError(f"Since then {changed}, and the run does not say of which commit its code was.")
@@ -139,6 +172,12 @@ def _places(probed: Probe, cwd: Path) -> tuple[str, ...]:
     return (f"data.path={quoted(str(cwd / path))}",)
 
 
+def _few(runs: Sequence[Recorded]) -> list[Recorded]:
+    """One trial of each model, and of each data: what the others would be follows."""
+    told = {(run.tags.get("model_type"), run.scored, run.tags.get("data_hash")): run for run in reversed(runs)}
+    return list(reversed(told.values()))
+
+
 def _are_same(runs: Sequence[Recorded], probed: Probe) -> bool:
     return all(run.tags["fingerprint"] == job.get("fingerprint") for run, job in zip(runs, probed.jobs, strict=True))
 
@@ -173,7 +212,7 @@ def _changed(runs: Sequence[Recorded], probed: Probe) -> str:
     """What is not what it was, as a clause."""
     for run, job in zip(runs, probed.jobs, strict=True):
         if "error" in job:
-            return f"the configuration has changed ({job['error'].rstrip('.')})"
+            return f"something has changed, so that it cannot be begun here ({job['error'].rstrip('.')})"
         if job["code_hash"] != run.tags.get("code_hash"):
             was = run.tags.get("code_hash", "unknown")
             return f"the code has changed ({was[:_SHOWN]} -> {job['code_hash'][:_SHOWN]})"
@@ -184,7 +223,7 @@ def _why_not(runs: Sequence[Recorded], probed: Probe, where: str) -> str:
     """Why a code would not make what is on record."""
     for run, job in zip(runs, probed.jobs, strict=True):
         if "error" in job:
-            return f"{run.title} does not compose {where}: {job['error']}"
+            return f"{run.title} cannot be begun {where}: {job['error']}"
         if job["fingerprint"] == run.tags["fingerprint"]:
             continue
         was, now = run.tags.get("data_hash", "unknown"), job["data_hash"]

@@ -69,7 +69,7 @@ def read(path: Path) -> list[tuple[str, ...]]:
         listed = json.loads(path.read_bytes())
     except (OSError, ValueError) as error:
         raise SettingsError(f"hydra.sweeper.jobs is {str(path)!r}, which cannot be read: {error}.") from None
-    if not listed or not isinstance(listed, list):
+    if not isinstance(listed, list) or not listed:
         raise SettingsError(f"hydra.sweeper.jobs is {str(path)!r}, which lists no job. It takes a list of lists.")
     for number, job in enumerate(listed):
         if not isinstance(job, list) or not all(isinstance(word, str) for word in job):
