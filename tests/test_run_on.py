@@ -5,6 +5,7 @@ import json
 import os
 import signal
 import sqlite3
+import subprocess
 import threading
 from pathlib import Path
 
@@ -141,6 +142,22 @@ def test_a_sweep_runs_over_there_and_comes_home(there: OverThere, sweeproute: Co
     assert said.out == "0 files came from box.\n4 of 4 runs are written.\n"
     assert there.runs() == runs
     assert sweeproute("resume", "sweep_1").out == "All of sweep_1 is done (4 jobs). Say --rerun to run it again.\n"
+
+
+def test_what_the_tree_had_beside_its_commit_is_kept_with_the_runs_of_a_sweep_over_there(
+    there: OverThere, sweeproute: Command, app: FarApp
+):
+    (app.folder / ".gitignore").write_text("out/\n*.db*\n")
+    for words in (("init",), ("add", "--all"), ("commit", "--message", "All")):
+        git = ("git", "-c", "user.name=me", "-c", "user.email=me@example.org", *words)
+        subprocess.run(git, cwd=app.folder, check=True, capture_output=True)
+    with (app.folder / "app.py").open("a") as stream:
+        stream.write("# not committed\n")
+    there.start("+code=[app.py]", "x=1")
+    there.ended()
+    assert sweeproute("sync", "sweep_1").code == 0
+    patches = list(app.folder.glob("mlartifacts/**/code.patch"))
+    assert [patch.read_text().splitlines()[-1] for patch in patches] == ["+# not committed"]
 
 
 def test_what_the_jobs_read_is_there_under_its_name_and_comes_home_under_the_one_of_here(

@@ -84,13 +84,16 @@ def place() -> Iterator[Path]:
         if folder.is_dir():
             _remove_left(folder)
     folder = base / f"{os.getpid()}-{time.time_ns()}"
-    with FileLock(f"{folder}.lock"):
-        (folder / "state" / "sweeps").mkdir(parents=True)
-        try:
-            yield folder
-        finally:
-            shutil.rmtree(folder, ignore_errors=True)
-    Path(f"{folder}.lock").unlink(missing_ok=True)
+    lock = Path(f"{folder}.lock")
+    try:
+        with FileLock(lock):
+            (folder / "state" / "sweeps").mkdir(parents=True)
+            try:
+                yield folder
+            finally:
+                shutil.rmtree(folder, ignore_errors=True)
+    finally:
+        lock.unlink(missing_ok=True)
 
 
 def _remove_left(folder: Path) -> None:
