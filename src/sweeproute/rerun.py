@@ -186,7 +186,8 @@ def sweep(
     """
     folder, listed = place / f"sweep-{number}", place / f"jobs-{number}.json"
     listed.write_text(json.dumps([list(job) for job in jobs]), encoding="utf-8")
-    own = [*words, f"hydra.sweeper.jobs={_quoted(listed)}"] if probed.lists else list(jobs[0])
+    # Hydra's own sweeper takes a job that sweeps nothing.
+    own = [*words, f"hydra.sweeper.jobs={_quoted(listed)}"] if probed.lists else [*jobs[0], "hydra/sweeper=basic"]
     settled = [f"hydra.launcher.{name}=null" for name in _OF_LAUNCHER]
     code, said = _run(
         app,
