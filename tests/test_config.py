@@ -8,6 +8,7 @@ from omegaconf import OmegaConf
 
 from small_trial import ROOT, compose
 from sweeproute import config, estimators
+from sweeproute.config import ConfigError, check_keys
 from sweeproute.trial_checks import validate
 
 CONF = ROOT / "conf"
@@ -160,3 +161,10 @@ def test_the_tracking_store_and_the_experiment_follow_mlflows_environment(monkey
 
 def test_where_and_how_names_only_keys_that_exist() -> None:
     assert set(config.WHERE_AND_HOW) <= set(compose())
+
+
+def test_a_key_that_a_group_does_not_have_cannot_be_added_to_it() -> None:
+    check_keys(compose("+mine=1", "+note.of=me", "data=nfl", "data.path=x"))
+    for word, said in (("report.copyto=x", "copy_to"), ("betting.min_egde=0.1", "min_edge"), ("model.typ=x", "type")):
+        with pytest.raises(ConfigError, match=rf"no key {word.partition('=')[0]}\. Keys of .*first: {said}"):
+            check_keys(compose(f"+{word}"))

@@ -37,8 +37,7 @@ def said(*overrides: str) -> str:
         ),
         (
             "betting.min_egde=0.1",
-            "There is no key betting.min_egde. Keys of betting, nearest match first: min_edge, kelly_fraction, "
-            "stake. To add a key that is new: +betting.min_egde=0.1.",
+            "There is no key betting.min_egde. Keys of betting, nearest match first: min_edge, kelly_fraction, stake.",
         ),
         (
             "model=xgbost",

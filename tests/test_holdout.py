@@ -12,6 +12,7 @@ from far_app import wait_until
 from handmade_sweep import HandmadeSweep, fresh_store
 from small_trial import SMALL, compose, end, start
 from sweeproute import registry
+from sweeproute.config import ConfigError
 from sweeproute.experiment import identity
 from sweeproute.holdout import FILE, HoldoutError, follow_up
 from sweeproute.holdout_record import CLAIMS
@@ -197,7 +198,6 @@ def test_what_could_not_be_scored_is_refused_at_the_beginning(words, sentence):
 @pytest.mark.parametrize(
     "words",
     [
-        ["holdout=true"],
         ["validation.scoring=1"],
         ["-m", "model.params.C=0.1,1", "holdout=true", "hydra/launcher=basic"],
     ],
@@ -206,6 +206,24 @@ def test_a_holdout_that_nobody_would_score_is_refused(tmp_path: Path, words: lis
     said = end(start(tmp_path, *words, "model=glm", "search_space=none", *LATER), code=1)
     assert "is for what a routed sweep has chosen, when it has ended" in said
     assert "Traceback" not in said
+
+
+def test_the_overrides_of_a_sweeps_best_run_alone_as_they_stand(tmp_path: Path):
+    said = end(start(tmp_path, "model=glm", "holdout=true", "ensemble=[average]", *LATER))
+    assert "holdout=True is for what a sweep has chosen, when it has ended; one trial does without." in said
+
+
+@pytest.mark.parametrize(
+    ("decides", "sentence"),
+    [
+        ({"metric": "rio"}, r"hydra\.sweeper\.metric=rio is no metric of a trial; allowed, nearest match first: roi, "),
+        ({"metric": ["auc", "plat/brier"]}, r"hydra\.sweeper\.metric=plat/brier is no metric"),
+        ({"metric": "n_bets"}, "Whether more or less 'n_bets' is better is not known"),
+    ],
+)
+def test_what_would_choose_nothing_is_refused_before_anything_runs(decides, sentence):
+    with pytest.raises((ConfigError, DirectionError), match=sentence):
+        admit(compose("model=glm"), decides)
 
 
 def test_a_sweep_that_was_killed_before_its_holdout_was_scored_goes_on_with_that(tmp_path: Path, state: Path):

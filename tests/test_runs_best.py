@@ -10,6 +10,7 @@ import pytest
 
 from handmade_sweep import HandmadeSweep, fresh_store
 from sweeproute import runs_sqlite
+from sweeproute.commands import WordsError
 from sweeproute.commands import best as command
 from sweeproute.registry import BestRun, Front, RegistryError, best, chosen
 from sweeproute.runs_api import ApiRuns
@@ -158,6 +159,11 @@ def test_a_metric_that_one_of_them_lacks_is_said(uri, written, monkeypatch):
     monkeypatch.setattr("sweeproute.runs_best.told_rule", lambda _: {"metric": ["auc", "roi"]})
     with pytest.raises(RegistryError, match="has a metric 'roi'; logged are brier, auc"):
         chosen("sweep_traded", uri=uri)
+
+
+def test_a_kind_without_a_value_is_a_sentence(capsys):
+    with pytest.raises(WordsError, match=r"^--where foo says no value; write KEY=VALUE"):
+        said(capsys, "--where", "foo")
 
 
 def test_runs_of_one_kind_alone_can_be_asked_for(uri):

@@ -1,5 +1,6 @@
 """The schema of the configuration: one dataclass per group of `conf/`, registered with Hydra."""
 
+import difflib
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -293,6 +294,28 @@ WHERE_AND_HOW = (
     "job",
     "search_space",
 )
+
+
+def check_keys(node: DictConfig, path: str = "") -> None:
+    """Refuse keys that an override has added to a group whose keys are all known: `+report.alhpa=0.1`.
+
+    The config's own top level takes keys of a person's own.
+
+    Args:
+        node: A composed config, or a group of it.
+        path: The group's key.
+
+    Raises:
+        ConfigError: In a sentence, with what is there, the nearest first.
+    """
+    fields = getattr(OmegaConf.get_type(node), "__dataclass_fields__", None)
+    for key in map(str, node.keys()):
+        if path and fields is not None and key not in fields:
+            near = difflib.get_close_matches(key, fields, n=len(fields), cutoff=0)
+            raise ConfigError(f"There is no key {path}.{key}. Keys of {path}, nearest match first: {', '.join(near)}.")
+        child = node._get_node(key)
+        if isinstance(child, DictConfig) and not (child._is_none() or child._is_missing() or child._is_interpolation()):
+            check_keys(child, f"{path}.{key}".lstrip("."))
 
 
 def register() -> None:

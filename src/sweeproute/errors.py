@@ -168,7 +168,8 @@ def _missing_key(key: str, cause: BaseException | None, override: str | None) ->
     parent, _, leaf = key.rpartition(".")
     return (
         f"There is no key {key}. Keys of {parent or 'the config'}, nearest match first: {nearest_first(leaf, keys)}."
-        + (f" To add a key that is new: +{override}." if override else "")
+        # A group of ours takes none.
+        + (f" To add a key that is new: +{override}." if override and not parent else "")
     )
 
 

@@ -162,7 +162,10 @@ def _refuse_alone(cfg: DictConfig) -> None:
         again = ""
     if not word and cfg.ensemble:
         word = f"ensemble=[{','.join(cfg.ensemble)}]"
-    if word and (config.mode == RunMode.RUN or not routed):
+    if word and config.mode == RunMode.RUN and not cfg.validation.scoring:
+        # The overrides of a sweep's best, which are to be repeated as they stand.
+        log.info("%s is for what a sweep has chosen, when it has ended; one trial does without.", word)
+    elif word and (config.mode == RunMode.RUN or not routed):
         cure = "add -m" if config.mode == RunMode.RUN else "leave hydra/launcher as it is"
         raise ConfigError(f"{word} is for what a routed sweep has chosen, when it has ended: {cure}{again}.")
     if config.mode == RunMode.RUN and config.launcher.get("dry_run"):

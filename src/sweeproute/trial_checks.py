@@ -8,7 +8,8 @@ from typing import Any
 from omegaconf import DictConfig, OmegaConf
 
 from sweeproute import ensemble, ensemble_members, estimators, stakes
-from sweeproute.config import ConfigError, plain
+from sweeproute.config import ConfigError, check_keys, plain
+from sweeproute.selection import CALIBRATIONS, HIGHER_IS_BETTER, OURS, objectives
 
 # Which trials may keep their fitted model.
 _KEPT_MODELS = ("best", "all", "none")
@@ -24,7 +25,9 @@ def admit(cfg: DictConfig, decides: Mapping[str, Any]) -> None:
         decides: What the sweep chooses by: metric, direction, repeats.
 
     Raises:
-        sweeproute.config.ConfigError: A model that gives stakes is to be chosen by a score of probabilities.
+        sweeproute.config.ConfigError: It is to choose by a metric that no trial has, or a model that gives stakes by a
+            score of probabilities.
+        sweeproute.selection.DirectionError: It is not known whether more of what decides is better.
         sweeproute.calibration.CalibrationError: It is to be chosen by a calibration that its trials do not have.
         sweeproute.holdout.HoldoutError: It was scored before, another sweep that runs is going to score it, or the data
             does not have its seasons.
@@ -33,6 +36,7 @@ def admit(cfg: DictConfig, decides: Mapping[str, Any]) -> None:
     from sweeproute import data, holdout
     from sweeproute.calibration import check_metrics
 
+    _check_decides(decides)
     stakes.check_decides(cfg, decides)
     if cfg.model.gives != stakes.STAKES and decides.get("metric"):
         check_metrics(decides["metric"], list(cfg.calibration.methods))
@@ -68,6 +72,7 @@ def validate(cfg: DictConfig) -> None:
     from sweeproute.calibration import check_methods
     from sweeproute.validation import check_fits, check_holdout, check_window
 
+    check_keys(cfg)
     stakes.check(cfg)
     estimators.check_parameters(cfg.model)
     estimators.check_axes(cfg.model, cfg.search_space.axes)
@@ -101,6 +106,21 @@ def validate(cfg: DictConfig) -> None:
             f"checkpoint.minutes={cfg.checkpoint.minutes} is no time between checkpoints; use a number of minutes, or "
             "null for no checkpoints."
         )
+
+
+def _check_decides(decides: Mapping[str, Any]) -> None:
+    """Find before any job starts what would let the whole search end without a winner."""
+    metric = decides.get("metric")
+    for name in [metric] if isinstance(metric, str) else list(metric or ()):
+        method, _, own = name.rpartition("/")
+        if own not in OURS or (method and method not in CALIBRATIONS):
+            near = difflib.get_close_matches(own, HIGHER_IS_BETTER, n=len(HIGHER_IS_BETTER), cutoff=0)
+            raise ConfigError(
+                f"hydra.sweeper.metric={name} is no metric of a trial; allowed, nearest match first: "
+                f"{', '.join(near)}; those of a calibration as in platt/brier."
+            )
+    if metric:
+        objectives(metric, decides.get("direction"))
 
 
 def _check_data(data: DictConfig) -> None:

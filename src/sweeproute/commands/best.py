@@ -6,7 +6,7 @@ import shlex
 import sys
 from typing import TYPE_CHECKING
 
-from sweeproute.commands import Commands
+from sweeproute.commands import Commands, kinds
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -43,7 +43,7 @@ def run(asked: argparse.Namespace) -> None:
     # lazy import: as in every command, so that --help answers at once
     from sweeproute import registry
 
-    where = dict(word.partition("=")[::2] for word in asked.where or ())
+    where = kinds(asked.where or ())
     found = registry.chosen(asked.sweep, asked.metric, asked.direction, asked.experiment, asked.uri, where, asked.mixed)
     winner = found.front[found.knee] if isinstance(found, registry.Front) else found
     if asked.json:

@@ -92,6 +92,7 @@ def report(overrides: Sequence[str]) -> "Report":
     Raises:
         NoAppError: There is no configuration here, or it has no reports.
         hydra.errors.HydraException: The overrides do not compose.
+        sweeproute.config.ConfigError: They add a key that it does not have.
     """
     import hydra
     from omegaconf import OmegaConf
@@ -104,6 +105,7 @@ def report(overrides: Sequence[str]) -> "Report":
         raise NoAppError(f"There is no report/thesis.yaml in {folder}, which says what a report consists of.")
     with hydra.initialize_config_dir(str(folder), version_base="1.3"):
         composed = hydra.compose("report_alone", list(overrides)).report
+    config.check_keys(composed, "report")
     settings = OmegaConf.to_object(composed)
     assert isinstance(settings, report_config.Report)
     return settings

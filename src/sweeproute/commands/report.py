@@ -3,7 +3,7 @@
 import argparse
 import sys
 
-from sweeproute.commands import Commands
+from sweeproute.commands import Commands, kinds
 
 
 def add(commands: Commands) -> None:
@@ -32,7 +32,7 @@ def run(asked: argparse.Namespace) -> None:
     from sweeproute.commands import composing
     from sweeproute.commands.check import note
 
-    where = dict(word.partition("=")[::2] for word in asked.where or ())
+    where = kinds(asked.where or ())
     settings = composing.report(asked.overrides)
     settings.to = asked.to or settings.to
     settings.copy_to = asked.copy_to or settings.copy_to
