@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from hydra_plugins.sweeproute import _plan, _plan_file
+from hydra_plugins.sweeproute import _plan, _plan_file, _plan_text
 from hydra_plugins.sweeproute._compose import Composer
 from hydra_plugins.sweeproute._plan_after import Afterwards, Following
 from hydra_plugins.sweeproute._source import Points
@@ -103,10 +103,15 @@ def test_what_follows_has_a_key_of_its_own_and_is_no_job_of_the_plan(composer, t
     monkeypatch.setattr(sys, "argv", [str(tmp_path / "app.py"), "-m"])
     plan = _plan.make(settings(), MASTER, composer, Points(GLMS))
     following = (Following(1, "one of them again.", (("model=glm", "trial.depth=1"),)),)
-    plan = replace(plan, afterwards=Afterwards(following, seconds=30.0), seconds=plan.seconds + 30.0)
+    plan = replace(plan, afterwards=Afterwards(following, 150.0, 300.0), seconds=plan.seconds + 150.0)
     content = json.loads(_plan_file.write(plan, composer, None, tmp_path / "sweep").read_text())
     assert content["afterwards"] == [
         {"round": 1, "says": "one of them again.", "at_most": 1, "such_as": [["model=glm", "trial.depth=1"]]}
     ]
-    assert (content["afterwards_duration_minutes"], content["estimated_duration_minutes"]) == (0.5, 2.5)
+    assert (content["afterwards_duration_minutes"], content["estimated_duration_minutes"]) == (2.5, 4.5)
+    assert content["afterwards_sequential_duration_minutes"] == 5.0
+    # Of the same jobs as the estimate, and as what a person reads.
+    assert content["sequential_duration_minutes"] == 9.0
+    said = f"({_plan_text.length(60 * content['sequential_duration_minutes'])} one job after another)"
+    assert any(said in line for line in _plan_text.lines(plan, None))
     assert (content["total_configs"], len(content["jobs"])) == (2, 2)

@@ -79,7 +79,7 @@ def _content(plan: Plan, composer: Composer, identity: str | None) -> dict[str, 
         "distribution": plan.distribution,
         "unavailable": plan.registry.unavailable,
         "estimated_duration_minutes": _minutes(plan.seconds),
-        "sequential_duration_minutes": _minutes(plan.sequential_s),
+        "sequential_duration_minutes": _minutes(plan.sequential_s + plan.afterwards.sequential_s),
         "made_at": plan.made_at.isoformat(timespec="seconds"),
         "expected_end": plan.end.isoformat(timespec="seconds"),
         "deadline": plan.deadline.isoformat(timespec="seconds") if plan.deadline else None,
@@ -90,7 +90,9 @@ def _content(plan: Plan, composer: Composer, identity: str | None) -> dict[str, 
         "identity": identities(composer, identity, points),
         "jobs": [_job(job) for job in plan.jobs],
         "afterwards": [_following(one) for one in plan.afterwards.following],
+        # Of the two durations above the part that is for these.
         "afterwards_duration_minutes": _minutes(plan.afterwards.seconds),
+        "afterwards_sequential_duration_minutes": _minutes(plan.afterwards.sequential_s),
     }
 
 
