@@ -10,6 +10,7 @@ from mlflow import MlflowClient
 from conversation import Talk
 from far_app import wait_until
 from handmade_sweep import HandmadeSweep, fresh_store
+from hydra_plugins.sweeproute._records import SweepFolder
 from small_trial import SMALL, compose, end, start
 from sweeproute import registry
 from sweeproute.config import ConfigError
@@ -341,6 +342,29 @@ def test_what_a_sweep_has_begun_to_score_counts_whatever_became_of_it(tmp_path: 
     sweep.start(2, overrides=wanted[0], fields={"model_type": "GLM"}, follow_up=True, state="KILLED")
     with pytest.raises(HoldoutError, match="for GLM before, by sweep s1"):
         follow_up(three("s2")[:2], RULE, compose(*CALIBRATED))
+
+
+@pytest.mark.parametrize("id", ["other", "s1"])
+def test_a_look_stays_one_when_a_sweep_starts_afresh_in_its_folder(tmp_path: Path, state: Path, id: str):
+    sweep = HandmadeSweep(tmp_path / "s1", "s1")
+    sweep.point(state)
+    wanted = follow_up(three()[:2], RULE, compose(*CALIBRATED))
+    sweep.start(2, overrides=wanted[0], fields={"model_type": "GLM"}, follow_up=True, state="FINISHED")
+    with SweepFolder.open(sweep.root, {**sweep.record, "id": id}):
+        pass
+    with pytest.raises(HoldoutError, match="for GLM before, by sweep s1"):
+        follow_up(three("s2")[:2], RULE, compose(*CALIBRATED))
+
+
+def test_what_a_sweep_has_noted_that_went_on_and_died_again_before_it_looked_holds_up_nobody(
+    tmp_path: Path, state: Path
+):
+    sweep = HandmadeSweep(tmp_path / "s1", "s1")
+    sweep.point(state)
+    assert follow_up(three()[:2], RULE, compose(*CALIBRATED))
+    with SweepFolder.open(sweep.root, sweep.record, keep=True):
+        pass
+    assert follow_up(three("s2")[:2], RULE, compose(*CALIBRATED))[0][-1] == "validation.scoring=1"
 
 
 def test_no_direction_is_guessed():

@@ -17,7 +17,7 @@ from uuid import uuid4
 from filelock import FileLock, Timeout
 
 from sweeproute import pointers
-from sweeproute.sweep_folder import SweepFolder, launch_record, own
+from sweeproute.sweep_folder import SweepFolder, launch_record, own, sweep_record
 
 FILE = "holdout.jsonl"
 CLAIMS = "holdout-claims"
@@ -86,7 +86,8 @@ def take_back(entry: Record) -> bool:
         entry: A line of it.
 
     Returns:
-        Whether it was; not where that sweep runs, where a job of it has begun, or where its folder cannot tell.
+        Whether it was; not where that sweep runs, where a job of it has begun, or where its folder cannot tell, as one
+        in which a sweep has started afresh since, be it called the same.
     """
     root = next((one.folder for one in pointers.pointers() if one.id == entry["sweep"] and one.on is None), None)
     if root is None or not own(root, "sweep.json").is_file():
@@ -94,12 +95,24 @@ def take_back(entry: Record) -> bool:
     try:
         # Who holds it runs the sweep.
         with FileLock(own(root, "lock"), timeout=0):
-            if _has_begun(root, str(entry["model"])):
+            if not _is_of(root, entry) or _has_begun(root, str(entry["model"])):
                 return False
             note({**about(entry), _TAKEN_BACK: True})
     except (Timeout, OSError):
         return False
     return True
+
+
+def _is_of(root: Path, entry: Record) -> bool:
+    """Whether a folder still has the jobs of the sweep that a line is of.
+
+    Who starts afresh in a folder removes the list of the jobs before it, and who goes on keeps when the sweep started.
+    """
+    record = sweep_record(root) or {}
+    started, at = record.get("started"), entry.get("at")
+    if record.get("id") != entry["sweep"] or started is None or at is None:
+        return False
+    return float(started) <= float(at)
 
 
 def _has_begun(root: Path, model: str) -> bool:
