@@ -80,7 +80,7 @@ def admit(cfg, rule):
     if cfg.x > 5:
         raise RuntimeError("not with that")
     with open("admitted.txt", "a") as told:
-        told.write("asked\\n")
+        told.write(f"{rule['sweep']} {rule['resumed']}\\n")
 '''
 CONF = """
 defaults:
@@ -206,13 +206,14 @@ def test_a_hook_that_is_not_there_is_said_before_anything_runs(app: App):
     assert not (app.folder / "ran.txt").exists()
 
 
-def test_who_may_refuse_a_sweep_is_asked_once_before_it_begins_and_not_when_it_goes_on(app: App):
+def test_who_may_refuse_a_sweep_is_asked_once_before_it_begins_and_told_when_it_goes_on(app: App):
     admit = "hydra.launcher.admit=further.admit"
     app.sweep(*GRID, admit, "hydra.launcher.dry_run=true", "hydra.sweep.dir=plan")
     assert not (app.folder / "admitted.txt").exists()
     app.sweep(*GRID, admit)
-    app.sweep(*GRID, admit, "hydra.sweeper.resume=keep")
-    assert (app.folder / "admitted.txt").read_text() == "asked\n"
+    id = app.record()["id"]
+    app.sweep(*GRID, admit, "hydra.sweeper.resume=keep", "hydra.sweeper.id=anew")
+    assert (app.folder / "admitted.txt").read_text() == f"{id} False\n{id} True\n"
     said = app.sweep("x=9", admit, "hydra.sweep.dir=other", code=1)
     assert "not with that" in said
     assert not (app.folder / "other" / "0").exists()

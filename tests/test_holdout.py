@@ -1,6 +1,8 @@
 """The holdout is scored once, for what has won, and nothing is chosen by it."""
 
 import json
+import os
+import signal
 from pathlib import Path
 
 import pytest
@@ -16,7 +18,7 @@ from sweeproute import registry
 from sweeproute.config import ConfigError
 from sweeproute.experiment import identity
 from sweeproute.holdout import FILE, HoldoutError, follow_up
-from sweeproute.holdout_record import CLAIMS
+from sweeproute.holdout_record import CLAIMS, scored
 from sweeproute.selection import DirectionError
 from sweeproute.trial_checks import admit, validate
 
@@ -303,6 +305,44 @@ def test_of_two_sweeps_at_once_the_second_is_refused_before_it_begins_and_may_wh
     second.kill()
     assert not (state / FILE).exists()
     assert len(list((state / CLAIMS).glob("*.json"))) == 1  # of the last, until another asks
+
+
+def test_while_a_sweep_goes_on_no_other_begins_that_would_score_the_same(tmp_path: Path, state: Path):
+    words = ["-m", "model=glm", "search_space=none", "model.params.C=0.1,1", *LATER, "holdout=true"]
+    words += ["hydra.sweep.dir=out"]
+
+    def claims() -> set[Path]:
+        return set((state / CLAIMS).glob("*.json"))
+
+    process = start(tmp_path, *words, SWEEPROUTE_STATE=str(state))
+    wait_until(lambda: (tmp_path / "out" / "0" / "launch.json").exists(), "its first job", 120)
+    process.kill()
+    process.communicate()
+    before = claims()
+    process = start(tmp_path, *words, "resume=true", SWEEPROUTE_STATE=str(state))
+    wait_until(lambda: bool(claims() - before), "its claim", 120)
+    with FileLock(state / f"{FILE}.lock"):  # or it might be stopped with the record in its hands
+        process.send_signal(signal.SIGSTOP)
+        os.waitpid(process.pid, os.WUNTRACED)
+    other, said = begins("holdout=true", "model=glm", "sweep.id=other")
+    process.send_signal(signal.SIGCONT)
+    other.kill()
+    id = json.loads((tmp_path / "out" / ".sweeproute" / "sweep.json").read_text())["id"]
+    assert f"are going to be scored for GLM by sweep {id}, which runs now" in said
+    end(process)
+    assert [one["sweep"] for one in scored()] == [id]
+
+
+def test_a_sweep_that_goes_on_is_refused_for_the_looks_of_others_alone():
+    cfg = compose(*LATER, "holdout=true", "ensemble=[average]")
+    games = identity(cfg)["games_hash"]
+    goes_on = {**BY, "resumed": True}
+    follow_up([record("GLM", ["C=1"], data=games, brier=0.2)], RULE, cfg)
+    admit(cfg, {**goes_on, "sweep": "s1"})
+    with pytest.raises(HoldoutError, match="scored for GLM before, by sweep s1"):
+        admit(cfg, {**goes_on, "sweep": "s2"})
+    with pytest.raises(HoldoutError, match="scored for GLM before"):
+        admit(cfg, {**BY, "sweep": "s1"})  # it starts afresh
 
 
 def test_of_sweeps_that_begin_at_once_one_alone_does(state: Path):

@@ -75,13 +75,17 @@ def check_seasons(cfg: DictConfig, season: "NDArray[np.int64]") -> None:
         )
 
 
-def claim(cfg: DictConfig, games_hash: str, models: Sequence[str] = ()) -> None:
+def claim(
+    cfg: DictConfig, games_hash: str, models: Sequence[str] = (), *, sweep: str | None = None, resumed: bool = False
+) -> None:
     """Claim the holdout for a sweep that is to score it at its end, and refuse to begin what could not be scored then.
 
     Args:
         cfg: A trial's config.
         games_hash: Of its data.
         models: Types of what is to be made of the sweep's models, and scored, too.
+        sweep: Its id; None for the one that the config says.
+        resumed: Whether it goes on, so that what it has scored before, or was going to, is its own.
 
     Raises:
         HoldoutError: Its model, or one of the others, was scored on these seasons of these games before, or is going to
@@ -89,10 +93,11 @@ def claim(cfg: DictConfig, games_hash: str, models: Sequence[str] = ()) -> None:
     """
     if cfg.validation.scoring:
         raise HoldoutError(f"{SCORING}={cfg.validation.scoring} is set by holdout=true; leave it out.")
-    sweep = None if cfg.sweep.id is None else str(cfg.sweep.id)
+    if sweep is None and cfg.sweep.id is not None:
+        sweep = str(cfg.sweep.id)
     entries = [_entry(cfg, games_hash, model, sweep, None) for model in (cfg.model.type, *models)]
     with holdout_record.held():
-        _claim(entries, _unless_taken_back(entries), forced=_forced(cfg))
+        _claim(entries, _unless_taken_back(entries), forced=_forced(cfg), resumed=resumed)
 
 
 def follow_up(
@@ -249,22 +254,25 @@ def _unless_taken_back(entries: Sequence[Record]) -> list[dict[str, Any]]:
     return found
 
 
-def _claim(entries: Sequence[Record], before: Sequence[Record], *, forced: bool) -> list[int]:
+def _claim(entries: Sequence[Record], before: Sequence[Record], *, forced: bool, resumed: bool = False) -> list[int]:
     """Which look at the holdout each of these will be, 1 for the first; nobody else is the first from now on.
 
-    The same configurations of the same sweep are no second time.
+    The same configurations of the same sweep are no second time; nor, where a sweep goes on and they are not known yet,
+    is anything of its own.
     """
     numbers = []
     claimed = holdout_record.claimed()
     for entry in entries:
         alike = [one for one in before if _alike(entry, one)]
-        same = [one for one in alike if one["sweep"] == entry["sweep"] and one["overrides"] == entry["overrides"]]
+        mine = [one for one in alike if one["sweep"] == entry["sweep"]]
+        same = [one for one in mine if resumed or one["overrides"] == entry["overrides"]]
         if same:
             numbers.append(int(same[0]["scoring"]))
             continue
         if alike and not forced:
             raise HoldoutError(_second(entry, alike[-1]))
-        running = next((one for one in claimed if _alike(entry, one)), None)
+        others = (one for one in claimed if not (resumed and one["sweep"] == entry["sweep"]))
+        running = next((one for one in others if _alike(entry, one)), None)
         if running is not None and not forced:
             raise HoldoutError(_at_once(entry, running))
         numbers.append(1 + max((int(one["scoring"]) for one in alike), default=0))

@@ -20,9 +20,11 @@ _LEANING = ("holdout", "all", "none")
 def admit(cfg: DictConfig, decides: Mapping[str, Any]) -> None:
     """Refuse a sweep that must not begin: a model lacks what decides, or what is to be made at its end cannot be.
 
+    One that goes on has begun: it claims the holdout again, since its claim ended with its coordinator.
+
     Args:
         cfg: The config of one of its trials.
-        decides: What the sweep chooses by: metric, direction, repeats.
+        decides: What the sweep chooses by: metric, direction, repeats; `sweep`, its id; `resumed`, whether it goes on.
 
     Raises:
         sweeproute.config.ConfigError: It is to choose by a metric that no trial has, or a model that gives stakes by a
@@ -36,6 +38,11 @@ def admit(cfg: DictConfig, decides: Mapping[str, Any]) -> None:
     from sweeproute import data, holdout
     from sweeproute.calibration import check_metrics
 
+    sweep = decides.get("sweep")
+    if decides.get("resumed"):
+        if holdout.is_wanted(cfg):
+            holdout.claim(cfg, data.load(plain(cfg.data)).games_hash, _ensembles(cfg), sweep=sweep, resumed=True)
+        return
     _check_decides(decides)
     stakes.check_decides(cfg, decides)
     if cfg.model.gives != stakes.STAKES and decides.get("metric"):
@@ -44,9 +51,13 @@ def admit(cfg: DictConfig, decides: Mapping[str, Any]) -> None:
     if holdout.is_wanted(cfg):
         dataset = data.load(plain(cfg.data))
         holdout.check_seasons(cfg, dataset.season)
-        holdout.claim(cfg, dataset.games_hash, [f"{ensemble.PREFIX}{method}" for method in cfg.ensemble])
+        holdout.claim(cfg, dataset.games_hash, _ensembles(cfg), sweep=sweep)
     if ensemble.is_one(cfg):
         ensemble.check_data(ensemble_members.find(cfg, scored=holdout.is_wanted(cfg)), data.load(plain(cfg.data)).hash)
+
+
+def _ensembles(cfg: DictConfig) -> list[str]:
+    return [f"{ensemble.PREFIX}{method}" for method in cfg.ensemble]
 
 
 def validate(cfg: DictConfig) -> None:

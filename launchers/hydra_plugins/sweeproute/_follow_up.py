@@ -16,9 +16,16 @@ from .config import RoutedLauncherConf, SearchSweeperConf
 
 
 def admit(
-    launcher: Any, settings: SearchSweeperConf, composer: Composer, goal: Objective, listed: Sequence[tuple[str, ...]]
+    launcher: Any,
+    settings: SearchSweeperConf,
+    composer: Composer,
+    goal: Objective,
+    listed: Sequence[tuple[str, ...]],
+    *,
+    sweep: str,
+    resumed: bool,
 ) -> None:
-    """Ask `hydra.launcher.admit` whether a sweep may begin.
+    """Ask `hydra.launcher.admit` whether a sweep may begin, or go on.
 
     Args:
         launcher: Streams jobs.
@@ -26,6 +33,8 @@ def admit(
         composer: Composes the jobs' configs.
         goal: What the sweep is after.
         listed: Overrides of jobs; of those that agree in their groups one is asked about.
+        sweep: Its id.
+        resumed: Whether it goes on.
 
     Raises:
         Exception: What the hook raised: it may not.
@@ -35,7 +44,8 @@ def admit(
         return
     of_groups = {composer.split(overrides)[0]: overrides for overrides in reversed(listed)}
     for overrides in of_groups.values():
-        ask(without_hydra(composer.compose(overrides, 0)), rule(settings, goal))
+        told = rule(settings, goal) | {"sweep": sweep, "resumed": resumed}
+        ask(without_hydra(composer.compose(overrides, 0)), told)
 
 
 def follow_up(

@@ -17,7 +17,7 @@ from ._hooks import hook
 from ._hydra_versions import tell_end
 from ._notify import facts_of, notify, words
 from ._objective import Objective, objective
-from ._records import OURS, SweepFolder, newest_unfinished
+from ._records import OURS, SweepFolder, newest_unfinished, read_json
 from ._route import sweep_record
 from ._samplers import SAMPLERS as samplers
 from .config import SearchSweeperConf
@@ -183,8 +183,6 @@ class Search:
             course.check(folder)
         written = self._launcher.settings.deadline if self._streams else None
         deadline = None if written is None else read_time(written)
-        if self._streams and not self._resumed:
-            admit(self._launcher, settings, self._composer, goal, course.samples())
         record = sweep_record(
             self._config,
             settings.id,
@@ -196,6 +194,10 @@ class Search:
             total=course.total(),
             deadline=deadline.isoformat(timespec="seconds") if deadline is not None else None,
         )
+        if self._streams:
+            earlier = read_json(folder / OURS / "sweep.json") if self._resumed else None
+            identifier, listed = str((earlier or record)["id"]), course.samples()
+            admit(self._launcher, settings, self._composer, goal, listed, sweep=identifier, resumed=self._resumed)
         try:
             with SweepFolder.open(folder, record, keep=self._resumed) as sweep:
                 self._sweep = sweep
