@@ -24,7 +24,8 @@ def admit(cfg: DictConfig, decides: Mapping[str, Any]) -> None:
 
     Args:
         cfg: The config of one of its trials.
-        decides: What the sweep chooses by: metric, direction, repeats; `sweep`, its id; `resumed`, whether it goes on.
+        decides: What the sweep chooses by: metric, direction, repeats; `sweep`, its id; `resumed`, whether it goes on;
+            `on`, the platform to which it is yet to be sent, where an ensemble's members then have to be.
 
     Raises:
         sweeproute.config.ConfigError: It is to choose by a metric that no trial has, or a model that gives stakes by a
@@ -52,7 +53,7 @@ def admit(cfg: DictConfig, decides: Mapping[str, Any]) -> None:
         dataset = data.load(plain(cfg.data))
         holdout.check_seasons(cfg, dataset.season)
         holdout.claim(cfg, dataset.games_hash, _ensembles(cfg), sweep=sweep)
-    if ensemble.is_one(cfg):
+    if ensemble.is_one(cfg) and decides.get("on") is None:
         ensemble.check_data(ensemble_members.find(cfg, scored=holdout.is_wanted(cfg)), data.load(plain(cfg.data)).hash)
 
 

@@ -1,9 +1,10 @@
 """Runs what the results of a sweep call for, once all of its jobs have ended well."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from hydra.core.utils import JobReturn, JobStatus
+from omegaconf import DictConfig
 
 from ._compose import Composer, without_hydra
 from ._errors import SettingsError
@@ -42,10 +43,15 @@ def admit(
     ask = hook("admit", launcher.settings.admit)
     if ask is None:
         return
+    for config in one_of_each(composer, listed):
+        ask(config, rule(settings, goal) | {"sweep": sweep, "resumed": resumed})
+
+
+def one_of_each(composer: Composer, listed: Sequence[tuple[str, ...]]) -> Iterator[DictConfig]:
+    """The config of one job of each choice of groups, without Hydra's node."""
     of_groups = {composer.split(overrides)[0]: overrides for overrides in reversed(listed)}
     for overrides in of_groups.values():
-        told = rule(settings, goal) | {"sweep": sweep, "resumed": resumed}
-        ask(without_hydra(composer.compose(overrides, 0)), told)
+        yield without_hydra(composer.compose(overrides, 0))
 
 
 def follow_up(

@@ -112,7 +112,8 @@ class RoutedLauncherConf:
     identity: str | None = None
     # Dotted path of a function(config, rule) that raises where no sweep may begin, or go on, with this config; asked
     # before anything runs, for one job of each choice of groups, and not for a plan. The rule says what the sweep
-    # chooses by: metric, direction, repeats; its id as `sweep`, and whether it goes on as `resumed`.
+    # chooses by: metric, direction, repeats; its id as `sweep`, and whether it goes on as `resumed`. Of one that is to
+    # run on another machine it is asked here, too, before anything is sent: `on` then names the platform.
     admit: str | None = None
     # Dotted path of a function(launch records, rule, config) to lists of overrides: of further jobs, by which nothing
     # is chosen. They run where all others have ended well; `failed` in the rule says that one has not. It is asked

@@ -3,7 +3,7 @@
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -36,6 +36,10 @@ class Sweep:
     # An override that names by their values the points of earlier sweeps here that a sampler begins with; None where
     # there are none such.
     begins: str | None = None
+    # Of each choice of groups the config of one job, without Hydra's node; what the sweep would choose by. The app's
+    # hooks are told these.
+    trials: "tuple[DictConfig, ...]" = ()
+    rule: dict[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -129,8 +133,8 @@ def sweep(app: Path, overrides: Sequence[str]) -> Sweep:
     from hydra_plugins.sweeproute._platforms import read
 
     with _multirun(app, overrides) as (loader, composed, settings):
-        begins = _read_space(loader, composed, settings)
-    return Sweep(composed, settings, read(settings, composed), begins)
+        begins, trials, told = _read_space(loader, composed, settings)
+    return Sweep(composed, settings, read(settings, composed), begins, trials, told)
 
 
 @contextmanager
@@ -194,12 +198,15 @@ def _multirun(app: Path, overrides: Sequence[str]) -> "Iterator[tuple[Any, DictC
         yield loader, composed, _launcher(composed)
 
 
-def _read_space(loader: Any, composed: "DictConfig", launcher: "RoutedLauncherConf") -> str | None:
-    """Have the search sweeper read what it would search, as far as it is the one; see `Sweep.begins`."""
+def _read_space(
+    loader: Any, composed: "DictConfig", launcher: "RoutedLauncherConf"
+) -> "tuple[str | None, tuple[DictConfig, ...], dict[str, Any]]":
+    """Have the search sweeper read what it would search, as far as it is the one: begins, trials, rule of `Sweep`."""
     from hydra_plugins.sweeproute._adaptive import Adaptive, searched
     from hydra_plugins.sweeproute._classes import hook
     from hydra_plugins.sweeproute._compose import Composer, as_written
     from hydra_plugins.sweeproute._errors import SettingsError, nearest_first
+    from hydra_plugins.sweeproute._follow_up import one_of_each, rule
     from hydra_plugins.sweeproute._grid import points
     from hydra_plugins.sweeproute._objective import objective
     from hydra_plugins.sweeproute._search import SAMPLERS
@@ -207,7 +214,7 @@ def _read_space(loader: Any, composed: "DictConfig", launcher: "RoutedLauncherCo
 
     sweeper = composed.hydra.sweeper
     if not str(sweeper.get("_target_")).endswith("SearchSweeper"):
-        return None
+        return None, (), {}
     settings = SearchSweeperConf(**{str(key): sweeper[key] for key in sweeper})
     if settings.sampler not in SAMPLERS:
         raise SettingsError(
@@ -216,15 +223,16 @@ def _read_space(loader: Any, composed: "DictConfig", launcher: "RoutedLauncherCo
     words = as_written(composed.hydra.overrides.task)
     composer, validate = Composer(loader, composed), hook("validate", launcher.validate)
     goal = objective(settings.metric, settings.direction, searched=settings.sampler != "grid")
+    told = rule(settings, goal)
     if settings.sampler == "grid":
-        points(words, settings.params or {}, composer, settings.space, validate, settings.constraints)
-        return None
+        listed = points(words, settings.params or {}, composer, settings.space, validate, settings.constraints)
+        return None, tuple(one_of_each(composer, listed)), told
     found = searched(words, settings, composer, validate)
-    Adaptive(found, goal, settings, None, composer)
+    trials = tuple(one_of_each(composer, Adaptive(found, goal, settings, None, composer).samples()))
     if not any(str(one).startswith("best:") for one in settings.enqueue):
-        return None
+        return None, trials, told
     begins = [one for asked in settings.enqueue for one in _by_value(asked, found, goal, composer)]
-    return f"hydra.sweeper.enqueue=[{','.join(begins)}]"
+    return f"hydra.sweeper.enqueue=[{','.join(begins)}]", trials, told
 
 
 def _by_value(asked: Any, found: "Sequence[Space]", goal: "Objective", composer: "Composer") -> Iterator[str]:

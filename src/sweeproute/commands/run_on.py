@@ -45,6 +45,7 @@ def run_on(platform: str, app: str, words: Sequence[str]) -> None:
 
     Raises:
         RunOnError: It cannot be started there.
+        Exception: What the app raised when it was asked whether the sweep may begin, such as a HoldoutError.
     """
     from hydra_plugins.sweeproute._far_sweep import RefusedThereError
     from submitit_ssh.errors import SubmititSshError
@@ -57,6 +58,7 @@ def run_on(platform: str, app: str, words: Sequence[str]) -> None:
     sweep = composing.sweep(script, overrides)
     entry = hardware.far_platform(platform, sweep.registry)
     identifier = _identifier(sweep.config)
+    _admit(sweep, platform, identifier)
     try:
         pointer, contents = _send(platform, entry, script, overrides, sweep, identifier)
     except SubmititSshError as error:
@@ -115,6 +117,16 @@ def _identifier(config: "DictConfig") -> str:
     if any(pointer.id == identifier for pointer in pointers.pointers()):
         raise RunOnError(f"There is a sweep {identifier} already. Choose another id, or leave it out.")
     return identifier
+
+
+def _admit(sweep: "Sweep", platform: str, identifier: str) -> None:
+    """Ask the app here as the coordinator over there will: what was scored here is on no record of that machine."""
+    from hydra_plugins.sweeproute._hooks import hook
+
+    ask = hook("admit", sweep.settings.admit)
+    if ask is not None:
+        for config in sweep.trials:
+            ask(config, sweep.rule | {"sweep": identifier, "resumed": False, "on": platform})
 
 
 def _send(
