@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from sweeproute import journal
-from sweeproute.mlflow_journal_folder import Entry
+from sweeproute.mlflow_journal_folder import Entry, first
 
 RUN_NAME = "mlflow.runName"
 
@@ -74,6 +74,14 @@ class RunRecord:
         """
         record = cls(folder, rows=[] if rows else None)
         record.catch_up()
+        return record
+
+    @classmethod
+    def head(cls, folder: Path) -> "RunRecord":
+        """A run as it began; without a beginning its `id` is empty."""
+        record, entry = cls(folder), first(folder)
+        if entry is not None:
+            record.take(entry)
         return record
 
     def catch_up(self) -> None:

@@ -19,7 +19,7 @@ from sweeproute.configuration import rule_tags, run_tags
 from sweeproute.data_input import data_tags, dataset_input
 from sweeproute.launch_facts import from_record, launch_tags, milliseconds, reported_last
 from sweeproute.store import Store
-from sweeproute.store_run import StoreRun
+from sweeproute.store_run import StoreRun, found_runs
 from sweeproute.sweep_folder import (
     ENDED,
     Attempt,
@@ -33,7 +33,6 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-_PAGE = 1000
 # Our words for an end under the store's. What was pruned is told from what was killed by the tag `sweeproute.state`: as
 # FINISHED its metrics, of the first seasons alone, would stand among those of whole trials.
 _STATUSES = {"LOST": "FAILED", "PRUNED": "KILLED"}
@@ -361,19 +360,8 @@ class Replay:
 
     def _search(self, tag: str, value: str) -> dict[str, "Run"]:
         """The runs with this tag by their journal's id, deleted ones included."""
-        from mlflow.entities import ViewType
-
-        quote = '"' if "'" in value else "'"
-        condition = f"tags.`{tag}` = {quote}{value}{quote}"
-        experiments = [self._store.experiment_id]
-        found: dict[str, Run] = {}
-        token = None
-        while True:
-            runs = self._store.client.search_runs(experiments, condition, ViewType.ALL, _PAGE, page_token=token)
-            found |= {run.data.tags.get("sweeproute.journal", ""): run for run in runs}
-            token = runs.token
-            if not token:
-                return found
+        runs = found_runs(self._store.client, [self._store.experiment_id], tag, value)
+        return {run.data.tags.get("sweeproute.journal", ""): run for run in runs}
 
 
 def _described(note: str, result: str) -> str:

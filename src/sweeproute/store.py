@@ -72,7 +72,7 @@ def masked(text: str) -> str:
     return re.sub(r"(?<=://)[^/\s'\"]+@", "***@", text) if "@" in text else text
 
 
-def open_store(uri: str, experiment: str, parent_run: str | None = None) -> Store:
+def open_store(uri: str, experiment: str, parent_run: str | None = None, location: str | None = None) -> Store:
     """Open a store, making its database and its experiment where they are missing.
 
     A database is made under a lock: of several processes that start on a fresh one at once, all but one would fail in
@@ -82,6 +82,7 @@ def open_store(uri: str, experiment: str, parent_run: str | None = None) -> Stor
         uri: An absolute tracking URI.
         experiment: The experiment's name.
         parent_run: A run that exists already; its experiment is taken instead.
+        location: Where a new experiment keeps its artifacts; beside a local database, or as a server has it, when None.
 
     Returns:
         The open store.
@@ -92,17 +93,19 @@ def open_store(uri: str, experiment: str, parent_run: str | None = None) -> Stor
     """
     path = sqlite_path(uri)
     if path is None and _scheme(uri) not in _DRIVERS:
-        return _open(uri, experiment, parent_run, artifacts=None)
+        return _open(uri, experiment, parent_run, location)
     from filelock import FileLock
 
     if path is None:
         lock = pointers.state_directory() / "stores" / f"{hashlib.sha256(uri.encode()).hexdigest()[:16]}.lock"
         lock.parent.mkdir(parents=True, exist_ok=True)
         with FileLock(lock):
-            return _open(uri, experiment, parent_run, artifacts=None)
+            return _open(uri, experiment, parent_run, location)
     path.parent.mkdir(parents=True, exist_ok=True)
     with FileLock(f"{path}.lock"):
-        return _open(uri, experiment, parent_run, artifacts=path.parent / "mlartifacts")
+        # A path relative to the working directory would lose the artifacts for whoever stands elsewhere.
+        beside = path.parent / "mlartifacts" / re.sub(r"[^\w.-]+", "_", experiment)
+        return _open(uri, experiment, parent_run, location or beside.as_uri())
 
 
 def connect(uri: str) -> "MlflowClient":
@@ -135,7 +138,7 @@ def _scheme(uri: str) -> str:
     return uri.partition(":")[0].partition("+")[0]
 
 
-def _open(uri: str, experiment: str, parent_run: str | None, artifacts: Path | None) -> Store:
+def _open(uri: str, experiment: str, parent_run: str | None, location: str | None) -> Store:
     from mlflow.exceptions import MlflowException
 
     client = connect(uri)
@@ -144,8 +147,6 @@ def _open(uri: str, experiment: str, parent_run: str | None, artifacts: Path | N
         return Store(client, uri, client.get_experiment(experiment_id).name, experiment_id)
     found = client.get_experiment_by_name(experiment)
     if found is None:
-        # A path relative to the working directory would lose the artifacts for whoever stands elsewhere.
-        location = None if artifacts is None else (artifacts / re.sub(r"[^\w.-]+", "_", experiment)).as_uri()
         try:
             client.create_experiment(experiment, artifact_location=location)
         except MlflowException as error:

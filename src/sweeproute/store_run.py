@@ -2,7 +2,7 @@
 
 import hashlib
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -11,8 +11,11 @@ from sweeproute.store import Store
 
 if TYPE_CHECKING:
     from mlflow.entities import Run
+    from mlflow.tracking import MlflowClient
 
 log = logging.getLogger(__name__)
+
+_PAGE = 1000
 
 # (name, value, step, milliseconds since 1970)
 MetricRow = tuple[str, float, int, int]
@@ -130,3 +133,18 @@ class StoreRun:
             # The store does not answer either: that is the error to report, and it has been raised already.
             return False
         return self.deleted
+
+
+def found_runs(client: "MlflowClient", experiments: list[str], tag: str, value: str) -> Iterator["Run"]:
+    """The runs of some experiments that have a tag, deleted ones included: a person's deletion is not undone."""
+    from mlflow.entities import ViewType
+
+    quote = '"' if "'" in value else "'"
+    condition = f"tags.`{tag}` = {quote}{value}{quote}"
+    token = None
+    while True:
+        runs = client.search_runs(experiments, condition, ViewType.ALL, _PAGE, page_token=token)
+        yield from runs
+        token = runs.token
+        if not token:
+            return

@@ -216,7 +216,7 @@ class Tracker:
         return jobs
 
     def _failed(self, error: Exception) -> None:
-        self._problem = f"{masked(self._settings.uri)} {_refusal(error)}"
+        self._problem = f"{masked(self._settings.uri)} {refusal(error)}"
         trace = "" if isinstance(error, StoreError) else "\n" + masked("".join(traceback.format_exception(error)))
         log.warning("%s%s", self._problem, trace)
 
@@ -303,7 +303,7 @@ def _look(folder: Path) -> tuple[int, ...]:
     return tuple(marks)
 
 
-def _refusal(error: BaseException) -> str:
+def refusal(error: BaseException) -> str:
     """What a store did, from the error that MLflow made of it."""
     origin = error
     while (deeper := origin.__cause__ or origin.__context__) is not None:

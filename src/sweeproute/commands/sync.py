@@ -13,21 +13,39 @@ if TYPE_CHECKING:
     from sweeproute.tracking_status import Status
 
 
+class UnfitOptionError(ValueError):
+    """An option does not go with what is to be written."""
+
+
 def add(commands: Commands) -> None:
     """Add the command's words."""
     sync = commands.add_parser("sync", help="write to MLflow what a dead coordinator or a store that was away left out")
-    sync.add_argument("sweep", metavar="SWEEP", help="a sweep, or the folder of a sweep or a run")
+    sync.add_argument(
+        "sweep", metavar="SWEEP", help="a sweep, the folder of a sweep or a run, or one that journal: has written"
+    )
     sync.add_argument("--uri", help="the tracking store; the sweep's own when left out")
     sync.add_argument("--experiment", help="the experiment; the sweep's own when left out")
+    sync.add_argument(
+        "--clock-offset-ms", type=int, metavar="N", help="added to every time of a journal: folder, in milliseconds"
+    )
     sync.set_defaults(run=run)
 
 
 def run(asked: argparse.Namespace) -> None:
     """Write what is missing, and say how much is written."""
     from sweeproute import pointers
+    from sweeproute.mlflow_journal import folder_of, is_journal
+    from sweeproute.mlflow_journal_folder import is_folder_of_journals
     from sweeproute.progress import counted
     from sweeproute.tracking import sync
 
+    folder = folder_of(asked.sweep) if is_journal(asked.sweep) else Path(asked.sweep)
+    if is_folder_of_journals(folder):
+        return _from_journals(folder, asked)
+    if asked.clock_offset_ms is not None:
+        raise UnfitOptionError(
+            f"--clock-offset-ms is for a folder that journal: has written, and {asked.sweep!r} is none; leave it out."
+        )
     pointer = None if Path(asked.sweep).is_dir() else pointers.find(asked.sweep)
     came = None
     if pointer is not None and pointer.on is not None:
@@ -43,6 +61,25 @@ def run(asked: argparse.Namespace) -> None:
 
         well = coming_home.make_report(pointer, asked.uri, changed=came.files > 0)
     if status.problem or not well:
+        sys.exit(1)
+
+
+def _from_journals(folder: Path, asked: argparse.Namespace) -> None:
+    """Bring what MLflow's own calls have written to `journal:` into a real store."""
+    from sweeproute.mlflow_journal_sync import sync
+    from sweeproute.progress import counted
+
+    if asked.experiment is not None:
+        raise UnfitOptionError(
+            f"--experiment is for sweeps: the runs in {str(folder)!r} go to the experiments that they were logged to; "
+            "leave it out."
+        )
+    status = sync(folder, asked.uri, asked.clock_offset_ms)
+    said = f"{status.written} of {counted(status.total, 'run')} {'is' if status.total == 1 else 'are'} written."
+    if status.written < status.total and status.problem is None:
+        said += " The others have not ended; what they have logged by now is written, too."
+    print(said + (f" {status.problem}" if status.problem else ""))
+    if status.problem:
         sys.exit(1)
 
 
