@@ -35,9 +35,9 @@ def metric(row: Row, run_id: str | None = None) -> Metric:
     return Metric(row.name, row.value, row.time, row.step, row.model, name, digest, run_id)
 
 
-def run(record: RunRecord) -> Run:
-    """A run as MLflow's calls give it."""
-    info = RunInfo(
+def run_info(record: RunRecord) -> RunInfo:
+    """What MLflow's calls say of a run in short."""
+    return RunInfo(
         record.id,
         experiment_id(record.experiment),
         record.user,
@@ -45,11 +45,15 @@ def run(record: RunRecord) -> Run:
         record.started,
         record.ended,
         LifecycleStage.ACTIVE,
-        (record.folder / ARTIFACTS).as_uri(),
+        record.artifacts,
         record.name,
     )
+
+
+def run(record: RunRecord) -> Run:
+    """A run as MLflow's calls give it."""
     data = RunData(
-        [metric(Row(*row[:4]), record.id) for row in record.newest.values()],
+        [metric(row, record.id) for row in record.newest],
         [Param(name, value) for name, value in record.params.items()],
         [RunTag(name, value) for name, value in record.tags.items()],
     )
@@ -57,7 +61,7 @@ def run(record: RunRecord) -> Run:
         [dataset_input(entry) for entry in record.inputs], [LoggedModelInput(id) for id in record.model_inputs]
     )
     outputs = RunOutputs([LoggedModelOutput(id, step) for id, step in record.outputs.items()])
-    return Run(info, data, inputs, outputs)
+    return Run(run_info(record), data, inputs, outputs)
 
 
 def model(record: ModelRecord, files: JournalFolder) -> LoggedModel:

@@ -31,6 +31,8 @@ class ModelJournals(AbstractStore):
         self.files = JournalFolder(folder)
         self._lock = threading.RLock()
         self._begun = False
+        # Experiments by their id; none is ever renamed.
+        self._names: dict[str, str] = {}
         # Models and the runs in which they were measured, as far as this process has written that down.
         self._measured: set[tuple[str, str]] = set()
 
@@ -45,7 +47,7 @@ class ModelJournals(AbstractStore):
     ) -> LoggedModel:
         """Begin a logged model, in a folder of its own."""
         _validate_logged_model_name(name)
-        experiment = self.get_experiment(experiment_id).name
+        experiment = self._experiment_name(experiment_id)
         id = f"m-{uuid.uuid4().hex}"
         entry = {
             **{"verb": "create_model", "model": id, "experiment": experiment, "name": name or _generate_random_name()},
@@ -108,12 +110,18 @@ class ModelJournals(AbstractStore):
             self.files.close(folder)
             self._measured.add((model_id, run_id))
 
+    def _experiment_name(self, id: str) -> str:
+        name = self._names.get(id)
+        if name is None:
+            name = self._names[id] = self.get_experiment(id).name
+        return name
+
     def _begin(self) -> None:
         if not self._begun:
             self.files.begin()
             self._begun = True
 
-    def _append(self, folder: Path, *entries: Entry) -> tuple[int, int]:
+    def _append(self, folder: Path, *entries: Entry) -> int:
         try:
             return self.files.append(folder, entries)
         except OSError as error:

@@ -5,6 +5,7 @@ A run's journal has the verbs of a trial's own (`create_run`, `log_batch`, `log_
 MLflow's own words. `update_run`, `log_model_input` and `log_model_output` are added. No MLflow is needed here.
 """
 
+import functools
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -12,7 +13,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from sweeproute import journal
-from sweeproute.mlflow_journal_folder import Entry, first
+from sweeproute.mlflow_journal_folder import ARTIFACTS, Entry, first
 
 RUN_NAME = "mlflow.runName"
 
@@ -28,11 +29,6 @@ class Row(NamedTuple):
     # The logged model, and name and digest of the data set, that it was measured on.
     model: str | None = None
     dataset: tuple[str, str] | None = None
-
-    @property
-    def order(self) -> tuple[int, int, float]:
-        """By which the newest is found, as in MLflow's own stores."""
-        return self.step, self.time, 0.0 if math.isnan(self.value) else self.value
 
 
 @dataclass
@@ -54,7 +50,8 @@ class RunRecord:
     first_tags: dict[str, str] = field(default_factory=dict)
     tags: dict[str, str] = field(default_factory=dict)
     params: dict[str, str] = field(default_factory=dict)
-    newest: dict[str, Row] = field(default_factory=dict)
+    # Of each metric the row that counts, as it stands in the journal.
+    _newest: dict[str, list[Any]] = field(default_factory=dict)
     # Every row, for whoever wants them.
     rows: list[Row] | None = None
     inputs: list[Entry] = field(default_factory=list)
@@ -97,12 +94,12 @@ class RunRecord:
                 for name, value in (entry.get("params") or {}).items():
                     self.params.setdefault(name, value)
                 self._take_tags(entry.get("tags") or {})
-                for row in rows_of(entry):
-                    known = self.newest.get(row.name)
-                    if known is None or row.order > known.order:
-                        self.newest[row.name] = row
-                    if self.rows is not None:
-                        self.rows.append(row)
+                for row in entry.get("metrics") or ():
+                    known = self._newest.get(row[0])
+                    if known is None or (row[2], row[3]) > (known[2], known[3]) or _outweighs(row, known):
+                        self._newest[row[0]] = row
+                if self.rows is not None:
+                    self.rows += rows_of(entry)
             case "create_run" if not self.id:
                 self.id, self.started = entry["journal"], entry["time"]
                 self.experiment, self.user = entry["experiment"], entry.get("user") or ""
@@ -121,6 +118,16 @@ class RunRecord:
                 self.status, self.ended = entry["status"], entry["time"]
                 if entry.get("name"):
                     self._rename(entry["name"])
+
+    @property
+    def newest(self) -> list[Row]:
+        """Of each metric the value that counts: of the highest step, and there the latest."""
+        return [Row(name, float(value), step, time) for name, value, step, time in self._newest.values()]
+
+    @functools.cached_property
+    def artifacts(self) -> str:
+        """The address of the run's artifacts."""
+        return (self.folder / ARTIFACTS).as_uri()
 
     def _take_tags(self, tags: Mapping[str, str]) -> None:
         self.tags.update(tags)
@@ -194,6 +201,14 @@ class ExperimentRecord:
             if entry["verb"] in ("create_experiment", "tag_experiment"):
                 record.tags.update(entry.get("tags") or {})
         return record
+
+
+def _outweighs(row: list[Any], other: list[Any]) -> bool:
+    """Whether of two values of the same step and time one counts: the larger, as in MLflow's own stores."""
+    if (row[2], row[3]) != (other[2], other[3]):
+        return False
+    one, two = (0.0 if math.isnan(float(value)) else float(value) for value in (row[1], other[1]))
+    return one > two
 
 
 def rows_of(entry: Mapping[str, Any]) -> list[Row]:

@@ -3,8 +3,8 @@
 What it serves is `sweeproute.mlflow_journal_contract.SERVED`; the rest of MLflow's contract is refused in a sentence.
 """
 
+import math
 import os
-import re
 import uuid
 from collections.abc import Sequence
 from pathlib import Path
@@ -50,7 +50,6 @@ from sweeproute.mlflow_journal_records import RUN_NAME, ExperimentRecord, Row, R
 CLOCK_OFFSET = "SWEEPROUTE_CLOCK_OFFSET_MS"
 # Texts that are no longer than this are within every limit of MLflow's.
 _SHORT = 250
-_BY_NAME = re.compile(r"\s*name\s*=\s*'([^']*)'\s*")
 
 
 @only_served
@@ -137,8 +136,8 @@ class JournalStore(ModelJournals):
         self, experiment_id: str, user_id: str, start_time: int, tags: Sequence[RunTag], run_name: str | None
     ) -> Run:
         """Begin a run, in a folder of its own."""
-        experiment = self.get_experiment(experiment_id).name
-        named = {tag.key: tag.value for tag in (self._tag(tag) for tag in tags or ())}
+        experiment = self._experiment_name(experiment_id)
+        named = {tag.key: tag.value for tag in (self._tag(RunTag(tag.key, str(tag.value))) for tag in tags or ())}
         if run_name and named.get(RUN_NAME, run_name) != run_name:
             raise MlflowException.invalid_parameter_value(
                 f"The run is to be named {run_name!r}, and by its tag {RUN_NAME} {named[RUN_NAME]!r}; name it once."
@@ -154,7 +153,7 @@ class JournalStore(ModelJournals):
         folder = self.files.run(id)
         with self._lock:
             self._begin()
-            folder.mkdir(parents=True)
+            self._make(folder)
             record = self._records[id] = RunRecord(folder)
             self._write(record, entry)
         return entities.run(record)
@@ -179,7 +178,7 @@ class JournalStore(ModelJournals):
             self._write(record, entry)
             if status not in ("RUNNING", "SCHEDULED"):
                 self.files.close(record.folder)
-            return entities.run(record).info
+            return entities.run_info(record)
 
     def log_batch(
         self, run_id: str, metrics: Sequence[Metric], params: Sequence[Param], tags: Sequence[RunTag]
@@ -187,15 +186,14 @@ class JournalStore(ModelJournals):
         """Add metrics, parameters and tags in one line."""
         entry: Entry = {"verb": "log_batch", "time": now_ms()}
         with self._lock:
-            record = self._record(run_id)
+            record = self._record(run_id, fresh=bool(params))
             if params:
                 _validate_param_keys_unique(params)
                 if new := self._new_params(record, params):
                     entry["params"] = new
             if metrics:
-                entry["metrics"] = [self._row(metric) for metric in metrics]
-                of = [_of(metric) for metric in metrics]
-                if any(of):
+                entry["metrics"], of = self._rows(metrics)
+                if of is not None:
                     entry["of"] = of
                     for model in {metric.model_id for metric in metrics if metric.model_id}:
                         self._measure(model, run_id)
@@ -230,39 +228,43 @@ class JournalStore(ModelJournals):
         if models:
             entries.append({"verb": "log_model_input", "models": [model.model_id for model in models]})
         with self._lock:
-            self._write(self._record(run_id), *entries)
+            self._write(self._record(run_id, fresh=False), *entries)
 
     def log_outputs(self, run_id: str, models: Sequence[LoggedModelOutput]) -> None:
         """Add logged models that came out of a run."""
         outputs = [[model.model_id, model.step] for model in models]
         with self._lock:
-            self._write(self._record(run_id), {"verb": "log_model_output", "models": outputs})
+            self._write(self._record(run_id, fresh=False), {"verb": "log_model_output", "models": outputs})
 
     # What these share
 
-    def _record(self, run_id: str) -> RunRecord:
-        """What a run's journal says by now."""
+    def _make(self, folder: Path) -> None:
+        try:
+            folder.mkdir()
+        except FileNotFoundError:
+            folder.mkdir(parents=True)
+
+    def _record(self, run_id: str, fresh: bool = True) -> RunRecord:
+        """What a run's journal says.
+
+        Args:
+            run_id: The run.
+            fresh: Whether it matters what another process has added since; looking costs as much as adding a line.
+        """
         record = self._records.get(run_id)
-        if record is None:
-            record = RunRecord(self.files.run(run_id))
-        if self.files.size(record.folder) != record.offset:
-            record.catch_up()
+        if record is None or (fresh and self.files.size(record.folder) != record.offset):
+            record = RunRecord.of(self.files.run(run_id))
         if not record.id:
             raise MlflowException(f"Run with id={run_id} not found in {self.files.root}", RESOURCE_DOES_NOT_EXIST)
         self._records[run_id] = record
         return record
 
     def _write(self, record: RunRecord, *entries: Entry) -> None:
-        if not entries:
-            return
-        written, size = self._append(record.folder, *entries)
-        if size != record.offset + written:
-            # Another process writes to this run, too.
-            record.catch_up()
-            return
-        for entry in entries:
-            record.take(entry)
-        record.offset = size
+        if entries:
+            # Where another process has added to the run, too, this is not where the journal ends: it is read anew then.
+            record.offset += self._append(record.folder, *entries)
+            for entry in entries:
+                record.take(entry)
 
     def _new_params(self, record: RunRecord, params: Sequence[Param]) -> dict[str, str]:
         new = {}
@@ -282,13 +284,22 @@ class JournalStore(ModelJournals):
                 )
         return new
 
-    def _row(self, metric: Metric) -> list[Any]:
-        key, value, time, step = metric.key, metric.value, metric.timestamp, metric.step
-        if key not in self._right or type(value) is not float or type(time) is not int or type(step) is not int:
-            _validate_metric(key, value, time, step)
-            self._right.add(key)
-            value, time, step = float(value), int(time), int(step)
-        return [key, number(value), step, time]
+    def _rows(self, metrics: Sequence[Metric]) -> tuple[list[list[Any]], list[list[str | None] | None] | None]:
+        """Metrics as a journal has them, and what each belongs to beside its run; None where none does."""
+        rows: list[list[Any]] = []
+        of: list[list[str | None] | None] = []
+        more = False
+        for metric in metrics:
+            key, value, time, step = metric.key, metric.value, metric.timestamp, metric.step
+            if key not in self._right or type(value) is not float or type(time) is not int or type(step) is not int:
+                _validate_metric(key, value, time, step)
+                self._right.add(key)
+                value, time, step = float(value), int(time), int(step)
+            rows.append([key, value if math.isfinite(value) else number(value), step, time])
+            belongs = _of(metric)
+            more = more or belongs is not None
+            of.append(belongs)
+        return rows, of if more else None
 
     def _tag(self, tag: RunTag) -> RunTag:
         if tag.key in self._right and len(tag.value) <= _SHORT:
