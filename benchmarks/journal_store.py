@@ -33,18 +33,16 @@ class NoStore(AbstractStore):
     def get_experiment(self, experiment_id: str) -> Experiment:
         return Experiment(experiment_id, "Default", self.artifacts.as_uri(), LifecycleStage.ACTIVE)
 
-    # The names are those of MLflow's contract.
-    def create_run(self, experiment_id: str, user_id: str, start_time: int, tags: list[RunTag], run_name: str) -> Run:
-        info = self._info(uuid.uuid4().hex, experiment_id, user_id, start_time)
-        return Run(info, RunData([], [], tags))
+    def create_run(self, experiment_id: str, user_id: str, start_time: int, tags: list[RunTag], **_: object) -> Run:
+        return Run(self._info(uuid.uuid4().hex, experiment_id, user_id, start_time), RunData([], [], tags))
 
     def get_run(self, run_id: str) -> Run:
         return Run(self._info(run_id, "0", "me", 0), RunData([], [], []))
 
-    def update_run_info(self, run_id: str, run_status: int, end_time: int, run_name: str) -> RunInfo:
+    def update_run_info(self, run_id: str, **_: object) -> RunInfo:
         return self._info(run_id, "0", "me", 0)
 
-    def log_batch(self, run_id: str, metrics: list[Metric], params: list[Param], tags: list[RunTag]) -> None:
+    def log_batch(self, **_: object) -> None:
         pass
 
     def _info(self, id: str, experiment: str, user: str, start: int) -> RunInfo:
@@ -82,7 +80,7 @@ def by_client(client: MlflowClient, experiment: str, name: str, file: Path) -> N
     client.set_terminated(run, "FINISHED", 1_700_000_001_000)
 
 
-def milliseconds(work: Callable[[], None]) -> float:
+def milliseconds(work: Callable[[], object]) -> float:
     """How long a call takes."""
     start = time.perf_counter()
     work()
@@ -92,7 +90,7 @@ def milliseconds(work: Callable[[], None]) -> float:
 def logging_costs(folder: Path, file: Path, runs: int) -> None:
     """Compare the ways to log, taking turns, so that what else the machine does meets all alike."""
     NoStore.artifacts = folder / "nothing"
-    utils._tracking_store_registry.register("nothing", lambda store_uri, artifact_uri=None: NoStore())
+    utils._tracking_store_registry.register("nothing", lambda **_: NoStore())
     ways: dict[str, Callable[[], None]] = {
         "a store that does nothing": lambda: through_mlflow(file),
         "journal:": lambda: through_mlflow(file),
@@ -123,7 +121,6 @@ def logging_costs(folder: Path, file: Path, runs: int) -> None:
 
 def replay_costs(folder: Path, file: Path, runs: int) -> None:
     """Compare a replay with bare calls of the client, in alternating parts of a tenth of the runs each."""
-    mlflow.set_tracking_uri(f"journal:{folder / 'journals'}")
     bare = MlflowClient(f"sqlite:///{folder / 'bare.db'}")
     bare.create_experiment("warm", (folder / "bare").as_uri())
     experiment = bare.create_experiment("bare", (folder / "bare").as_uri())
