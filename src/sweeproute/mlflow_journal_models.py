@@ -3,7 +3,7 @@
 import re
 import threading
 import uuid
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -80,11 +80,17 @@ class ModelJournals(AbstractStore):
         return entities.model(record, self.files)
 
     def search_logged_models(
-        self, experiment_ids: Sequence[str], filter_string: str | None = None, *more: Any, **options: Any
+        self,
+        experiment_ids: Sequence[str],
+        filter_string: str | None = None,
+        datasets: Sequence[Mapping[str, Any]] | None = None,
+        max_results: int | None = None,
+        order_by: Sequence[Mapping[str, Any]] | None = None,
+        page_token: str | None = None,  # noqa: ARG002 (all come at once)
     ) -> PagedList:
         """The models of some experiments by their name, which `runs:/RUN/NAME` asks for, and nothing further."""
         name = _BY_NAME.fullmatch(filter_string or "")
-        if name is None or any(more) or any(value for key, value in options.items() if key != "max_results"):
+        if name is None or datasets or order_by:
             refuse("search_logged_models but by name = '...'", self.files.root)
         records = [ModelRecord.of(self.files.model(id)) for id in self.files.models()]
         found = [
@@ -92,7 +98,8 @@ class ModelJournals(AbstractStore):
             for record in records
             if record.name == name.group(1) and experiment_id(record.experiment) in experiment_ids
         ]
-        return PagedList(sorted(found, key=lambda model: -model.creation_timestamp), None)
+        newest_first = sorted(found, key=lambda model: -model.creation_timestamp)
+        return PagedList(newest_first[:max_results], None)
 
     def _write_model(self, model_id: str, entry: Entry) -> None:
         folder = self.files.model(model_id)

@@ -177,7 +177,9 @@ class JournalStore(ModelJournals):
                 entry["name"] = run_name
             self._write(record, entry)
             if status not in ("RUNNING", "SCHEDULED"):
+                # Who makes thousands of runs keeps none that is over; it can still be read, and added to.
                 self.files.close(record.folder)
+                self._records.pop(run_id)
             return entities.run_info(record)
 
     def log_batch(
