@@ -23,6 +23,7 @@ PARAMS = {f"p{number}": number / 7 for number in range(40)}
 METRICS = [f"m{number}" for number in range(10)]
 TAGS = {f"t{number}": "x" * 20 for number in range(5)}
 STEPS = 20
+NOTHING = "a store that does nothing"
 
 
 class NoStore(AbstractStore):
@@ -80,11 +81,11 @@ def by_client(client: MlflowClient, experiment: str, name: str, file: Path) -> N
     client.set_terminated(run, "FINISHED", 1_700_000_001_000)
 
 
-def milliseconds(work: Callable[[], object]) -> float:
-    """How long a call takes."""
-    start = time.perf_counter()
+def milliseconds(work: Callable[[], object]) -> tuple[float, float]:
+    """How long a call takes, and how much of that its process had a processor."""
+    start, busy = time.perf_counter(), time.process_time()
     work()
-    return (time.perf_counter() - start) * 1e3
+    return (time.perf_counter() - start) * 1e3, (time.process_time() - busy) * 1e3
 
 
 def logging_costs(folder: Path, file: Path, runs: int) -> None:
@@ -92,17 +93,17 @@ def logging_costs(folder: Path, file: Path, runs: int) -> None:
     NoStore.artifacts = folder / "nothing"
     utils._tracking_store_registry.register("nothing", lambda **_: NoStore())
     ways: dict[str, Callable[[], None]] = {
-        "a store that does nothing": lambda: through_mlflow(file),
+        NOTHING: lambda: through_mlflow(file),
         "journal:": lambda: through_mlflow(file),
         "our own API": lambda: through_journal(folder / "ours" / uuid.uuid4().hex),
         "SQLite": lambda: through_mlflow(file),
     }
     uris = {
-        "a store that does nothing": "nothing:",
+        NOTHING: "nothing:",
         "journal:": f"journal:{folder / 'journals'}",
         "SQLite": f"sqlite:///{folder / 'plain.db'}",
     }
-    spent: dict[str, list[float]] = {name: [] for name in ways}
+    spent: dict[str, list[tuple[float, float]]] = {name: [] for name in ways}
     for number in range(runs + 3):
         for name, way in ways.items():
             if name in uris:
@@ -112,11 +113,11 @@ def logging_costs(folder: Path, file: Path, runs: int) -> None:
             took = milliseconds(way)
             if number >= 3:
                 spent[name].append(took)
-    medians = {name: statistics.median(values) for name, values in spent.items()}
-    for name, median in medians.items():
-        print(f"log a run, {name}: {median:.2f} ms (of {len(spent[name])}, {min(spent[name]):.2f} at best)")
-    ratio = medians["journal:"] / medians["a store that does nothing"]
-    print(f"journal: over a store that does nothing: {ratio:.2f} times")
+    medians = {name: [statistics.median(kind) for kind in zip(*took, strict=True)] for name, took in spent.items()}
+    for name, (elapsed, busy) in medians.items():
+        print(f"log a run, {name}: {elapsed:.2f} ms, {busy:.2f} of a processor (median of {len(spent[name])})")
+    elapsed, busy = (ours / none for ours, none in zip(medians["journal:"], medians[NOTHING], strict=True))
+    print(f"journal: over a store that does nothing: {elapsed:.2f} times, {busy:.2f} by time of the processor")
 
 
 def replay_costs(folder: Path, file: Path, runs: int) -> None:

@@ -94,10 +94,11 @@ class RunRecord:
                 for name, value in (entry.get("params") or {}).items():
                     self.params.setdefault(name, value)
                 self._take_tags(entry.get("tags") or {})
+                newest = self._newest
                 for row in entry.get("metrics") or ():
-                    known = self._newest.get(row[0])
-                    if known is None or (row[2], row[3]) > (known[2], known[3]) or _outweighs(row, known):
-                        self._newest[row[0]] = row
+                    known = newest.get(row[0])
+                    if known is None or row[2] > known[2] or (row[2] == known[2] and _outweighs(row, known)):
+                        newest[row[0]] = row
                 if self.rows is not None:
                     self.rows += rows_of(entry)
             case "create_run" if not self.id:
@@ -204,11 +205,9 @@ class ExperimentRecord:
 
 
 def _outweighs(row: list[Any], other: list[Any]) -> bool:
-    """Whether of two values of the same step and time one counts: the larger, as in MLflow's own stores."""
-    if (row[2], row[3]) != (other[2], other[3]):
-        return False
+    """Whether of two values of the same step one counts: the later, then the larger, as in MLflow's own stores."""
     one, two = (0.0 if math.isnan(float(value)) else float(value) for value in (row[1], other[1]))
-    return one > two
+    return (row[3], one) > (other[3], two)
 
 
 def rows_of(entry: Mapping[str, Any]) -> list[Row]:

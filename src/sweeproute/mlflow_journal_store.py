@@ -298,9 +298,11 @@ class JournalStore(ModelJournals):
                 self._right.add(key)
                 value, time, step = float(value), int(time), int(step)
             rows.append([key, value if math.isfinite(value) else number(value), step, time])
-            belongs = _of(metric)
-            more = more or belongs is not None
-            of.append(belongs)
+            if metric.model_id or metric.dataset_name:
+                more = True
+                of.append(_of(metric))
+            else:
+                of.append(None)
         return rows, of if more else None
 
     def _tag(self, tag: RunTag) -> RunTag:
