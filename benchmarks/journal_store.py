@@ -123,7 +123,6 @@ def logging_costs(folder: Path, file: Path, runs: int) -> None:
 def replay_costs(folder: Path, file: Path, runs: int) -> None:
     """Compare a replay with bare calls of the client, in alternating parts of a tenth of the runs each."""
     bare = MlflowClient(f"sqlite:///{folder / 'bare.db'}")
-    bare.create_experiment("warm", (folder / "bare").as_uri())
     experiment = bare.create_experiment("bare", (folder / "bare").as_uri())
     target = absolute(f"sqlite:///{folder / 'replayed.db'}")
     MlflowClient(target)
@@ -133,14 +132,10 @@ def replay_costs(folder: Path, file: Path, runs: int) -> None:
         mlflow.set_tracking_uri(f"journal:{folder / f'part-{tenth}'}")
         for _ in range(part):
             through_mlflow(file)
-        took = milliseconds(
-            lambda tenth=tenth: print(end="" if not sync(folder / f"part-{tenth}", target).problem else "!")
-        )
-        spent["replay"] += took
-        spent["bare"] += sum(
-            milliseconds(lambda number=number: by_client(bare, experiment, f"run {number}", file))
-            for number in range(part)
-        )
+        journals = folder / f"part-{tenth}"
+        spent["replay"] += milliseconds(lambda journals=journals: sync(journals, target))[0]
+        for number in range(part):
+            spent["bare"] += milliseconds(lambda number=number: by_client(bare, experiment, f"run {number}", file))[0]
     done = part * (runs // part)
     for name, total in spent.items():
         print(f"{name} of {done} runs: {total / done:.1f} ms a run")
