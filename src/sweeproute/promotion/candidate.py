@@ -122,7 +122,7 @@ def _whose_model(client: "MlflowClient", run: "Run") -> "Run":
         again = shlex.join(json.loads(tags.get("sweeproute.overrides", "[]")))
         raise PromotionError(
             f"Run {run_id} ({run.info.run_name}) kept no fitted model. Run it again with one, python train.py "
-            f"{again} tracking.models=all, and promote that run; or remake it: sweeproute reproduce {run_id}."
+            f"{again} tracking.models=all, and promote that run."
         )
     return trial
 
