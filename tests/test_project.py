@@ -42,6 +42,12 @@ ENTRIES = yaml.safe_load((ROOT / "MLproject").read_text(encoding="utf-8"))["entr
             ["sweep=last", "to=", "copy_to=my thesis", "overrides=report.alpha=0.01"],
             ["-m", "sweeproute", "report", "last", "--copy-to", "my thesis", "report.alpha=0.01"],
         ),
+        ("reproduce", ["run=0a1b2c"], ["-m", "sweeproute", "reproduce", "0a1b2c"]),
+        (
+            "promote",
+            ["run=last", "name=nfl-win", "alias=champion"],
+            ["-m", "sweeproute", "promote", "last", "--name", "nfl-win", "--alias", "champion"],
+        ),
         ("sync", ["sweep=last"], ["-m", "sweeproute", "sync", "last"]),
     ],
 )
