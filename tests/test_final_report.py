@@ -13,7 +13,9 @@ from small_trial import ONE_SLOT, ROOT, SMALL, end, start
 from sweeproute import __main__, report_record, request_kept
 from sweeproute.callbacks import Report
 from sweeproute.store import connect
+from sweeproute.whole_folder import COPIED
 
+KIND = "tags.`sweeproute.kind` = 'sweep'"
 # The message as people write it by hand.
 BY_HAND = """
 trigger: training_complete
@@ -105,7 +107,7 @@ def test_the_last_lines_say_what_lies_where(ended):
     assert "training_complete.yaml says what there is" in lines[at]
     assert lines[at + 2].startswith("  In MLflow it is report/ of the run ")
     assert at > lines.index("Files: out"), "tracking has drained, and said so, before"
-    copied = {path.name for path in (ended.folder / "thesis/figures").iterdir()}
+    copied = {path.name for path in (ended.folder / "thesis/figures").iterdir()} - {COPIED}
     assert {"multimodel_comparison_table.tex", "model_roc_curves.pdf", "reliability.pdf"} <= copied
     assert lines[at + 1] == f"  thesis/figures: {len(copied)} tables and figures of it"
     assert not [name for name in copied if name.startswith(".") or name.endswith("~")]
@@ -169,7 +171,7 @@ def test_a_request_survives_beside_the_sweep_and_is_answered(ended):
 def test_tables_and_message_are_artifacts_of_the_sweeps_own_run_that_its_page_shows(ended):
     client = connect(ended.uri)
     experiments = [one.experiment_id for one in client.search_experiments()]
-    (run,) = client.search_runs(experiments, "tags.`sweeproute.kind` = 'sweep'")
+    (run,) = client.search_runs(experiments, KIND)
     names = {one.path for one in client.list_artifacts(run.info.run_id, "report")}
     assert {"report/tables.txt", "report/training_complete.yaml", "report/figures"} <= names
     assert "request.yaml" in {one.path for one in client.list_artifacts(run.info.run_id)}
@@ -211,6 +213,26 @@ def test_a_report_that_cannot_be_made_is_said_kept_and_in_the_exit_code(ended, c
     # Nobody wanted figures now but the one who had asked.
     assert merged(ended.message()["expected_deliverables"])["ROC curves (PDF)"] == "missing"
     assert ended.message()["deliverables_missing"] == []
+
+
+def test_a_thesis_that_has_a_table_of_its_own_is_said_and_the_rest_of_the_report_is_there(ended, command):
+    theirs = ended.folder / "theirs"
+    theirs.mkdir()
+    (theirs / "betting_table.tex").write_text("mine")
+    client = connect(ended.uri)
+    (run,) = client.search_runs([one.experiment_id for one in client.search_experiments()], KIND)
+    before = {one.path for one in client.list_artifacts(run.info.run_id, "report")}
+    words = ("report.copy_to=theirs", "report.to=reports/second", "report.folders.GLM=linear", "resume=true")
+    said = ended.run(*words, code=1)
+    (line,) = (line for line in said.splitlines() if line.startswith("report: "))
+    assert "theirs has betting_table.tex, which this command has not made, or which was changed since" in line
+    assert "The report itself is in reports/second. Once that is mended, `sweeproute report ended --log " in line
+    assert [path.name for path in theirs.iterdir()] == ["betting_table.tex"]
+    assert (ended.folder / "reports/second/report.tex").is_file()
+    assert {one.path for one in client.list_artifacts(run.info.run_id, "report")} - before == {"report/linear"}
+    assert "theirs has betting_table.tex" in str(report_record.problem(ended.folder / "out"))
+    # Nobody is told of it once a report was made.
+    assert command("report", "ended", "report.resamples=50", "--tables-only")[0] == 0
 
 
 def test_a_worker_is_given_neither_the_stores_password_nor_the_settings():

@@ -22,7 +22,7 @@ from sweeproute.comparison import Comparison
 from sweeproute.report import Question, make
 from sweeproute.store import connect
 from sweeproute.tracking import sync
-from sweeproute.whole_folder import FolderError
+from sweeproute.whole_folder import COPIED, FolderError
 from typeset import typeset
 
 PLAYED = games()
@@ -283,7 +283,7 @@ def test_tables_and_figures_are_copied_into_a_thesis(uri, tmp_path):
     (folder / "figures" / "roc.pdf").write_bytes(b"%PDF")
     told(folder, "sweep_tied", uri, f"report.copy_to={thesis}")
     copied = files(thesis)
-    assert set(copied) == {*(f"{name}.tex" for name in TABLES), "roc.pdf", "chapter.tex"}
+    assert set(copied) == {*(f"{name}.tex" for name in TABLES), "roc.pdf", "chapter.tex", COPIED}
     assert copied["chapter.tex"] == b"mine"
     assert copied["season_table.tex"] == (folder / "season_table.tex").read_bytes()
     assert b"figures/roc.pdf" in (folder / "report.tex").read_bytes()
@@ -297,6 +297,26 @@ def test_a_thesis_that_cannot_be_written_is_said_and_is_missing_from_what_is_han
     assert f"{tmp_path}/thesis/season_table.tex" in message["deliverables_missing"]
     assert f"{tmp_path}/r/report.tex" in message["deliverables_ready"]
     assert message["action_required"][0] == "Make what is missing: sweeproute report sweep_tied"
+
+
+def test_a_thesis_that_has_a_table_of_its_own_keeps_it_and_the_report_is_there_all_the_same(sweeproute, uri, tmp_path):
+    thesis = tmp_path / "thesis"
+    thesis.mkdir()
+    (thesis / "betting_table.tex").write_text("mine")
+    words = ("report", "sweep_tied", "--copy-to", "thesis", "--tables-only", "--log", "report.resamples=50")
+    code, said, complaint = sweeproute(*words)
+    assert (code, said) == (1, "")
+    assert complaint.startswith("thesis has betting_table.tex, which this command has not made, or which was changed")
+    assert complaint.endswith(" The report itself is in reports/sweep_tied.\n")
+    assert len(complaint.splitlines()) == 1
+    assert files(thesis) == {"betting_table.tex": b"mine"}
+    message = yaml.safe_load((tmp_path / "reports/sweep_tied" / completion.FILE).read_text())
+    assert set(message["deliverables_missing"]) == {f"thesis/{name}.tex" for name in TABLES}
+    (thesis / "betting_table.tex").rename(thesis / "mine.tex")
+    code, said, complaint = sweeproute(*words)
+    assert (code, complaint) == (0, "")
+    assert "thesis: 6 tables and figures\n" in said
+    assert files(thesis).keys() == {*(f"{name}.tex" for name in TABLES), "mine.tex", COPIED}
 
 
 @pytest.mark.parametrize(

@@ -1,15 +1,43 @@
 """Tests of folders that are there whole or not at all."""
 
+import json
+import signal
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
-from sweeproute.whole_folder import CONTENTS, FolderError, add_file, copy_files, replace_folder
+from sweeproute.whole_folder import CONTENTS, COPIED, FolderError, add_file, copy_files, replace_folder
+
+# Copies three files as `copy_files` does, and is killed when it has copied one and half of the next.
+KILLED = """
+import os, shutil, signal, sys
+from pathlib import Path
+from sweeproute.whole_folder import copy_files
+copied = []
+def copyfile(source, to):
+    if copied:
+        Path(to).write_text("half")
+        os.kill(os.getpid(), signal.SIGKILL)
+    copied.append(Path(to).write_bytes(Path(source).read_bytes()))
+shutil.copyfile = copyfile
+made, thesis = map(Path, sys.argv[1:])
+copy_files({path.name: path for path in sorted(made.iterdir())}, thesis)
+"""
 
 
 def content(folder: Path) -> dict[str, str]:
-    files = sorted(path for path in folder.rglob("*") if path.is_file())
-    return {path.relative_to(folder).as_posix(): path.read_text() for path in files if path.name != CONTENTS}
+    files = sorted(path for path in folder.rglob("*") if path.is_file() and path.name not in (CONTENTS, COPIED))
+    return {path.relative_to(folder).as_posix(): path.read_text() for path in files}
+
+
+def makes(folder: Path, **texts: str) -> dict[str, Path]:
+    """Files as a report makes them, by their names in a thesis."""
+    folder.mkdir(exist_ok=True)
+    for name, text in texts.items():
+        (folder / f"{name}.tex").write_text(text)
+    return {f"{name}.tex": folder / f"{name}.tex" for name in texts}
 
 
 def test_a_folder_is_made_and_made_again(tmp_path):
@@ -82,17 +110,82 @@ def test_what_a_killed_process_left_is_cleared_and_the_old_folder_found(tmp_path
     assert [path.name for path in tmp_path.iterdir()] == ["report"]
 
 
-def test_files_are_copied_into_a_folder_whose_others_stay(tmp_path):
-    (tmp_path / "one.tex").write_text("new")
+def test_files_are_copied_into_a_folder_whose_others_stay_and_copied_again(tmp_path):
     thesis = tmp_path / "thesis"
     thesis.mkdir()
-    (thesis / "one.tex").write_text("old")
     (thesis / "chapter.tex").write_text("mine")
-    copy_files({"one.tex": tmp_path / "one.tex"}, thesis)
-    assert content(thesis) == {"chapter.tex": "mine", "one.tex": "new"}
+    copy_files(makes(tmp_path / "made", one="old"), thesis)
+    copy_files(makes(tmp_path / "made", one="new", two="2"), thesis)
+    assert content(thesis) == {"chapter.tex": "mine", "one.tex": "new", "two.tex": "2"}
     with pytest.raises(FolderError, match="No such file"):
         copy_files({"one.tex": tmp_path / "gone.tex"}, thesis)
-    assert content(thesis) == {"chapter.tex": "mine", "one.tex": "new"}
+    assert content(thesis) == {"chapter.tex": "mine", "one.tex": "new", "two.tex": "2"}
+    # What was copied stays known while others are.
+    copy_files(makes(tmp_path / "made", two="3"), thesis)
+    copy_files(makes(tmp_path / "made", one="newer"), thesis)
+    assert content(thesis) == {"chapter.tex": "mine", "one.tex": "newer", "two.tex": "3"}
+
+
+@pytest.mark.parametrize("own", ["written", "changed", "folder", "link", "forgotten"])
+def test_a_file_of_somebody_is_not_copied_over_and_nothing_else_is_copied(tmp_path, own):
+    thesis = tmp_path / "thesis"
+    thesis.mkdir()
+    mine = thesis / "two.tex"
+    if own == "changed":
+        copy_files(makes(tmp_path / "made", one="1", two="2"), thesis)
+        mine.write_text("2, and a word of mine")
+    elif own == "folder":
+        mine.mkdir()
+    elif own == "link":
+        copy_files(makes(tmp_path / "made", one="1", two="2"), thesis)
+        mine.rename(thesis / "other.tex")
+        mine.symlink_to("other.tex")
+    else:
+        mine.write_text("mine")
+        (thesis / COPIED).write_text("{" if own == "forgotten" else '{"one.tex": []}')
+    before = content(thesis)
+    with pytest.raises(FolderError, match=r"thesis has two\.tex, which this .* not made, .*nothing was copied"):
+        copy_files(makes(tmp_path / "made", one="new", two="new", three="new"), thesis)
+    assert content(thesis) == before
+    assert mine.is_symlink() == (own == "link")
+
+
+def test_a_file_that_is_the_same_is_left_as_it_is(tmp_path):
+    thesis = tmp_path / "thesis"
+    thesis.mkdir()
+    (thesis / "one.tex").write_text("1")
+    before = (thesis / "one.tex").stat()
+    copy_files(makes(tmp_path / "made", one="1"), thesis)
+    after = (thesis / "one.tex").stat()
+    assert (after.st_ino, after.st_mtime_ns) == (before.st_ino, before.st_mtime_ns)
+    copy_files(makes(tmp_path / "made", one="2"), thesis)
+    assert content(thesis) == {"one.tex": "2"}
+
+
+def test_of_many_files_of_somebody_some_are_named(tmp_path):
+    names = [f"t{number}" for number in range(8)]
+    makes(tmp_path / "thesis", **dict.fromkeys(names, "mine"))
+    with pytest.raises(FolderError, match=r"thesis has t0\.tex, t1\.tex, t2\.tex, t3\.tex, t4\.tex and 3 more, which"):
+        copy_files(makes(tmp_path / "made", **dict.fromkeys(names, "new")), tmp_path / "thesis")
+
+
+def test_a_copy_that_was_killed_is_understood_by_the_next(tmp_path):
+    made, thesis = tmp_path / "made", tmp_path / "thesis"
+    copy_files(makes(made, a="1", b="1", c="1"), thesis)
+    makes(made, a="2", b="2", c="2")
+    died = subprocess.run([sys.executable, "-c", KILLED, str(made), str(thesis)], check=False)
+    assert died.returncode == -signal.SIGKILL
+    left = content(thesis)
+    assert left.pop(".b.tex.copying~") == "half"
+    assert left == {"a.tex": "2", "b.tex": "1", "c.tex": "1"}
+    # Neither what came nor what did not is taken for somebody's own, by a report that has changed meanwhile.
+    copy_files(makes(made, a="3", b="3", c="3"), thesis)
+    assert content(thesis) == {"a.tex": "3", "b.tex": "3", "c.tex": "3"}
+    assert {name: len(hashes) for name, hashes in json.loads((thesis / COPIED).read_text()).items()} == {
+        "a.tex": 1,
+        "b.tex": 1,
+        "c.tex": 1,
+    }
 
 
 def test_a_made_folder_is_as_open_as_any_other(tmp_path):

@@ -28,7 +28,13 @@ _ENDS = {"FAILED": "failed", "LOST": "lost", "KILLED": "stopped", "RUNNING": "un
 
 
 def message(
-    chapters: Sequence[Chapter], best: Mapping[str, Any], settings: Report, folder: Path, request: Kept | None = None
+    chapters: Sequence[Chapter],
+    best: Mapping[str, Any],
+    settings: Report,
+    folder: Path,
+    request: Kept | None = None,
+    *,
+    copied: bool = True,
 ) -> str:
     """Make the message, in the keys and the form of a hand-kept one; each path in it is looked for now.
 
@@ -38,6 +44,7 @@ def message(
         settings: Of the report; `copy_to` is where tables and figures lie, where it is said.
         folder: The report's.
         request: What the sweep answers; None where it answers none.
+        copied: Whether they lie there; what has the same names there is somebody else's otherwise.
 
     Returns:
         YAML, the same for the same store and paths.
@@ -47,7 +54,7 @@ def message(
 
     comparison = chapters[0].comparison
     went = execution(comparison.sweep)
-    ready, missing = _looked_for(chapters, settings, folder)
+    ready, missing = _looked_for(chapters, settings, folder, copied=copied)
     told: dict[str, Any] = {
         "trigger": "training_complete",
         "context": _context(comparison, went, request),
@@ -143,7 +150,9 @@ def _percent(value: float | None) -> str | None:
     return None if value is None or not math.isfinite(value) else f"{100 * value:.1f}%"
 
 
-def _looked_for(chapters: Sequence[Chapter], settings: Report, folder: Path) -> tuple[list[str], list[str]]:
+def _looked_for(
+    chapters: Sequence[Chapter], settings: Report, folder: Path, *, copied: bool
+) -> tuple[list[str], list[str]]:
     """The paths that are there, and those that are not."""
     wanted = [f"{_shown(folder / name)}/" for name in model_folders(chapters, settings)]
     tables = [f"{table.name}.tex" for chapter in chapters for table in chapter.tables]
@@ -151,11 +160,12 @@ def _looked_for(chapters: Sequence[Chapter], settings: Report, folder: Path) -> 
     figures = [f"{name}{end}.pdf" for end in sets for name in NAMES if settings.figures]
     own = [*tables, *(f"{FIGURES}/{name}" for name in figures)]
     if settings.copy_to:
-        wanted += [_shown(Path(settings.copy_to) / Path(name).name) for name in own]
+        shown = [_shown(Path(settings.copy_to) / Path(name).name) for name in own]
     else:
-        wanted += [_shown(folder / name) for name in own]
+        shown = [_shown(folder / name) for name in own]
+    wanted += shown
     wanted += [_shown(folder / name) for name in (DOCUMENT, TEXT, _COMPARED, "best_config.json")]
-    there = [path for path in wanted if Path(path).exists()]
+    there = [path for path in wanted if Path(path).exists() and (copied or path not in shown)]
     return there, [path for path in wanted if path not in there]
 
 

@@ -39,7 +39,12 @@ def lines(root: Path, sweep: str, settings: Report, uri: str) -> list[str]:
     request = root / request_kept.FILE
     if runs.run_id is not None and request.is_file():
         runs.client.log_artifact(runs.run_id, str(request))
-    made = report.make(report.Question(sweep, uri=uri), settings, report.drawing(settings))
+    try:
+        made = report.make(report.Question(sweep, uri=uri), settings, report.drawing(settings))
+    except report.NotCopiedError as error:
+        # A thesis that refuses is no reason to keep it from MLflow.
+        report.log(error.made)
+        raise
     run_id = report.log(made)
     drawn = " and the figures" if settings.figures else ""
     told = [f"Report: {made.folder}, {len(made.files)} files{drawn}; {report.SUMMARY} says what there is"]

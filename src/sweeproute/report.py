@@ -10,7 +10,7 @@ from sweeproute.chapter import Chapter, command
 from sweeproute.comparison import Comparison, compare
 from sweeproute.report_config import Report
 from sweeproute.tables import Table
-from sweeproute.whole_folder import add_file, copy_files, replace_folder
+from sweeproute.whole_folder import FolderError, add_file, copy_files, replace_folder
 
 # The file of a report that says in few lines what there is.
 SUMMARY = completion.FILE
@@ -58,6 +58,14 @@ class Made:
     copied: tuple[str, ...] = ()
 
 
+class NotCopiedError(FolderError):
+    """A report that was made, and could not be copied into a thesis."""
+
+    def __init__(self, made: Made, why: FolderError) -> None:
+        super().__init__(f"{why} The report itself is in {made.folder}.")
+        self.made = made
+
+
 def make(question: Question, settings: Report, also: Also | None = None) -> Made:
     """Make a report from the tracking store alone.
 
@@ -75,6 +83,7 @@ def make(question: Question, settings: Report, also: Also | None = None) -> Made
         sweeproute.comparable.ComparisonError: Runs that do not belong into one table.
         sweeproute.chapter.ChapterError: The settings ask for what is not known.
         sweeproute.whole_folder.FolderError: The folder is somebody's own.
+        NotCopiedError: The thesis has files of its own by these names, or cannot be written; the report is made.
         sweeproute.pointers.NoSuchSweepError: No such sweep.
         sweeproute.selection.DirectionError: It is not known whether more of the metric is better.
     """
@@ -98,20 +107,26 @@ def make(question: Question, settings: Report, also: Also | None = None) -> Made
 
         replace_folder(folder, files, last)
     names = [name for name in files if name.endswith(".tex")] + _figures(folder)
+    problem = None
     try:
         if settings.copy_to:
             copy_files({Path(name).name: folder / name for name in names}, Path(settings.copy_to))
-    finally:
-        # Last, since it says of each path whether something is there.
-        add_file(folder, completion.FILE, completion.message(chapters, chosen, settings, folder, request))
-    return Made(
+    except FolderError as error:
+        problem = error
+    # Last, since it says of each path whether something is there.
+    told = completion.message(chapters, chosen, settings, folder, request, copied=problem is None)
+    add_file(folder, completion.FILE, told)
+    made = Made(
         folder,
         tuple(sorted([*files, deliverables.DOCUMENT, completion.FILE])),
         tuple(table for chapter in chapters for table in chapter.tables),
         comparison,
         best.warnings if best else (),
-        tuple(names) if settings.copy_to else (),
+        tuple(names) if settings.copy_to and problem is None else (),
     )
+    if problem is not None:
+        raise NotCopiedError(made, problem) from problem
+    return made
 
 
 def drawing(settings: Report) -> Also | None:

@@ -5,13 +5,18 @@ import json
 import os
 import shutil
 import tempfile
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 
 from filelock import FileLock, Timeout
 
 # Lists what a folder was made of, so that it can be told from a person's own when it is made again.
 CONTENTS = "contents.json"
+# Lists beside files that were copied into a person's folder what each was, so that it can be told from their own.
+COPIED = ".sweeproute.json"
+# Files that a sentence names.
+_NAMED = 5
 
 
 class FolderError(Exception):
@@ -37,14 +42,25 @@ def replace_folder(
     folder = folder.absolute()
     try:
         folder.parent.mkdir(parents=True, exist_ok=True)
-        # Two that make it at once would clear away each other's; a lock file has no place among a person's own.
-        name = hashlib.sha256(str(folder.resolve()).encode()).hexdigest()[:16]
-        with FileLock(Path(tempfile.gettempdir()) / f"sweeproute-{os.getuid()}-{name}.lock", timeout=0):
+        with _alone(folder):
             _replace(folder, files, last)
-    except Timeout:
-        raise FolderError(f"Another process makes {folder} just now; wait for it, or name another folder.") from None
     except OSError as error:
         raise _refusal(folder, error) from error
+
+
+@contextmanager
+def _alone(folder: Path) -> Iterator[None]:
+    """Two that make it at once would clear away each other's; a lock file has no place among a person's own."""
+    name = hashlib.sha256(str(folder.resolve()).encode()).hexdigest()[:16]
+    lock = FileLock(Path(tempfile.gettempdir()) / f"sweeproute-{os.getuid()}-{name}.lock", timeout=0)
+    try:
+        lock.acquire()
+    except Timeout:
+        raise FolderError(f"Another process makes {folder} just now; wait for it, or name another folder.") from None
+    try:
+        yield
+    finally:
+        lock.release()
 
 
 def _replace(folder: Path, files: Mapping[str, str], last: Callable[[Path], Mapping[str, str]] | None) -> None:
@@ -105,24 +121,81 @@ def add_file(folder: Path, name: str, text: str) -> None:
 def copy_files(files: Mapping[str, Path], into: Path) -> None:
     """Copy files into a folder of somebody else's, each whole or not at all, and touch nothing else there.
 
+    What was copied is listed beside it, so that it is replaced the next time, while a file of the same name that
+    somebody has written, or changed since, is not; one that is the same already is left as it is.
+
     Args:
         files: Where each is, by its name there.
         into: The folder; made when absent.
 
     Raises:
-        FolderError: It cannot be written.
+        FolderError: A file there is somebody's own, so that nothing was copied; another process copies just now; or
+            it cannot be written.
     """
     try:
         into.mkdir(parents=True, exist_ok=True)
-        for name, source in files.items():
-            beside = into / f".{name}.{os.getpid()}~"
+        with _alone(into):
+            _copy(files, into)
+    except OSError as error:
+        raise _refusal(into, error) from error
+
+
+def _copy(files: Mapping[str, Path], into: Path) -> None:
+    known = _copied(into)
+    there = {name: _hash(into / name) for name in files}
+    new = {name: hashlib.sha256(source.read_bytes()).hexdigest() for name, source in files.items()}
+    # A link is somebody's own, whatever it leads to.
+    ours = {name: () if (into / name).is_symlink() else known.get(name, ()) for name in files}
+    own = [name for name, found in there.items() if found not in (None, new[name], *ours[name])]
+    if own:
+        more = f" and {len(own) - _NAMED} more" if len(own) > _NAMED else ""
+        raise FolderError(
+            f"{into} has {', '.join(own[:_NAMED])}{more}, which this command has not made, or which was changed since: "
+            "it would be replaced, so that nothing was copied. Move it away, or name another folder."
+        )
+    for name in (*files, COPIED):
+        # A process that died may have left it.
+        _beside(into, name).unlink(missing_ok=True)
+    # Listed before it is there: whoever comes after one that died knows what was as well as what was to be.
+    _list(into, known | {name: sorted({new[name], there[name] or new[name]}) for name in files})
+    for name, source in files.items():
+        if there[name] != new[name]:
+            beside = _beside(into, name)
             try:
                 shutil.copyfile(source, beside)
                 beside.replace(into / name)
             finally:
                 beside.unlink(missing_ok=True)
-    except OSError as error:
-        raise _refusal(into, error) from error
+    _list(into, known | {name: [new[name]] for name in files})
+
+
+def _copied(into: Path) -> dict[str, list[str]]:
+    """What was copied there, by its name: the hashes that it may have."""
+    try:
+        told = json.loads((into / COPIED).read_bytes())
+    except (FileNotFoundError, ValueError):
+        return {}
+    return {str(name): list(map(str, hashes)) for name, hashes in told.items()} if isinstance(told, dict) else {}
+
+
+def _list(into: Path, copied: Mapping[str, list[str]]) -> None:
+    beside = _beside(into, COPIED)
+    try:
+        beside.write_text(json.dumps(copied, indent=1, sort_keys=True) + "\n", encoding="utf-8", newline="\n")
+        beside.replace(into / COPIED)
+    finally:
+        beside.unlink(missing_ok=True)
+
+
+def _beside(into: Path, name: str) -> Path:
+    return into / f".{name}.copying~"
+
+
+def _hash(path: Path) -> str | None:
+    """The hash of a file; None where there is nothing, and none of any file where it is something else."""
+    if path.is_file():
+        return hashlib.sha256(path.read_bytes()).hexdigest()
+    return "no file" if os.path.lexists(path) else None
 
 
 def _refusal(folder: Path, error: OSError) -> FolderError:

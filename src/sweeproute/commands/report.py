@@ -38,7 +38,12 @@ def run(asked: argparse.Namespace) -> None:
     settings.copy_to = asked.copy_to or settings.copy_to
     question = report.Question(asked.sweep, asked.metric, asked.direction, asked.experiment, asked.uri, where)
     settings.figures = settings.figures and not asked.tables_only
-    made = report.make(question, settings, report.drawing(settings))
+    try:
+        made = report.make(question, settings, report.drawing(settings))
+    except report.NotCopiedError as error:
+        if asked.log:
+            report.log(error.made)
+        raise
     for pointer in pointers.pointers():
         if pointer.id == made.comparison.sweep.id and report_record.problem(pointer.folder) is not None:
             # What could not be made at the sweep's end is there now.
