@@ -3,6 +3,7 @@
 import dataclasses
 
 import numpy as np
+import pandas as pd
 import pytest
 
 from reported_sweep import RULE, forecasts, games, predictions
@@ -51,6 +52,21 @@ def test_the_home_side_wins_as_often_as_in_the_seasons_before():
     assert share[2017] == [0.5]
     assert share[2018] == [outcome[season == 2017].mean()]
     assert share[2019] == [outcome[season < 2019].mean()]
+
+
+def test_on_the_holdout_the_home_side_is_known_from_the_selection_seasons():
+    played, tested = games((2017, 2018, 2019)), games((2020, 2021))
+    # Of what was tested elsewhere, the later seasons are not known yet.
+    before = pd.concat([played, games((2021, 2022)).assign(outcome=1)])
+    held = predictions(tested, forecasts(tested, 0.5))
+    home = {one.name: one for one in baselines(held, RULE, before)}[HOME]
+    share = {season: home.games["probability"][held["season"] == season].unique() for season in (2020, 2021)}
+    assert share[2020] == [played["outcome"].mean()]
+    assert share[2021] == [pd.concat([played, tested[tested["season"] == 2020]])["outcome"].mean()]
+    assert home.by_season[2020]["brier"] != 0.25
+    for other in (None, before[before["season"] > 2020]):
+        first = {one.name: one for one in baselines(held, RULE, other)}[HOME].games["probability"][0]
+        assert first == 0.5
 
 
 def test_nothing_of_a_season_and_of_those_after_it_reaches_its_forecasts():

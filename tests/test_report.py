@@ -19,6 +19,7 @@ from sweeproute import __main__, completion, registry, report, report_config
 from sweeproute.chapter import ChapterError
 from sweeproute.commands import composing
 from sweeproute.comparison import Comparison
+from sweeproute.data import load
 from sweeproute.report import Question, make
 from sweeproute.store import connect
 from sweeproute.tracking import sync
@@ -170,9 +171,23 @@ def test_the_holdout_stands_in_tables_of_its_own_that_say_so(uri, plain):
     assert "238 games of 2020 (holdout seasons)" in text
     assert "Nothing is chosen on these seasons" in text
     assert "others would have been chosen" not in text
+    assert "Home-win rate: the share in the tested seasons before, those of the selection among them. " in text
     text = (folder / "multimodel_comparison_table.tex").read_text()
+    assert "Home-win rate: the share in the tested seasons before, 0.5 in the first. " in text
     assert "holdout" not in text
     assert "chosen by AUC (maximize) on these seasons, which flatters them" in text
+
+
+def test_the_home_win_rate_of_the_holdout_is_that_of_the_selection_seasons(uri, plain, tmp_path):
+    every = json.loads((plain("sweep_partly", uri) / "ensemble_comparison.json").read_text())
+    (home,) = (one["metrics"]["brier"] for one in every if (one["set"], one["model"]) == ("holdout", "home"))
+    expected = np.mean((games((2020,))["outcome"] - PARTLY["outcome"].mean()) ** 2)
+    assert home == pytest.approx(expected, abs=1e-15)
+    # Of the holdout's runs alone there is nothing before them, and that is what is said.
+    told(tmp_path / "r", "sweep_partly", uri, where={"set": "holdout"})
+    (home,) = (row["brier"] for row in cells(tmp_path / "r", f"{TABLES[0]}_holdout") if row["model"] == "Home-win rate")
+    assert float(home) == 0.25
+    assert "tested seasons before, 0.5 in the first. " in (tmp_path / "r/season_table_holdout.tex").read_text()
 
 
 def test_of_many_seasons_there_is_a_learning_curve_and_of_few_there_is_none(uri, plain):
@@ -429,6 +444,14 @@ def test_a_real_sweep_with_its_holdout_is_reported_when_its_folder_is_gone(tmp_p
     for row in (*selection.rows, *holdout.rows):
         (table,) = row.games
         assert row.metrics["roi"].mean == pytest.approx(table["profit"].sum() / table["stake"].sum())
+    # What needs no model knows what was before the holdout: home sides the selection season, ratings every season.
+    by_name = {one.name: one.games for one in holdout.baselines}
+    assert set(by_name["home"]["probability"]) == {selection.games["outcome"].mean()}
+    data = load({"source": "league", "first_season": 2015, "last_season": 2019, "seed": 7})
+    rated = pd.Series(data.elo, data.game_id)
+    for found in (selection, holdout):
+        games_of = {one.name: one.games for one in found.baselines}["elo"]
+        np.testing.assert_array_equal(games_of["probability"], rated[games_of["game_id"]])
     # On which features models lean is found where the holdout is scored, from one fit for all calibrations.
     leans = cells(tmp_path / "r", "importance_table_holdout")
     assert list(leans[0]) == ["feature", "GLM", "XGBoost"]

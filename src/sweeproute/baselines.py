@@ -26,17 +26,19 @@ class Baseline:
     by_season: dict[int, dict[str, float]]
 
 
-def baselines(games: pd.DataFrame, rule: BettingRule) -> tuple[Baseline, ...]:
+def baselines(games: pd.DataFrame, rule: BettingRule, before: pd.DataFrame | None = None) -> tuple[Baseline, ...]:
     """Forecast the games of a table without a model.
 
     - market: what the odds imply, without the overround; on the games alone that have odds, and there may be none.
     - elo: what plain ratings said before each game, as the predictions hold it; not there where they hold none.
     - coin: 0.5.
-    - home: the share of home wins in the tested seasons before, and 0.5 in the first one.
+    - home: the share of home wins in the tested seasons before, and 0.5 where there is none.
 
     Args:
         games: Predictions, whoever made them, (n_games, n_columns) in the form of `evaluation.Report.predictions`.
         rule: The betting rule of the table.
+        before: Games of other seasons, tested too, (n_others, n_columns) with a season and an outcome; of those, the
+            ones before a season are known in it. None for none.
 
     Returns:
         Those that there are, with all metrics. Of the market those of bets are NaN: by its own odds nothing is worth
@@ -50,15 +52,17 @@ def baselines(games: pd.DataFrame, rule: BettingRule) -> tuple[Baseline, ...]:
     if ELO in games and (ratings := games[ELO].to_numpy(dtype=np.float64)).size and not np.isnan(ratings).any():
         found.append(_baseline(ELO, games, ratings, rule))
     found.append(_baseline(COIN, games, np.full(len(games), 0.5), rule))
-    return *found, _baseline(HOME, games, _home_share(games), rule)
+    return *found, _baseline(HOME, games, _home_share(games, before), rule)
 
 
-def _home_share(games: pd.DataFrame) -> NDArray[np.float64]:
+def _home_share(games: pd.DataFrame, before: pd.DataFrame | None) -> NDArray[np.float64]:
     """Share of home wins before each game's season, (n_games,)."""
-    season, outcome = games["season"].to_numpy(), games["outcome"].to_numpy()
-    share = np.full(len(games), 0.5)
-    for one in np.unique(season)[1:]:
-        share[season == one] = outcome[season < one].mean()
+    columns = ["season", "outcome"]
+    known = games[columns] if before is None else pd.concat([before[columns], games[columns]], ignore_index=True)
+    season, share = games["season"].to_numpy(), np.full(len(games), 0.5)
+    for one in np.unique(season):
+        if len(past := known["outcome"][known["season"] < one]):
+            share[season == one] = past.mean()
     return share
 
 

@@ -262,7 +262,10 @@ class Chapter:
 
     def _of_baselines(self) -> list[str]:
         market = next(one for one in self.found.baselines if one.name == MARKET)
-        said = [f"{self.title(HOME)}: the share in the tested seasons before, 0.5 in the first."]
+        first, before = self.found.games["season"].min(), self.found.before
+        known = before is not None and bool((before["season"] < first).any())
+        also = f", those of the {SELECTION} among them" if known else ", 0.5 in the first"
+        said = [f"{self.title(HOME)}: the share in the tested seasons before{also}."]
         if any(one.name == ELO for one in self.found.baselines):
             said.append(f"{self.title(ELO)}: ratings that nothing is fitted to, K of {ELO_K:g}.")
         if market.games.empty:

@@ -84,6 +84,8 @@ class SetOfSeasons:
     name: str
     rows: tuple[Row, ...]
     rule: Rule
+    # The games of the seasons that were tested before it: on the holdout those of the selection. None where none were.
+    before: pd.DataFrame | None = None
 
     @property
     def games(self) -> pd.DataFrame:
@@ -114,7 +116,7 @@ class SetOfSeasons:
     @cached_property
     def baselines(self) -> tuple[Baseline, ...]:
         """What needs no model, on the same games."""
-        return baselines(self.games, self.betting)
+        return baselines(self.games, self.betting, self.before)
 
 
 @dataclass(frozen=True, eq=False)
@@ -173,7 +175,8 @@ def compare(sweep: SweepRuns, metric: str | None = None, direction: str | None =
                 else _choose(groups[group], rule, sweep)
                 for group in order
             ]
-        sets.append(_read(sweep, name, chosen, rule.repeats))
+        found = _read(sweep, name, chosen, rule.repeats)
+        sets.append(replace(found, before=sets[0].games) if sets else found)
     return Comparison(sweep, rule, tuple(sets))
 
 
