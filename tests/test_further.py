@@ -202,6 +202,9 @@ def test_below_a_table_stands_of_what_its_ensembles_are_and_how_they_were_made()
     )
     assert "The first of all tested seasons has the average" in said
     assert "The first of all" not in told([tags[0] | {"sweeproute.ensemble": "average"}], str)[0]
+    (held,) = told([{}, *tags], lambda name: name, begins=False)
+    assert held == said.replace(" The first of all tested seasons has the average, as nothing is before it.", "")
+    assert held != said
     assert told([{}], str) == []
 
 

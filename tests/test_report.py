@@ -59,6 +59,14 @@ def store(tmp_path_factory) -> Path:
         trial(partly, job, model, says(PARTLY, 0.5, 0.6, 0.7, seed=job), PARTLY, words, seed=seed)
     words, held = ["model=glm", "seed=1"], games((2020,))
     trial(partly, 4, "GLM", says(held, 0.5, 0.6), held, words, seed=1, kind="holdout", tags={"set": "holdout"})
+    ensembled = made["sweep_ensembled"] = HandmadeSweep(root / "e", "sweep_ensembled", metric="brier", direction=None)
+    for job, model in enumerate(("GLM", "XGBoost")):
+        trial(ensembled, job, model, says(PLAYED, 0.5, seed=job), PLAYED)
+    tags = {"ensemble": "stacking", "members": json.dumps({"none": [{"model": "GLM"}, {"model": "XGBoost"}]})}
+    for job, on in enumerate((PLAYED, held), 2):
+        name, told = ("holdout" if on is held else "selection"), ["model=ensemble"]
+        tags |= {"set": name}
+        trial(ensembled, job, "Ensemble_stacking", says(on, 0.4), on, told, tags=tags, kind="ensemble")
     trial(made["sweep_long"], 0, "GLM", says(LONG, 0.5), LONG)
     many = made["sweep_many"] = HandmadeSweep(root / "many", "sweep_many", metric="brier", direction=None)
     for job in range(6):
@@ -221,6 +229,22 @@ def test_who_is_significantly_best_is_bold_and_equals_are_ties(uri, plain, tmp_p
     rows = {row["model"]: row for row in cells(tmp_path / "r", TABLES[0])}
     assert {rows[name]["brier_standing"] for name in ("GLM", "XGBoost", "Random forest")} == {"tied"}
     assert r"\bfseries" not in (tmp_path / "r" / f"{TABLES[0]}.tex").read_text()
+
+
+def test_the_notes_say_which_scores_were_tested(uri, plain):
+    folder = plain("sweep_tied", uri)
+    said = [(folder / f"{name}.tex").read_text() for name in (TABLES[0], "calibration_table", "betting_table")]
+    assert "Tested are AUC, Brier, Log loss, Accuracy (\\%), ROI (\\%); baselines" in said[0]
+    assert "Tested is Brier; baselines" in said[1]
+    assert "Tested is ROI (\\%); baselines" in said[2]
+
+
+def test_the_season_that_no_ensemble_could_learn_for_is_named_where_it_is(uri, plain):
+    folder = plain("sweep_ensembled", uri)
+    for name, begins in (("season_table", True), ("season_table_holdout", False)):
+        notes = (folder / f"{name}.tex").read_text()
+        assert "Ensembles are of GLM and XGBoost, each as it won" in notes
+        assert ("The first of all tested seasons has the average" in notes) == begins
 
 
 def test_what_is_missing_stays_missing(uri, plain):
@@ -421,6 +445,7 @@ def test_a_real_sweep_with_its_holdout_is_reported_when_its_folder_is_gone(tmp_p
     uri = fresh_store(tmp_path)
     words = ["model=glm,xgboost", "search_space=none", "calibration=all", "validation.calibration_seasons=1"]
     words += ["validation.selection_seasons=[2018,2018]", "validation.holdout_seasons=[2019,2019]", "holdout=true"]
+    words += ["importances.repeats=3"]
     environment = {"SWEEPROUTE_STATE": str(tmp_path / "state")}
     end(start(tmp_path, "-m", *words, "sweep.name=chapter", *SMALL[:3], ONE_SLOT, uri=uri, **environment))
     monkeypatch.setenv("SWEEPROUTE_STATE", str(tmp_path / "elsewhere"))
@@ -459,6 +484,10 @@ def test_a_real_sweep_with_its_holdout_is_reported_when_its_folder_is_gone(tmp_p
     assert len(by_season) == int(trials["tags.sweeproute.n_features"].iloc[0])
     assert float(leans[0]["GLM"]) == by_season[leans[0]["feature"]]
     assert max(float(leans[0][model]) for model in ("GLM", "XGBoost")) > 0
+    # Below it stands what is in it, and how it was found.
+    notes = (tmp_path / "r" / "importance_table_holdout.tex").read_text()
+    assert "Notes.} In 2019 a feature was shuffled 3 times among the games, for models as they are" in notes
+    assert not [word for word in ("Home-win", "Elo", "market", "Ensembles are of") if word in notes]
     assert not (tmp_path / "r" / "importance_table.tex").exists()
     _, complaints = typeset(tmp_path / "r" / "report.tex", tmp_path / "out")
     assert complaints == []

@@ -12,7 +12,7 @@ from sweeproute import chapter_parts, ensemble
 from sweeproute.baselines import ELO, HOME, MARKET, Baseline
 from sweeproute.chapter_parts import ChapterError, Parts
 from sweeproute.comparable import apart, span
-from sweeproute.comparison import Comparison, SetOfSeasons
+from sweeproute.comparison import Comparison, Row, SetOfSeasons
 from sweeproute.configuration import Estimate
 from sweeproute.data.features import ELO_K
 from sweeproute.report_config import Report, ReportTable
@@ -152,13 +152,17 @@ class Chapter:
         columns += [Column(model, self.title(model), told.decimals) for model in means]
         rows = [(Cell(name), *(Cell(number(of.get(name))) for of in means.values())) for name in names]
         seasons = sorted({int(season) for found in leans.values() for season in found["season"]})
+        over = f"Means over the seasons {span(seasons)}, in each of which" if len(seasons) > 1 else f"In {seasons[0]}"
+        often = " or ".join(map(str, self.found.shuffles))
+        often = "once" if often == "1" else f"{often} times" if often else "several times"
         more = [
-            f"Means over the seasons {span(seasons)}, in each of which a feature was shuffled several times among the "
-            "games, for models as they are, without calibration. Features that say much the same share what they say.",
+            f"{over} a feature was shuffled {often} among the games, for models as they are, without calibration. "
+            "Features that say much the same share what they say.",
         ]
         if len(names) < len(most):
             more.append(f"The {len(names)} of {len(most)} on which any model leans most; importances.csv has all.")
-        yield self._table(ReportTable(told.name, told.caption, told.label), columns, rows, (), more)
+        shape = ReportTable(told.name, told.caption, told.label)
+        yield self._table(shape, columns, rows, (), more, below=self._of_rows(self.found.shuffled, "Models"))
 
     def _significance(self) -> Table:
         told = self.settings.significance
@@ -217,7 +221,11 @@ class Chapter:
         sections: tuple[tuple[int, str], ...],
         more: Sequence[str],
         metric: str | None = None,
+        below: Sequence[str] | None = None,
     ) -> Table:
+        """A table with its notes; `below` are those of what stands in it, where that is not all rows and baselines."""
+        if below is None:
+            below = [*self._of_baselines(), *self._of_rows(self.found.rows), *self._of_devices()]
         games, name = self.found.games, self.found.name
         says = {
             "games": f"{len(games):,}",
@@ -244,7 +252,7 @@ class Chapter:
             tuple(columns),
             tuple(tuple(row) for row in rows),
             sections,
-            (*more, *self._of_baselines(), *self._of_rows(), *self._of_origin()),
+            (*more, *below, *self._of_origin()),
         )
 
     def _of_standing(self, told: ReportTable) -> list[str]:
@@ -254,7 +262,8 @@ class Chapter:
         said = [
             f"Bold, or *: significantly better than every other model (p ≤ {self.settings.alpha:g}, adjusted by Holm's "
             "method).",
-            f"=: not significantly worse than the best. Tested are {', '.join(tested)}; baselines take no part.",
+            f"=: not significantly worse than the best. Tested {'are' if len(tested) > 1 else 'is'} "
+            f"{', '.join(tested)}; baselines take no part.",
         ]
         if any(one.interval for one in told.columns):
             said.append(f"Intervals of {self.settings.level * 100:g} % are from resampled weeks, of AUC DeLong's.")
@@ -305,27 +314,31 @@ class Chapter:
         }
         if len(rules) > 1:
             said.append("Rows differ in their betting rule; the one above is that of the first.")
-        if bettors := self._bettors():
+        if bettors := self._bettors(self.found.rows):
             said.append(f"By stakes of their own, in units of the rule's, not by the rule: {bettors}.")
         return said
 
-    def _bettors(self) -> str:
-        """The models that give stakes, by what they are called."""
-        return ", ".join(dict.fromkeys(self.title(row.model) for row in self.found.rows if row.gives_stakes))
+    def _bettors(self, rows: Sequence[Row]) -> str:
+        """The models among these that give stakes, by what they are called."""
+        return ", ".join(dict.fromkeys(self.title(row.model) for row in rows if row.gives_stakes))
 
-    def _of_rows(self) -> list[str]:
-        said = ensemble.told([run.tags for row in self.found.rows for run in row.runs], self.title)
-        if bettors := self._bettors():
+    def _of_rows(self, rows: Sequence[Row], called: str = "Rows") -> list[str]:
+        tags = [run.tags for row in rows for run in row.runs]
+        said = ensemble.told(tags, self.title, begins=self.found.name == SELECTION)
+        if bettors := self._bettors(rows):
             said.append(f"Stakes and no probabilities, so no score of these: {bettors}.")
-        if len(self._letters) > 1:
-            classes = list(self._letters)
-            told = "; ".join(f"{self._letters[one]}: {name}" for one, name in zip(classes, apart(classes), strict=True))
-            said.append(f"Made on different classes of device, so that last digits do not compare ({told}).")
-        folds = [row.folds for row in self.found.rows]
+        folds = [row.folds for row in rows]
         names = sorted({name for one in folds for name in one if one[name] != folds[0].get(name)})
         if names:
-            said.append(f"Rows differ in {', '.join(names)}.")
+            said.append(f"{called} differ in {', '.join(names)}.")
         return said
+
+    def _of_devices(self) -> list[str]:
+        if len(self._letters) < 2:
+            return []
+        classes = list(self._letters)
+        told = "; ".join(f"{self._letters[one]}: {name}" for one, name in zip(classes, apart(classes), strict=True))
+        return [f"Made on different classes of device, so that last digits do not compare ({told})."]
 
     def _of_origin(self) -> list[str]:
         found = self.found

@@ -94,12 +94,23 @@ class SetOfSeasons:
 
     @property
     def leaning(self) -> dict[str, pd.DataFrame]:
-        """By model the features on which it leans, of those of which that is known; calibrations share their fit."""
-        found: dict[str, pd.DataFrame] = {}
+        """By model the features on which it leans, of those of which that is known."""
+        return {row.model: row.importances for row in self.shuffled if row.importances is not None}
+
+    @property
+    def shuffled(self) -> tuple[Row, ...]:
+        """Of each model of which it is known on which features it leans a row; calibrations share their fit."""
+        found: dict[str, Row] = {}
         for row in self.rows:
             if row.importances is not None:
-                found.setdefault(row.model, row.importances)
-        return found
+                found.setdefault(row.model, row)
+        return tuple(found.values())
+
+    @property
+    def shuffles(self) -> tuple[int, ...]:
+        """How many times features were shuffled to know it: one number, unless models differ."""
+        told = {run.tags.get(importance.TAG, "") for row in self.shuffled for run in row.runs}
+        return tuple(sorted(int(one) for one in told if one.isdecimal()))
 
     @property
     def data_hash(self) -> str:

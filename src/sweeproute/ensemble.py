@@ -122,12 +122,13 @@ class Members:
         return {"ensemble": method, "members_of": self.sweep, "members": json.dumps(told)}
 
 
-def told(tags: Sequence[Mapping[str, str]], titles: Callable[[str], str]) -> list[str]:
+def told(tags: Sequence[Mapping[str, str]], titles: Callable[[str], str], *, begins: bool = True) -> list[str]:
     """What is to be said of the ensembles among some runs, below a table that has them.
 
     Args:
         tags: Those of each run.
         titles: From the type of a model, or a method's name, to what it is called.
+        begins: Whether the table has the first of all tested seasons, as that of a holdout has not.
 
     Returns:
         Sentences; none where no run is an ensemble.
@@ -143,7 +144,7 @@ def told(tags: Sequence[Mapping[str, str]], titles: Callable[[str], str]) -> lis
     of = " or of ".join(_enumerated([titles(member) for member in members]) for members in sets)
     how = "; ".join(f"{titles(f'{PREFIX}{method}')}: {_HOW[method]}" for method in ENSEMBLES if method in found)
     last = " The first of all tested seasons has the average, as nothing is before it."
-    last = "" if list(found) == ["average"] else last
+    last = last if begins and list(found) != ["average"] else ""
     return [
         f"Ensembles are of {of}, each as it won under the same calibration on the selection seasons, which flatters "
         f"them there. {how}.{last}"
