@@ -61,7 +61,7 @@ def test_numbers_bold_ties_and_what_is_missing():
 
 
 def test_only_packages_of_the_two_collections_are_used():
-    text = latex.document("Title", ["odd"], ["figures/roc.pdf"])
+    text = latex.document("Title", ["odd"], {"figures/roc.pdf": "ROC"})
     packages = re.findall(r"\\usepackage(?:\[.*?\])?{(\w+)}", text)
     assert set(packages) == {"inputenc", "graphicx", "booktabs", "siunitx"}
 
@@ -76,7 +76,7 @@ def test_a_table_of_odd_names_is_typeset_and_nothing_juts_out(tmp_path: Path):
     for name, one in tables.items():
         (tmp_path / f"{name}.tex").write_text(latex.table(one, "sweeproute report s --where 'a b=\"c\"'"))
     document = tmp_path / "report.tex"
-    document.write_text(latex.document(f"Sweep {ODD}", list(tables), []))
+    document.write_text(latex.document(f"Sweep {ODD}", list(tables), {}))
     pdf, complaints = typeset(document, tmp_path / "out")
     assert complaints == []
     assert "(1 page, " in pdf.with_suffix(".log").read_text(errors="replace")
@@ -98,8 +98,9 @@ def test_a_table_without_a_complaint_can_complain(tmp_path: Path):
     assert any("x" in line for line in complaints if line.startswith("LaTeX Warning"))
 
 
-@pytest.mark.parametrize("figures", [["figures/roc_a&b.pdf"], []])
+@pytest.mark.parametrize("figures", [{"figures/roc_a&b.pdf": "ROC & 5 %"}, {}])
 def test_every_figure_is_shown(figures):
     text = latex.document("T", ["one", "two"], figures)
     assert text.count(r"\input{") == 2
     assert text.count(r"\includegraphics") == len(figures)
+    assert (r"\caption{ROC \& 5 \%}" in text) == bool(figures)

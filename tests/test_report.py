@@ -300,13 +300,23 @@ def test_the_document_is_typeset_and_nothing_juts_out(uri, tmp_path, sweep):
 
         def finish(beside: Path) -> None:
             (beside / "figures").mkdir(exist_ok=True)
-            Figure().savefig(beside / "figures" / "model_roc_curves.pdf")
+            for name in ("model_roc_curves", "model_roc_curves_holdout", "bankroll", "my_own"):
+                Figure().savefig(beside / "figures" / f"{name}.pdf")
 
         yield finish
 
-    make(Question(sweep, uri=uri), settings(folder), also=draw)
+    words = ["report.figure_captions.bankroll='{n_models} bankrolls of a_b & 5 % in {sweep}'"]
+    made = make(Question(sweep, uri=uri), settings(folder, *words), also=draw)
     document = folder / "report.tex"
-    assert r"\includegraphics" in document.read_text()
+    text = document.read_text()
+    assert r"\includegraphics" in text
+    n_models = len({row.model for row in made.comparison.sets[0].rows})
+    escaped = sweep.replace("_", r"\_")
+    assert rf"\caption{{{n_models} bankrolls of a\_b \& 5 \% in {escaped}}}" in text
+    assert r"\caption{ROC curves of models on the 476 games of 2018--2019 (selection seasons)}" in text
+    held = r"\caption{ROC curves of models on the 238 games of 2020 (holdout seasons)}"
+    assert (held in text) == (sweep == "sweep_partly")
+    assert r"\caption{my own}" in text
     pdf, complaints = typeset(document, tmp_path / "out")
     assert complaints == []
     assert "(1 page, " in pdf.with_suffix(".log").read_text(errors="replace")
@@ -363,6 +373,7 @@ def test_a_thesis_that_has_a_table_of_its_own_keeps_it_and_the_report_is_there_a
     [
         ("report.significance.metrics=[ece]", r"has 'ece', of which pairs are not tested; allowed are auc, brier"),
         ("report.comparison.caption='{game} games'", r"names what is not known; allowed in braces are games, seasons"),
+        ("report.figure_captions.bankroll='{game}'", r"caption '{game}' of bankroll names what is not known; allowed"),
         ("report.season.metric=acu", r"report.season.metric=acu is no metric of these runs; .*first: auc"),
         ("report.learning.against=elos", r"report.learning.against=elos is no baseline; .*first: elo"),
     ],

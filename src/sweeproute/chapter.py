@@ -1,6 +1,5 @@
 """The tables of a thesis's chapter: what of a comparison stands in which of them, and what is said below."""
 
-import shlex
 import string
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -61,6 +60,13 @@ class Chapter:
             *self._importance(),
             self._significance(),
         )
+
+    @cached_property
+    def figures(self) -> dict[str, str]:
+        """Captions of figures, by the names of their files without what they end in."""
+        end = "" if self.found.name == SELECTION else f"_{self.found.name}"
+        captions = self.settings.figure_captions
+        return {f"{name}{end}": self._caption(text, name) for name, text in captions.items()}
 
     def title(self, name: str) -> str:
         """What a model, a calibration, a baseline or a metric is called."""
@@ -226,34 +232,35 @@ class Chapter:
         """A table with its notes; `below` are those of what stands in it, where that is not all rows and baselines."""
         if below is None:
             below = [*self._of_baselines(), *self._of_rows(self.found.rows), *self._of_devices()]
-        games, name = self.found.games, self.found.name
-        says = {
-            "games": f"{len(games):,}",
-            "seasons": span(games["season"]),
-            "set": name,
-            "metric": metric or self.title(self.found.rule.metrics[0]),
-            "n_models": len({row.model for row in self.found.rows}),
-            "sweep": self.comparison.sweep.id,
-        }
-        try:
-            caption = told.caption.format_map(says)
-        except (KeyError, ValueError, IndexError):
-            raise ChapterError(
-                f"The caption {told.caption!r} of {told.name} names what is not known; allowed in braces are "
-                f"{', '.join(_PLACES)}."
-            ) from None
         if any(cell.error is not None and cell.low is None for row in rows for cell in row):
             more = [*more, "In parentheses standard errors of means over seeds."]
-        apart_by = "" if name == SELECTION else name
+        apart_by = "" if self.found.name == SELECTION else self.found.name
         return Table(
             f"{told.name}_{apart_by}" if apart_by else told.name,
-            caption,
+            self._caption(told.caption, told.name, metric),
             f"{told.label}-{apart_by}" if apart_by else told.label,
             tuple(columns),
             tuple(tuple(row) for row in rows),
             sections,
             (*more, *below, *self._of_origin()),
         )
+
+    def _caption(self, text: str, name: str, metric: str | None = None) -> str:
+        games = self.found.games
+        says = {
+            "games": f"{len(games):,}",
+            "seasons": span(games["season"]),
+            "set": self.found.name,
+            "metric": metric or self.title(self.found.rule.metrics[0]),
+            "n_models": len({row.model for row in self.found.rows}),
+            "sweep": self.comparison.sweep.id,
+        }
+        try:
+            return text.format_map(says)
+        except (KeyError, ValueError, IndexError):
+            raise ChapterError(
+                f"The caption {text!r} of {name} names what is not known; allowed in braces are {', '.join(_PLACES)}."
+            ) from None
 
     def _of_standing(self, told: ReportTable) -> list[str]:
         tested = [one.title for one in told.columns if one.metric in self.verdicts.tests]
@@ -384,13 +391,3 @@ class Chapter:
 def _pairs(n: int) -> str:
     count = n * (n - 1) // 2
     return f"{count:,} pair" + ("" if count == 1 else "s")
-
-
-def command(comparison: Comparison, asked: Sequence[str]) -> str:
-    """The command that makes a report again, fit for a shell.
-
-    Args:
-        comparison: What it tells of.
-        asked: The options that change what it says.
-    """
-    return shlex.join(["sweeproute", "report", comparison.sweep.id, *asked])

@@ -55,11 +55,19 @@ def files(
     return found
 
 
-def document(chapters: Sequence[Chapter], figures: Sequence[str]) -> str:
-    """The document that shows the tables, and figures by their paths."""
+def document(chapters: Sequence[Chapter], figures: Sequence[str], captions: Mapping[str, str]) -> str:
+    """The document that shows the tables, and figures.
+
+    Args:
+        chapters: The tables of each set of seasons.
+        figures: Paths of the figures, relative to the document.
+        captions: By a figure's name; another, which somebody has put there, is called by its own.
+    """
+    named = {path: path.rpartition("/")[2].removesuffix(".pdf") for path in sorted(figures)}
     comparison = chapters[0].comparison
     names = [table.name for chapter in chapters for table in chapter.tables]
-    return latex.document(f"Sweep {comparison.sweep.id}", names, sorted(figures))
+    shown = {path: captions.get(name, name.replace("_", " ")) for path, name in named.items()}
+    return latex.document(f"Sweep {comparison.sweep.id}", names, shown)
 
 
 def _tests(chapter: Chapter) -> tuple[list[str], list[list[object]]]:

@@ -4,7 +4,7 @@ It needs siunitx 3 or later, of 2021, and graphicx. A table that is wider than t
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from sweeproute.tables import BEST, TIED, Cell, Column, Table, shown
 
@@ -114,20 +114,20 @@ def table(content: Table, command: str) -> str:
     )
 
 
-def document(title: str, tables: Sequence[str], figures: Sequence[str]) -> str:
+def document(title: str, tables: Sequence[str], figures: Mapping[str, str]) -> str:
     """A document of one page that shows tables and figures side by side; the page is as large as they are together.
 
     Args:
         title: Its title.
         tables: Names of the tables' files, beside it.
-        figures: Paths of the figures' files, relative to it.
+        figures: Their captions, by the paths of their files relative to it.
 
     Returns:
         The document.
     """
     shown = [rf"\input{{{name}}}" for name in tables]
     columns = [shown[first : first + _TABLES] for first in range(0, len(shown), _TABLES)]
-    drawn = [_figure(path) for path in figures]
+    drawn = [_figure(path, caption) for path, caption in figures.items()]
     columns += [drawn[first : first + _FIGURES] for first in range(0, len(drawn), _FIGURES)]
     lines = [
         r"\documentclass{article}",
@@ -168,14 +168,13 @@ def document(title: str, tables: Sequence[str], figures: Sequence[str]) -> str:
     )
 
 
-def _figure(path: str) -> str:
-    name = path.rpartition("/")[2].removesuffix(".pdf").replace("_", " ")
+def _figure(path: str, caption: str) -> str:
     return "\n".join(
         [
             r"\begin{figure}",
             r"  \centering",
             rf"  \includegraphics[width=\linewidth,height=20cm,keepaspectratio]{{\detokenize{{{path}}}}}",
-            rf"  \caption{{{escaped(name)}}}",
+            rf"  \caption{{{escaped(caption)}}}",
             r"\end{figure}",
         ]
     )

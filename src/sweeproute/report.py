@@ -1,12 +1,13 @@
 """Makes of a sweep in the tracking store what a thesis's chapter needs: tables, and every number behind them."""
 
+import shlex
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 
 from sweeproute import chapter_figures, completion, deliverables, request_kept, runs_best, sweep_runs
-from sweeproute.chapter import Chapter, command
+from sweeproute.chapter import Chapter
 from sweeproute.comparison import Comparison, compare
 from sweeproute.report_config import Report
 from sweeproute.tables import Table
@@ -94,7 +95,8 @@ def make(question: Question, settings: Report, also: Also | None = None) -> Made
         best = runs_best.chosen(runs.id, question.metric, question.direction, question.experiment, runs.uri, mixed=True)
     chosen = deliverables.chosen(best, comparison)
     chapters = [Chapter(comparison, found, settings) for found in comparison.sets]
-    again = command(comparison, question.options)
+    again = shlex.join(["sweeproute", "report", runs.id, *question.options])
+    captions = {name: caption for chapter in chapters for name, caption in chapter.figures.items()}
     folder = Path(settings.to) if settings.to else Path("reports") / runs.id
     with also(comparison) if also is not None else nullcontext() as finish:
         files = deliverables.files(comparison, chapters, chosen, settings, again)
@@ -103,7 +105,7 @@ def make(question: Question, settings: Report, also: Also | None = None) -> Made
         def last(beside: Path) -> dict[str, str]:
             if finish is not None:
                 finish(beside)
-            return {deliverables.DOCUMENT: deliverables.document(chapters, _figures(beside))}
+            return {deliverables.DOCUMENT: deliverables.document(chapters, _figures(beside), captions)}
 
         replace_folder(folder, files, last)
     names = [name for name in files if name.endswith(".tex")] + _figures(folder)

@@ -110,6 +110,8 @@ class Report:
     learning: LearningTable = field(default_factory=LearningTable)
     importance: ImportanceTable = field(default_factory=ImportanceTable)
     significance: SignificanceTable = field(default_factory=SignificanceTable)
+    # The caption of each figure, by the name of its file; places in braces as those of a table.
+    figure_captions: dict[str, str] = field(default_factory=dict)
     # What models, calibrations, baselines and metrics are called; another is called by its name.
     titles: dict[str, str] = field(default_factory=dict)
     # The folder of each model type in a report; another's is its name in small letters.
