@@ -34,10 +34,11 @@ class PlatformUse:
 class Execution:
     """How a sweep went."""
 
-    # Seconds since 1970: the first job's start, the last one's end; None where no job has both.
+    # Seconds since 1970: when it was begun and when it was over, else of its first job's start and last one's end; None
+    # where no job has both.
     started: float | None
     ended: float | None
-    # Seconds between them, without those in which nobody coordinated it; of all jobs one after another.
+    # Seconds in which somebody coordinated it; of all jobs one after another.
     parallel_s: float
     sequential_s: float
     platforms: tuple[PlatformUse, ...]
@@ -60,6 +61,8 @@ def execution(sweep: SweepRuns) -> Execution:
     started = min((start for _, start, _ in spans), default=None)
     ended = max((end for _, _, end in spans), default=None)
     windows = _windows(sweep.told.get(SESSIONS), started, ended)
+    if windows:
+        started, ended = windows[0][0], max(end for _, end, _ in windows)
     parallel_s = sum(end - start for start, end, _ in windows)
     counting = [one for one, _, _ in spans if one.current and one.state in _WITH_RESULT]
     platforms = tuple(
@@ -97,17 +100,12 @@ Window = tuple[float, float, Mapping[str, int] | None]
 
 
 def _windows(told: str | None, started: float | None, ended: float | None) -> list[Window]:
-    """When somebody coordinated the sweep, between its first start and last end, and the slots that there were."""
+    """When somebody coordinated the sweep, its start-up included, and the slots that there were; as targets take it."""
     if started is None or ended is None:
         return []
-    windows: list[Window] = []
-    for begins, ends, slots in json.loads(told) if told else ():
-        if min(ends, ended) > max(begins, started):
-            windows.append((max(begins, started), min(ends, ended), slots))
-    if not windows:
-        return [(started, ended, None)]
     # What a far machine did while nobody coordinated stands outside of them.
-    return windows
+    windows: list[Window] = [(begins, ends, slots) for begins, ends, slots in json.loads(told)] if told else []
+    return sorted(windows, key=lambda window: window[:2]) or [(started, ended, None)]
 
 
 def _use(name: str, spans: Sequence[tuple[Attempt, float, float]], windows: Sequence[Window]) -> PlatformUse:
