@@ -178,9 +178,10 @@ def _compose(pointer: "Pointer", overrides: Sequence[str]) -> "tuple[Dataset, Up
     settle(cfg)
     dataset = data.load(config.plain(cfg.data))
     if dataset.unplayed is None or not len(dataset.unplayed.game_id):
+        words = "data=nfl data.path=games.csv" if cfg.data.source == "league" else "data.path=games.csv"
         raise PredictionError(
             f"The data ({dataset.name}) has no game to come: all {len(dataset.outcome)} have a result. Name a newer "
-            "table, one with games whose scores are still empty: sweeproute predict data=nfl data.path=games.csv"
+            f"table, one with games whose scores are still empty, behind the same command: {words}"
         )
     return dataset, dataset.unplayed, cfg
 
