@@ -25,6 +25,7 @@ from sweeproute.calibration import (
     Platt,
     calibrate,
     check_methods,
+    check_metrics,
     crosswise,
 )
 from sweeproute.checkpoint import Checkpoint
@@ -214,8 +215,13 @@ def test_a_sweep_by_a_calibration_that_its_trials_lack_does_not_begin(methods, m
         trial_checks.admit(config, {"metric": metric})
 
 
-@pytest.mark.parametrize("metric", ["platt/brier", ["isotonic/auc", "brier"], "val/auc", "platt/own", None], ids=str)
-def test_a_sweep_by_what_its_trials_have_or_by_another_apps_metric_begins(metric, tmp_path):
+@pytest.mark.parametrize("metric", ["val/auc", "platt/own"])
+def test_the_names_of_another_apps_metrics_are_its_own_business(metric):
+    check_metrics(metric, ["none", "platt"])
+
+
+@pytest.mark.parametrize("metric", ["platt/brier", ["isotonic/auc", "brier"], None], ids=str)
+def test_a_sweep_by_what_its_trials_have_begins(metric, tmp_path):
     with composed(tmp_path, "calibration=all", "validation.calibration_seasons=1") as config:
         trial_checks.admit(config, {"metric": metric})
 
