@@ -34,6 +34,7 @@ def alone(app: FarApp) -> FarApp:
     """A far side that works on the queue of a coordinator that has died."""
     process = app.start("kind=heavy", "x=1,2,3,4,5", "wait=[all]", SLOTS, "hydra.sweeper.id=sweep_1")
     wait_until(lambda: len(app.executions()) == 2, "two jobs to run")
+    wait_until(lambda: [r["state"] for r in app.launches()].count("RUNNING") == 2, "the coordinator to know of them")
     process.send_signal(signal.SIGKILL)
     process.communicate()
     return app
