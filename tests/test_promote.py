@@ -26,8 +26,6 @@ from sweeproute.promotion import PromotionError, promote
 from sweeproute.promotion.contest import contest
 from sweeproute.promotion.versions import version_of
 
-pytestmark = pytest.mark.spawn
-
 
 @pytest.fixture(scope="module")
 def zoo(tmp_path_factory: pytest.TempPathFactory) -> Zoo:

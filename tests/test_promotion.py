@@ -26,8 +26,6 @@ from sweeproute.prediction import predict_upcoming
 from sweeproute.promotion import Promotion, PromotionError, loader, promote
 from sweeproute.trial_journal import EXAMPLE, saved_calibration
 
-pytestmark = pytest.mark.spawn
-
 BARE = Path(__file__).with_name("bare_environment.py")
 NEEDS = {
     "GLM": {"scikit-learn", "skops"},

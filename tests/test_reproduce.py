@@ -20,8 +20,6 @@ from sweeproute import __main__, recorded
 from sweeproute.data import load_games
 from sweeproute.store import connect
 
-pytestmark = pytest.mark.spawn
-
 GAMES = {"source": "league", "first_season": 2015, "last_season": 2019}
 WORDS = (
     "data=nfl",
