@@ -36,6 +36,22 @@ def own_home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
         yield
 
 
+@pytest.fixture(autouse=True)
+def no_store_left_to_the_next() -> Iterator[None]:
+    """Where MLflow logs to is the process's: `mlflow.set_tracking_uri` alone would send the next test there, too."""
+    before = store_settings()
+    yield
+    left = store_settings()
+    for name in left.keys() - before.keys():
+        del os.environ[name]
+    assert left == before
+
+
+def store_settings() -> dict[str, str]:
+    whose = ("MLFLOW_TRACKING_URI", "MLFLOW_REGISTRY_URI", "MLFLOW_RUN_ID", "MLFLOW_EXPERIMENT_ID")
+    return {name: os.environ[name] for name in whose if name in os.environ}
+
+
 @pytest.fixture(scope="module")
 def cluster() -> Iterator[Path]:
     """A SLURM cluster of one node, which later modules do not see; where there is none, a test says so and skips."""

@@ -177,7 +177,7 @@ def test_predict_without_a_game_to_come_says_what_to_name(sweeproute: Run, home:
     code, _, complaint = sweeproute("predict", "data.path=played.csv")
     assert code == 1
     assert "has no game to come" in complaint
-    assert "sweeproute predict data=nfl data.path=games.csv" in complaint
+    assert "behind the same command: data.path=games.csv" in complaint
 
 
 def test_predict_uses_a_registered_model_as_it_is(sweeproute: Run, home: Path) -> None:

@@ -73,16 +73,15 @@ def test_every_other_call_of_mlflows_contract_says_what_to_do(tmp_path: Path) ->
         assert getattr(JournalStore, name) is not inherited or not (raises or abstract), name
 
 
-def test_searching_and_registering_are_refused_through_mlflows_own_calls(tmp_path: Path) -> None:
-    mlflow.set_tracking_uri(f"journal:{tmp_path}/logged")
-    try:
-        for call in (mlflow.search_runs, mlflow.search_experiments, lambda: mlflow.search_logged_models(["0"])):
-            with pytest.raises(mlflow.MlflowException, match="sweeproute sync"):
-                call()
-        with pytest.raises(mlflow.MlflowException, match=r"no model registry.*sweeproute sync"):
-            mlflow.register_model("models:/m-1", "x")
-    finally:
-        mlflow.set_tracking_uri(None)
+def test_searching_and_registering_are_refused_through_mlflows_own_calls(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"journal:{tmp_path}/logged")
+    for call in (mlflow.search_runs, mlflow.search_experiments, lambda: mlflow.search_logged_models(["0"])):
+        with pytest.raises(mlflow.MlflowException, match="sweeproute sync"):
+            call()
+    with pytest.raises(mlflow.MlflowException, match=r"no model registry.*sweeproute sync"):
+        mlflow.register_model("models:/m-1", "x")
 
 
 def test_a_trials_own_reader_understands_a_run_of_mlflows(tmp_path: Path, client: MlflowClient) -> None:

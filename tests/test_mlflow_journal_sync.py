@@ -76,7 +76,9 @@ def store(made: Path, tmp_path: Path) -> str:
 
 
 @pytest.mark.timeout(900)
-def test_a_script_of_mlflows_users_leaves_the_same_by_way_of_journals(tmp_path: Path, made: Path) -> None:
+def test_a_script_of_mlflows_users_leaves_the_same_by_way_of_journals(
+    tmp_path: Path, made: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     shutil.copy(made, tmp_path / "real.db")
     shutil.copy(made, tmp_path / "direct.db")
     run_script("journal:logged", tmp_path / "far")
@@ -100,7 +102,7 @@ def test_a_script_of_mlflows_users_leaves_the_same_by_way_of_journals(tmp_path: 
     [model] = client.search_logged_models(
         [client.get_experiment_by_name("irises").experiment_id], "name = 'iris_model'"
     )
-    mlflow.set_tracking_uri(real)
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", real)
     columns = mlflow.models.get_model_info(model.model_uri).signature.inputs.input_names()
     frame = pd.DataFrame([[5.1, 3.5, 1.4, 0.2]], columns=columns)
     assert mlflow.pyfunc.load_model(model.model_uri).predict(frame).tolist() == [0]
