@@ -8,7 +8,7 @@ import pytest
 
 from handmade_sweep import HandmadeSweep, fresh_store
 from reported_sweep import forecasts, games, trial
-from sweeproute import comparable, runs_sqlite, sweep_runs
+from sweeproute import comparable, sqlite_layout, sweep_runs
 from sweeproute.comparable import ComparisonError
 from sweeproute.comparison import SetOfSeasons, compare
 from sweeproute.pointers import NoSuchSweepError
@@ -89,7 +89,7 @@ def uri(request, store, tmp_path, monkeypatch) -> str:
     """The store, asked in both ways, by whoever has neither the sweeps' folders nor pointers to them."""
     monkeypatch.setenv("SWEEPROUTE_STATE", str(tmp_path / "state"))
     if request.param == "api":
-        monkeypatch.setattr(runs_sqlite, "KNOWN_REVISIONS", frozenset())
+        monkeypatch.setattr(sqlite_layout, "KNOWN_REVISIONS", frozenset())
     return f"sqlite:///{store / 'mlflow.db'}"
 
 

@@ -52,7 +52,7 @@ LAYERS = {
         ["comparable"],
         ["execution", "request_kept"],
         ["sweep_runs"],
-        ["tracking*", "replay", "registry", "store*", "runs*", "mlflow_*", "*_facts", "data_input"],
+        ["sqlite_layout", "tracking*", "replay", "registry", "store*", "runs*", "mlflow_*", "*_facts", "data_input"],
         ["figures"],
         ["figure_*"],
         ["plot*", "baselines", "subsets", "verdicts"],

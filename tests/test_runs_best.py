@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from handmade_sweep import HandmadeSweep, fresh_store
-from sweeproute import runs_sqlite
+from sweeproute import runs_sqlite, sqlite_layout
 from sweeproute.commands import WordsError
 from sweeproute.commands import best as command
 from sweeproute.registry import BestRun, Front, RegistryError, best, chosen
@@ -65,12 +65,14 @@ def written(tmp_path_factory) -> Path:
     return root
 
 
-@pytest.fixture(params=["query", "api"])
+@pytest.fixture(params=["query", "query without indexes", "api"])
 def uri(request, written, tmp_path, monkeypatch) -> str:
     """The store, asked in both ways, by whoever has neither the sweeps' folders nor pointers to them."""
     monkeypatch.setenv("SWEEPROUTE_STATE", str(tmp_path / "state"))
     if request.param == "api":
-        monkeypatch.setattr(runs_sqlite, "KNOWN_REVISIONS", frozenset())
+        monkeypatch.setattr(sqlite_layout, "KNOWN_REVISIONS", frozenset())
+    if request.param == "query without indexes":
+        monkeypatch.setattr(runs_sqlite, "indexes", lambda connection: frozenset())
     return f"sqlite:///{written / 'mlflow.db'}"
 
 
@@ -183,8 +185,8 @@ def test_different_devices_and_data_are_said(written, tmp_path, monkeypatch):
             change = "UPDATE tags SET value = 'odd' WHERE key = ? AND run_uuid = ?"
             store.execute(change, [f"sweeproute.{tag}", odd])
     store.close()
-    for known in (runs_sqlite.KNOWN_REVISIONS, frozenset()):
-        monkeypatch.setattr(runs_sqlite, "KNOWN_REVISIONS", known)
+    for known in (sqlite_layout.KNOWN_REVISIONS, frozenset()):
+        monkeypatch.setattr(sqlite_layout, "KNOWN_REVISIONS", known)
         with pytest.raises(
             RegistryError, match=r"different data, of other games \(abab.* and odd\).*--where data_hash=abab.*--mixed"
         ):

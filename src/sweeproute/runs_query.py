@@ -10,10 +10,13 @@ from sweeproute.configuration import TAG
 DATA_TAG = "sweeproute.data_hash"
 GAMES_TAG = "sweeproute.games_hash"
 SEASONS_TAG = "sweeproute.seasons"
+SWEEP_TAG = "sweeproute.sweep"
 _DEVICE_TAGS = ("sweeproute.device_class", "sweeproute.device")
 # What choosing among the trials of a sweep looks at.
 _CHOICE_TAGS = ("sweeproute.trial", "sweeproute.current", "sweeproute.overrides", TAG)
 TRIAL_TAGS = (*_CHOICE_TAGS, DATA_TAG, GAMES_TAG, SEASONS_TAG, *_DEVICE_TAGS)
+# Those that a question looks for by their values among all runs.
+LOOKED_FOR_TAGS = (SWEEP_TAG, DATA_TAG, SEASONS_TAG, *_DEVICE_TAGS)
 
 
 @dataclass(frozen=True)

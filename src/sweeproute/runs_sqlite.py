@@ -14,6 +14,7 @@ from sweeproute.runs_query import (
     DATA_TAG,
     GAMES_TAG,
     SEASONS_TAG,
+    SWEEP_TAG,
     TRIAL_TAGS,
     Answer,
     FoundRun,
@@ -23,32 +24,8 @@ from sweeproute.runs_query import (
     in_order,
 )
 from sweeproute.selection import LARGEST
+from sweeproute.sqlite_layout import indexes, layout, tag_index
 
-# Schema revisions of MLflow under which the tables read here are the same, the newest first. An unknown one is not
-# guessed at: the public API answers instead.
-KNOWN_REVISIONS = frozenset(
-    {
-        "dc11669786a5",
-        "75868b020152",
-        "b7e2c1a4d9f3",
-        "17e22815139b",
-        "1971f2d9a75b",
-        "6f8d9c3b2a1e",
-        "c3d9e7f1a2b4",
-        "c1d2e3f4a5b6",
-        "a8b9c0d1e2f3",
-        "b7e4c1a90f23",
-        "89d3d66ed43f",
-        "da6fb0208061",
-        "7d34483879f0",
-        "ae8bbe7743c9",
-        "a5b4c3d2e1f0",
-        "c3d6457b6d8a",
-        "76601a5f987d",
-        "e1f2a3b4c5d6",
-        "1b5f0d9ad7c1",
-    }
-)
 # Seconds to wait for a writer.
 _TIMEOUT_S = 30.0
 
@@ -58,7 +35,7 @@ _HAS_TAG = "EXISTS (SELECT 1 FROM tags WHERE key = 'sweeproute.{}' AND run_uuid 
 _IS_CURRENT = _HAS_TAG.format("current", "'true'")
 _IS_TRIAL = _HAS_TAG.format("kind", "'trial'")
 _IS_SWEEP = _HAS_TAG.format("kind", "'sweep'")
-_OF_SWEEP = _HAS_TAG.format("sweep", ":sweep")
+_OF_SWEEP = "r.run_uuid IN (SELECT run_uuid FROM tags{} WHERE key = 'sweeproute.sweep' AND value = :sweep)"
 _HAS_VALUE = (
     "(EXISTS (SELECT 1 FROM params WHERE key = :key{0} AND run_uuid = r.run_uuid AND value {1})"
     " OR EXISTS (SELECT 1 FROM tags WHERE key = 'sweeproute.' || :key{0} AND run_uuid = r.run_uuid AND value {1}))"
@@ -77,16 +54,21 @@ SELECT m.value FROM (
 ) m CROSS JOIN runs r ON r.run_uuid = m.run_uuid
 WHERE {counts} LIMIT 1
 """
+# Of one sweep: its runs first, since they are few.
+_EXTREME_OF_SWEEP = """
+SELECT {most}(m.value) FROM {metrics} CROSS JOIN runs r ON r.run_uuid = m.run_uuid
+WHERE m.key = :metric AND {finite} AND {counts}
+"""
 _TIES_AND_ODD_ONES = """
-SELECT {finite}, r.run_uuid, r.start_time, coalesce(s.value, ''), coalesce(n.value, '')
-FROM latest_metrics m CROSS JOIN runs r ON r.run_uuid = m.run_uuid
-LEFT JOIN tags s ON s.key = 'sweeproute.sweep' AND s.run_uuid = r.run_uuid
+SELECT {finite}, r.run_uuid, r.start_time, coalesce(g.value, ''), coalesce(n.value, '')
+FROM {metrics} CROSS JOIN runs r ON r.run_uuid = m.run_uuid
+LEFT JOIN tags g ON g.key = 'sweeproute.sweep' AND g.run_uuid = r.run_uuid
 LEFT JOIN tags n ON n.key = 'sweeproute.trial' AND n.run_uuid = r.run_uuid
 WHERE m.key = :metric AND (m.value = :extreme OR NOT ({finite})) AND {counts}
 """
 _ANOTHER = """
-SELECT t.value FROM tags t CROSS JOIN runs r ON r.run_uuid = t.run_uuid
-WHERE t.key = :tag AND t.value <> :own AND {counts}
+SELECT t.value FROM {tags} CROSS JOIN runs r ON r.run_uuid = t.run_uuid
+WHERE t.key = '{tag}' AND t.value {beyond} :own AND {counts}
     AND EXISTS (SELECT 1 FROM latest_metrics m WHERE m.key = :metric AND m.run_uuid = r.run_uuid AND {finite}){more}
 LIMIT 1
 """
@@ -94,11 +76,7 @@ LIMIT 1
 _OTHER_GAMES = """
     AND NOT EXISTS (SELECT 1 FROM tags g WHERE g.key = :games AND g.run_uuid = r.run_uuid AND g.value = :own_games)
 """
-# By the sweep's tag first, which rules out the most.
-_TRIALS = """
-SELECT r.run_uuid, r.status, r.start_time FROM tags s CROSS JOIN runs r ON r.run_uuid = s.run_uuid
-WHERE s.key = 'sweeproute.sweep' AND s.value = :sweep AND {counts}
-"""
+_TRIALS = "SELECT r.run_uuid, r.status, r.start_time FROM runs r WHERE {counts}"
 _TAGS_OF = "SELECT run_uuid, key, value FROM tags WHERE key IN ({keys}) AND run_uuid IN ({runs})"
 _METRICS_OF = "SELECT run_uuid, key, value, is_nan FROM latest_metrics WHERE key IN ({keys}) AND run_uuid IN ({runs})"
 _HISTORY_OF = (
@@ -128,23 +106,23 @@ class SqliteRuns:
         self._connection = sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True, timeout=_TIMEOUT_S)
         # The joins look up rows all over the file: reading them in place takes a third off.
         self._connection.execute("PRAGMA mmap_size = 1073741824")
-        revision = self._connection.execute("SELECT version_num FROM alembic_version").fetchall()
-        if len(revision) != 1 or revision[0][0] not in KNOWN_REVISIONS:
-            raise UnknownSchemaError(f"The schema revision of {path} is {revision}, which is not known here.")
+        if layout(self._connection) is None:
+            raise UnknownSchemaError(f"The tables of {path} are of a schema revision that is not known here.")
+        self._indexes = indexes(self._connection)
 
     def best(self, question: Question) -> Answer:
         """Find the best run; of equals the earlier trial."""
-        scope, values = _scope(question)
+        scope, values = self._scope(question)
         counts = f"{scope} AND r.status = 'FINISHED' AND {_IS_CURRENT}"
         values |= {"metric": question.metric, "largest": LARGEST}
         order, most = ("DESC", "max") if question.maximize else ("ASC", "min")
         parts = {"finite": _FINITE, "counts": counts, "order": order, "most": most}
+        parts["metrics"] = self._among(question, "latest_metrics m")
         ask = self._connection.execute
         # One transaction, so that all is said of the same moment.
         with self._connection:
             ask("BEGIN")
-            # The very best of all is seldom of the sweep that is asked for.
-            for query in (_VERY_BEST, _EXTREME) if question.sweep is None else (_EXTREME,):
+            for query in (_VERY_BEST, _EXTREME) if question.sweep is None else (_EXTREME_OF_SWEEP,):
                 extreme = ask(query.format(**parts), values).fetchone()
                 rows = ask(_TIES_AND_ODD_ONES.format(**parts), values | {"extreme": extreme and extreme[0]}).fetchall()
                 if ties := [row[1:] for row in rows if row[0]]:
@@ -154,14 +132,15 @@ class SqliteRuns:
             run = self.run(earliest(ties))
 
             def other(tag: str, more: str = "") -> str | None:
-                own = {
-                    "tag": tag,
-                    "own": run.tags.get(tag, ""),
-                    "games": GAMES_TAG,
-                    "own_games": run.tags.get(GAMES_TAG),
-                }
-                found = ask(_ANOTHER.format(**parts, more=more), values | own).fetchone()
-                return found and found[0]
+                own = {"own": run.tags.get(tag, ""), "games": GAMES_TAG, "own_games": run.tags.get(GAMES_TAG)}
+                by = "" if question.sweep else self._by(tag)
+                tags = self._among(question, f"tags t{by}")
+                # What is below and what is above an index finds at once, and "<>" by a walk through all.
+                for beyond in ("<", ">") if by else ("<>",):
+                    query = _ANOTHER.format(**parts, tags=tags, tag=tag, beyond=beyond, more=more)
+                    if found := ask(query, values | own).fetchone():
+                        return found[0]
+                return None
 
             device, data = other(run.device_tag), other(DATA_TAG)
             games = data and other(DATA_TAG, _OTHER_GAMES)
@@ -171,7 +150,7 @@ class SqliteRuns:
 
     def trials(self, question: Question, metrics: Sequence[str]) -> list[Trial]:
         """All trials of the question's sweep and experiment, in their order, whatever became of them."""
-        scope, values = _scope(question)
+        scope, values = self._scope(question)
         ask = self._connection.execute
         with self._connection:
             ask("BEGIN")
@@ -203,27 +182,27 @@ class SqliteRuns:
 
     def sweep_tags(self, sweep: str) -> dict[str, str]:
         """What the sweep's own run says of what the sweep chooses by."""
-        scope, values = _scope(Question(metric="", maximize=True, sweep=sweep))
+        scope, values = self._scope(Question(metric="", maximize=True, sweep=sweep))
         query = _OWN_TAGS.format(keys=", ".join(f"'{tag}'" for tag in RULE_TAGS), counts=scope)
         return dict(self._connection.execute(query, values).fetchall())
 
     def metric_names(self, question: Question) -> list[str]:
         """The metrics that were logged within the question's sweep and experiment."""
-        scope, values = _scope(question)
+        scope, values = self._scope(question)
         query = "SELECT DISTINCT m.key FROM runs r JOIN latest_metrics m ON m.run_uuid = r.run_uuid"
         own = f"{query} WHERE {scope} AND m.key NOT LIKE 'system/%' ORDER BY m.key"
         return [row[0] for row in self._connection.execute(own, values)]
 
     def states(self, question: Question) -> dict[str, int]:
         """How many trials of the question's sweep and experiment are in which state."""
-        scope, values = _scope(question)
+        scope, values = self._scope(question)
         trials = f"{scope} AND {_IS_TRIAL}"
         query = f"SELECT r.status, count(*) FROM runs r WHERE {trials} GROUP BY r.status"
         return dict(self._connection.execute(query, values).fetchall())
 
     def sweeps(self) -> list[tuple[str, str]]:
         """Id and name of every sweep, the newest first."""
-        scope, values = _scope(Question(metric="", maximize=True))
+        scope, values = self._scope(Question(metric="", maximize=True))
         query = (
             "SELECT s.value, r.name FROM runs r "
             "JOIN tags s ON s.key = 'sweeproute.sweep' AND s.run_uuid = r.run_uuid "
@@ -255,6 +234,39 @@ class SqliteRuns:
             tags=dict(self._connection.execute(f"SELECT key, value FROM tags {of_run}", [run_id]).fetchall()),
         )
 
+    def _scope(self, question: Question) -> tuple[str, dict[str, str | float | None]]:
+        """The condition for runs `r` of the question's sweep and experiment, and the values that it names."""
+        conditions, experiments = ["r.lifecycle_stage = 'active'"], _EXPERIMENTS
+        values: dict[str, str | float | None] = {}
+        if question.sweep is not None:
+            # First, since it rules out the most.
+            conditions.insert(0, _OF_SWEEP.format(self._by(SWEEP_TAG)))
+            values["sweep"] = question.sweep
+        for number, (key, wanted) in enumerate(question.where):
+            beginning = key.endswith("_hash")
+            conditions.append(_HAS_VALUE.format(number, f"GLOB :value{number}" if beginning else f"= :value{number}"))
+            values |= {f"key{number}": key, f"value{number}": f"{wanted}*" if beginning else wanted}
+        if question.experiment is not None:
+            experiments += " AND name = :experiment"
+            values["experiment"] = question.experiment
+        return " AND ".join([*conditions, f"r.experiment_id IN ({experiments})"]), values
+
+    def _by(self, tag: str) -> str:
+        """The words that have a table of tags read by the index of this tag's values, where the file has it.
+
+        SQLite itself, which knows of no statistics here, takes the tag's name to rule out more than its value.
+        """
+        return f" INDEXED BY {name}" if (name := tag_index(tag)) in self._indexes else ""
+
+    def _among(self, question: Question, rows: str) -> str:
+        """Where to read from: all rows of a table, or by way of a sweep's own runs, since they are few."""
+        if question.sweep is None:
+            return rows
+        return (
+            f"tags s{self._by(SWEEP_TAG)} CROSS JOIN {rows} "
+            f"ON s.key = '{SWEEP_TAG}' AND s.value = :sweep AND {rows.split()[1]}.run_uuid = s.run_uuid"
+        )
+
 
 class UnknownSchemaError(Exception):
     """The tables are of another version of MLflow."""
@@ -263,21 +275,3 @@ class UnknownSchemaError(Exception):
 def _marks(keys: Sequence[str], runs: Sequence[str]) -> dict[str, str]:
     """The places of values in a question."""
     return {"keys": ", ".join("?" * len(keys)), "runs": ", ".join("?" * len(runs))}
-
-
-def _scope(question: Question) -> tuple[str, dict[str, str | float | None]]:
-    """The condition for runs `r` of the question's sweep and experiment, and the values that it names."""
-    conditions, experiments = ["r.lifecycle_stage = 'active'"], _EXPERIMENTS
-    values: dict[str, str | float | None] = {}
-    if question.sweep is not None:
-        # First, since it rules out the most.
-        conditions.insert(0, _OF_SWEEP)
-        values["sweep"] = question.sweep
-    for number, (key, wanted) in enumerate(question.where):
-        beginning = key.endswith("_hash")
-        conditions.append(_HAS_VALUE.format(number, f"GLOB :value{number}" if beginning else f"= :value{number}"))
-        values |= {f"key{number}": key, f"value{number}": f"{wanted}*" if beginning else wanted}
-    if question.experiment is not None:
-        experiments += " AND name = :experiment"
-        values["experiment"] = question.experiment
-    return " AND ".join([*conditions, f"r.experiment_id IN ({experiments})"]), values

@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING
 from urllib.parse import unquote
 
 from sweeproute import pointers
+from sweeproute.runs_query import LOOKED_FOR_TAGS
+from sweeproute.sqlite_layout import add_indexes
 
 if TYPE_CHECKING:
     from mlflow.tracking import MlflowClient
@@ -105,7 +107,9 @@ def open_store(uri: str, experiment: str, parent_run: str | None = None, locatio
     with FileLock(f"{path}.lock"):
         # A path relative to the working directory would lose the artifacts for whoever stands elsewhere.
         beside = path.parent / "mlartifacts" / re.sub(r"[^\w.-]+", "_", experiment)
-        return _open(uri, experiment, parent_run, location or beside.as_uri())
+        opened = _open(uri, experiment, parent_run, location or beside.as_uri())
+        add_indexes(path, LOOKED_FOR_TAGS)
+    return opened
 
 
 def connect(uri: str) -> "MlflowClient":
