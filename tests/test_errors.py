@@ -26,6 +26,16 @@ def said(*overrides: str) -> str:
     return sentence
 
 
+@pytest.mark.parametrize("word", ["report=true", "model=1", "~model=1"])
+def test_a_group_that_is_given_no_option_is_named(word: str) -> None:
+    with pytest.raises(ValueError, match="group") as caught:
+        compose(word)
+    group = word.strip("~").partition("=")[0]
+    sentence = explain(caught.value) or ""
+    assert sentence.startswith(f"{word} gives the config group {group} what is no option's name.")
+    assert f"a single setting in it is written {group}.SETTING=VALUE" in sentence
+
+
 @pytest.mark.parametrize(
     ("override", "sentence"),
     [

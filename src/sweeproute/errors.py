@@ -5,6 +5,7 @@ import os
 import re
 import subprocess
 import sys
+import traceback
 from collections.abc import Callable, Iterable
 from typing import Any, NoReturn
 
@@ -105,6 +106,8 @@ def explain(error: BaseException) -> str | None:
         )
     if isinstance(error, HydraException):
         return _composition(error)
+    if isinstance(error, ValueError) and str(error).startswith("Config group override"):
+        return _no_name_of_an_option(error)
     if isinstance(error, _OF_VALUES):
         return _value(error)
     if type(error).__module__.startswith("sweeproute."):
@@ -130,6 +133,17 @@ def _missing_option(error: MissingConfigException) -> str:
     return (
         f"There is no {group}={option}. Options of {group}, nearest match first: {nearest_first(option, options)}. "
         f"A new one is a file: conf/{group}/{option}.yaml."
+    )
+
+
+def _no_name_of_an_option(error: ValueError) -> str:
+    """A config group that was given a number or a truth value; Hydra says of what type, and not which group."""
+    frames = [frame for frame, _ in traceback.walk_tb(error.__traceback__)]
+    override = frames[-1].f_locals.get("override") if frames else None
+    word, group = (override.input_line, override.key_or_group) if override is not None else ("a word", "the group")
+    return (
+        f"{word} gives the config group {group} what is no option's name. An option is a file, conf/{group}/OPTION.yaml, and is "
+        f"chosen by {group}=OPTION; a single setting in it is written {group}.SETTING=VALUE."
     )
 
 
