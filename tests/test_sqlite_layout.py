@@ -48,7 +48,8 @@ def path(tmp_path_factory: pytest.TempPathFactory) -> Path:
                 [run, run, number, store.experiment_id],
             )
             connection.execute(
-                "INSERT INTO latest_metrics (key, value, timestamp, step, is_nan, run_uuid) VALUES ('auc', ?, 0, 0, ?, ?)",
+                "INSERT INTO latest_metrics (key, value, timestamp, step, is_nan, run_uuid) "
+                "VALUES ('auc', ?, 0, 0, ?, ?)",
                 [(number * 7919 % RUNS) / RUNS, number % 500 == 3, run],
             )
             tags = {"sweep": f"sweep_{number % 10}", "trial": str(number // 10), "current": "true", "kind": "trial"}
@@ -86,7 +87,7 @@ def test_with_them_a_question_reads_a_part_of_the_runs_and_answers_the_same(
     assert quick == slow
     assert quick.run is not None
     assert few < many / 2
-    # Of the sweep each run is looked at for each thing that another may differ in; of all, one column is walked through.
+    # Of the sweep each run is looked at for each thing that others may differ in; of all, one column is walked.
     assert few < (20 * RUNS if sweep is None else 200 * RUNS / 10)
 
 
