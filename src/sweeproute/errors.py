@@ -143,7 +143,8 @@ def _no_name_of_an_option(error: ValueError) -> str:
     word, group = (override.input_line, override.key_or_group) if override is not None else ("a word", "the group")
     return (
         f"{word} gives the config group {group} what is no option's name. An option is a file, "
-        f"conf/{group}/OPTION.yaml, and is chosen by {group}=OPTION; a single setting in it is written {group}.SETTING=VALUE."
+        f"conf/{group}/OPTION.yaml, and is chosen by {group}=OPTION; a single setting in it is written "
+        f"{group}.SETTING=VALUE."
     )
 
 
