@@ -1,6 +1,7 @@
 """A sweep of two models ends with their ensembles, also where it was killed before the last of them."""
 
 import json
+import re
 import shutil
 from pathlib import Path
 
@@ -11,7 +12,7 @@ from mlflow import MlflowClient
 
 from far_app import wait_until
 from handmade_sweep import fresh_store
-from small_trial import ONE_SLOT, SMALL, composed, end, start
+from small_trial import ONE_SLOT, ROOT, SMALL, composed, end, start
 from sweeproute import comparison, registry, sweep_runs
 from sweeproute.ensemble import EnsembleError
 from sweeproute.ensemble_methods import combine
@@ -287,3 +288,47 @@ def test_a_sweep_of_ensembles_may_begin_where_their_members_were_scored_as_it_is
         cfg.validation.scoring = 1
         with pytest.raises(EnsembleError, match=r"has validation.holdout_seasons=\[2019,2020\], and this ensemble"):
             validate(cfg)
+
+
+# What each search of the README's table finds, told by the tags, the status and the metrics of a run.
+FOUND_BY = {
+    "sweeps, a line each": lambda tags, run: tags["kind"] == "sweep",
+    "the trials of a sweep that count": lambda tags, run: (tags["kind"], tags.get("current")) == ("trial", "true"),
+    "scores on the holdout": lambda tags, run: tags.get("set") == "holdout",
+    "ensembles on the seasons that chose": lambda tags, run: "ensemble" in tags and tags["set"] == "selection",
+    "good trials of one model": lambda tags, run: (
+        (tags["kind"], tags.get("model_type")) == ("trial", "XGBoost") and run.data.metrics["brier"] < 0.23
+    ),
+    "what went elsewhere than the rules say": lambda tags, run: (
+        tags["kind"] == "trial" and tags["decision"] == "scheduled_fallback"
+    ),
+    "what ran on a machine": lambda tags, run: tags["kind"] == "trial" and tags["platform"] == "local_m4",
+    "what failed": lambda tags, run: run.info.status == "FAILED",
+    "what was pruned": lambda tags, run: tags.get("state") == "PRUNED",
+    "what was begun with changes that no commit has": lambda tags, run: tags.get("git_dirty") == "true",
+    "the same games, whatever the features": lambda tags, run: tags["kind"] != "sweep",
+    "what came out differently when it was run again": lambda tags, run: tags.get("reproduced") == "different",
+}
+# Of this sweep nothing is left for these to find.
+NONE_HERE = {"what failed", "what was pruned", "what came out differently when it was run again"}
+
+
+def test_the_searches_of_the_readme_find_what_they_say(made: Made):
+    client = MlflowClient(made.uri)
+    everywhere = [experiment.experiment_id for experiment in client.search_experiments()]
+    runs = client.search_runs(everywhere)
+    tags = {
+        run.info.run_id: {name.removeprefix("sweeproute."): value for name, value in run.data.tags.items()}
+        for run in runs
+    }
+    games = next(own["games_hash"] for own in tags.values() if "games_hash" in own)
+    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    rows = dict(re.findall(r"^\| ([^|`]+) \| ``([^|]+?)`` \|$", readme, re.MULTILINE))
+    assert rows.keys() == FOUND_BY.keys()
+    for which, search in rows.items():
+        asked = search.replace("'SWEEP'", "'pair'").replace("BEGINNING", games[:8])
+        found = {run.info.run_id for run in client.search_runs(everywhere, asked)}
+        wanted = {run.info.run_id for run in runs if FOUND_BY[which](tags[run.info.run_id], run)}
+        assert found == wanted, which
+        nothing = which in NONE_HERE or (which.startswith("what was begun") and not wanted)
+        assert bool(found) != nothing, which
