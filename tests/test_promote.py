@@ -186,7 +186,8 @@ def test_the_same_model_run_again_takes_the_alias(zoo: Zoo) -> None:
         zoo,
         first,
         says=lambda games: games["probability"] * (1 + 1e-9),
-        tags={"sweeproute.fingerprint": "other"},
+        # Made from the same games with other features: that compares.
+        tags={"sweeproute.fingerprint": "other", "sweeproute.data_hash": "7" * 64},
     )
     promote(first.info.run_id, "same")
     assert promote(again.info.run_id, "same").said == ("Version 2 and version 1 say the same of every game.",)
@@ -198,7 +199,7 @@ def test_the_same_model_run_again_takes_the_alias(zoo: Zoo) -> None:
 @pytest.mark.parametrize(
     ("changes", "said"),
     [
-        ({"tags": {"sweeproute.data_hash": "7" * 64}}, r"tested on other data: 777777777777 and [0-9a-f]{12}"),
+        ({"tags": {"sweeproute.games_hash": "7" * 64}}, r"tested on other data: 777777777777 and [0-9a-f]{12}"),
         ({"tags": {"sweeproute.set": "holdout"}}, r"tested on other seasons: holdout and selection"),
         (
             {"says": lambda games: games["probability"], "drop": 7},

@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 
 from sweeproute import verdicts
-from sweeproute.runs_query import DATA_TAG
+from sweeproute.runs_query import DATA_TAG, GAMES_TAG
 from sweeproute.trial_journal import PREDICTIONS
 
 if TYPE_CHECKING:
@@ -35,8 +35,8 @@ class Contest:
 def contest(client: "MlflowClient", champion: "ModelVersion", challenger: "Candidate", folder: "Path") -> Contest:
     """Compare two models by their Brier scores.
 
-    They are tested on the games that both predicted, which have to be all that either did, of the same data and set of
-    seasons: on other games the better score says nothing.
+    They are tested on the games that both predicted, which have to be all that either did, of the same games' data and
+    set of seasons: on other games the better score says nothing.
 
     Args:
         client: The store's.
@@ -55,7 +55,9 @@ def contest(client: "MlflowClient", champion: "ModelVersion", challenger: "Candi
         games = pd.read_parquet(client.download_artifacts(run_id, PREDICTIONS, str(folder)))
     except (MlflowException, OSError):
         return Contest(False, f"cannot be compared: the champion's run {run_id} has no {PREDICTIONS}")
-    for tag, what in ((DATA_TAG, "data"), ("sweeproute.set", "seasons")):
+    # Other features of the same games compare, as they do where the best run is looked for.
+    compared = GAMES_TAG if GAMES_TAG in challenger.tags and GAMES_TAG in held else DATA_TAG
+    for tag, what in ((compared, "data"), ("sweeproute.set", "seasons")):
         one, other = challenger.tags.get(tag, ""), held.get(tag, "")
         if one != other:
             told = f"{one[:12] or 'unknown'} and {other[:12] or 'unknown'}"
