@@ -6,10 +6,13 @@ import subprocess
 import sys
 from pathlib import Path
 
+import mlflow
 import pytest
+from mlflow import MlflowClient
 from mlflow.tracking.context.registry import resolve_tags
 
 from app_folder import AppFolder
+from handmade_sweep import fresh_store
 from small_trial import SMALL, composed
 from sweeproute import run_facts
 from sweeproute.experiment import run_trial
@@ -67,6 +70,7 @@ def test_a_trial_says_what_it_is(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     monkeypatch.setattr("sweeproute.experiment._evaluate", evaluate)
     with composed(tmp_path, "model=glm", "seed=7", *SMALL) as cfg, pytest.raises(ZeroDivisionError):
         run_trial(cfg)
+    assert "sweeproute.experiment" not in seen
     ours = {key.removeprefix("sweeproute."): tag for key, tag in seen.items() if key.startswith("sweeproute.")}
     assert ours["seed"] == "7"
     assert ours["device"] == "cpu"
@@ -98,3 +102,43 @@ def test_the_provider_is_there_while_mlflow_is_being_imported() -> None:
     done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
     assert done.stdout == "5\n", done.stderr
     assert "context provider" not in done.stderr
+
+
+def test_a_run_goes_to_the_experiment_of_the_config_unless_another_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    uri = fresh_store(tmp_path)
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", uri)
+
+    def evaluate(*_: object) -> None:
+        for _ in range(2):
+            with mlflow.start_run() as run:
+                made.append(run.info.run_id)
+        monkeypatch.setenv("MLFLOW_EXPERIMENT_NAME", "named")
+        with mlflow.start_run() as run:
+            made.append(run.info.run_id)
+        monkeypatch.delenv("MLFLOW_EXPERIMENT_NAME")
+        raise ZeroDivisionError
+
+    made: list[str] = []
+    monkeypatch.setattr("sweeproute.experiment._evaluate", evaluate)
+    words = ("model=glm", "tracking.experiment=thesis", *SMALL)
+    with composed(tmp_path, *words) as cfg, pytest.raises(ZeroDivisionError):
+        run_trial(cfg)
+    with mlflow.start_run() as outside:
+        made.append(outside.info.run_id)
+    client = MlflowClient(uri)
+    experiments = [client.get_experiment(client.get_run(one).info.experiment_id) for one in made]
+    assert [one.name for one in experiments] == ["thesis", "thesis", "named", "Default"]
+    assert experiments[0].artifact_location == (tmp_path / "mlartifacts" / "thesis").as_uri()
+
+
+def test_where_the_experiment_was_deleted_the_run_is_not_lost(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    uri = fresh_store(tmp_path)
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", uri)
+    client = MlflowClient(uri)
+    client.delete_experiment(client.create_experiment("gone"))
+    monkeypatch.setenv(run_facts.VARIABLE, '{"experiment": "gone"}')
+    with mlflow.start_run() as run:
+        pass
+    assert client.get_run(run.info.run_id).info.experiment_id == "0"

@@ -92,6 +92,7 @@ def test_every_entry_point_of_a_wheel_names_something_that_exists(wheel: Path, t
         ("console_scripts", "sweeproute"),
         ("hydra.plugins", "routed"),
         ("hydra.plugins", "search"),
+        ("mlflow.default_experiment_provider", "sweeproute"),
         ("mlflow.model_registry_store", "journal"),
         ("mlflow.run_context_provider", "sweeproute"),
         ("mlflow.tracking_store", "journal"),

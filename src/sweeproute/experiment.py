@@ -123,6 +123,7 @@ def run_trial(cfg: DictConfig) -> dict[str, Any]:
         own = trial(number, overrides, settled)
         # For runs that a model's own code makes by MLflow's fluent calls; see `mlflow_context`.
         tell({"seed": cfg.seed, "platform": cfg.platform.name, "device": cfg.device, "trial": number, **own.identity})
+        tell({run_facts.EXPERIMENT: cfg.tracking.experiment})
         trial_journal.start(journal, own)
         checkpoint = Checkpoint.open(folder, own.identity["fingerprint"], device_class, cfg.checkpoint.minutes)
         shorter, prefixes = _prefixes(cfg, settled, shared_fit.offered(folder))

@@ -7,6 +7,8 @@ from contextlib import contextmanager
 
 # The launcher sets it around each job; a trial adds what it knows itself.
 VARIABLE = "SWEEPROUTE_RUN"
+# The fact that is no tag: a run is in an experiment, and need not say which.
+EXPERIMENT = "experiment"
 
 
 def read() -> dict[str, str]:
