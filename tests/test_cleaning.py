@@ -11,7 +11,7 @@ from filelock import FileLock
 from handmade_sweep import HandmadeSweep, fresh_store
 from sweeproute import cleaning, registry
 from sweeproute.store import connect
-from sweeproute.tracking_status import Settings, Status, save
+from sweeproute.tracking_status import Settings, Status, add_copy, save
 
 NOW = 1_700_000_000.0
 
@@ -118,6 +118,21 @@ def test_a_sweep_with_a_registered_model_is_kept(home, tmp_path):
     assert registry.registered_sweeps(uri) == {"sweep_b"}
     kept = {one.pointer.id: one.kept for one in old(registered=registry.registered_sweeps)}
     assert kept == {"sweep_a": None, "sweep_b": "has a run that became a registered model"}
+
+
+def test_a_sweep_that_was_copied_and_registered_there_is_kept(home, tmp_path):
+    for name in ("own", "copy"):
+        (tmp_path / name).mkdir()
+    uri, copy = fresh_store(tmp_path / "own"), fresh_store(tmp_path / "copy")
+    root = ended(home).root
+    save(root, Settings(uri), Status(written=2, total=2))
+    assert old(registered=registry.registered_sweeps)[0].kept is None
+    add_copy(root, copy)
+    client = connect(copy)
+    run = client.create_run("0", tags={"sweeproute.sweep": "sweep_a"})
+    client.create_registered_model("nfl-win")
+    client.create_model_version("nfl-win", "file:///somewhere", run.info.run_id)
+    assert old(registered=registry.registered_sweeps)[0].kept == "has a run that became a registered model"
 
 
 def test_a_sweep_whose_store_cannot_be_asked_is_kept_with_the_reason(home, tmp_path):

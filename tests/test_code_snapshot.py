@@ -135,6 +135,16 @@ def test_a_commit_is_known_or_not(app: Path) -> None:
     assert not code_worktree.has(app, "0" * 40)
 
 
+def test_a_worktree_on_a_disk_that_is_away_is_left_alone(app: Path, tmp_path: Path) -> None:
+    git(app, "worktree", "add", "--quiet", "--detach", str(tmp_path / "disk"))
+    (tmp_path / "disk").rename(tmp_path / "away")
+    with code_worktree.laid_out(code_snapshot.top(app), "HEAD", tmp_path / "tree"):
+        pass
+    (tmp_path / "away").rename(tmp_path / "disk")
+    assert git(tmp_path / "disk", "status", "--short") == ""
+    assert len(git(app, "worktree", "list").splitlines()) == 2
+
+
 def test_paths_of_a_repository_have_their_like_in_its_worktree(tmp_path: Path) -> None:
     for name in ("repository/src", "tree/src", "repository/gone"):
         (tmp_path / name).mkdir(parents=True)

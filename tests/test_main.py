@@ -4,6 +4,7 @@ import importlib.metadata
 import json
 import os
 import shlex
+import socket
 import subprocess
 import sys
 from collections.abc import Callable
@@ -169,6 +170,41 @@ def test_predict_takes_a_newer_table_and_prints_a_table_for_people(sweeproute: R
     assert code == 0
     assert games.game_id[first] in said
     assert said.splitlines()[0].split() == ["game_id", "season", "kickoff", "probability", "odds_home", "odds_away"]
+
+
+@pytest.mark.parametrize(
+    "words",
+    [("best",), ("best", "--sweep", "elsewhere"), ("promote", "abcdef1", "--name", "x"), ("report", "elsewhere")],
+)
+def test_a_store_that_does_not_answer_or_serves_no_questions_is_a_sentence(
+    sweeproute: Run, monkeypatch: pytest.MonkeyPatch, words: tuple[str, ...]
+) -> None:
+    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
+    with socket.socket() as closed:
+        closed.bind(("127.0.0.1", 0))
+        nobody = f"http://me:secret@127.0.0.1:{closed.getsockname()[1]}"
+        monkeypatch.setenv("MLFLOW_TRACKING_URI", nobody)
+        code, said, complaint = sweeproute(*words)
+    assert (code, said) == (1, "")
+    assert complaint.startswith("The tracking store does not answer (")
+    assert "secret" not in complaint
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "journal:runs")
+    code, said, complaint = sweeproute(*words)
+    assert (code, said) == (1, "")
+    assert "sweeproute sync" in complaint
+    assert "Traceback" not in complaint
+    assert len(complaint.splitlines()) == 1
+
+
+def test_a_trial_whose_address_is_a_folder_of_journals_says_how_to_bring_it_to_a_store(tmp_path: Path) -> None:
+    state = {"SWEEPROUTE_STATE": str(tmp_path / "state")}
+    said = end(start(tmp_path, "model=glm", "hydra.run.dir=out", *SMALL, uri="journal:runs", **state))
+    assert "Runs: in their folder alone, since journal:" in said
+    assert "Next: sweeproute sync out --uri sqlite:///mlflow.db" in said
+    fresh_store(tmp_path)
+    command = [sys.executable, "-m", "sweeproute", "sync", "out", "--uri", "sqlite:///mlflow.db"]
+    done = subprocess.run(command, cwd=tmp_path, env=os.environ | state, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout) == (0, "1 of 1 run is written.\n"), done.stderr
 
 
 def test_predict_without_a_game_to_come_says_what_to_name(sweeproute: Run, home: Path) -> None:

@@ -79,7 +79,7 @@ def test_the_command_promotes_what_a_sweep_chose_and_says_how_to_use_it(zoo: Zoo
         "by-sweep version 1 is champion.",
         "  mlflow.pyfunc.load_model('models:/by-sweep@champion')",
         "  mlflow models serve -m models:/by-sweep@champion --env-manager local",
-        "  sweeproute predict --model by-sweep@champion",
+        "  sweeproute predict --model by-sweep@champion data=nfl data.path=games.csv",
     ]
     best = max((zoo.run(kind) for kind in ("GLM", "XGBoost")), key=lambda run: run.data.metrics["auc"])
     assert zoo.client.get_model_version_by_alias("by-sweep", "champion").run_id == best.info.run_id
@@ -177,6 +177,13 @@ def test_the_alias_stays_where_the_challenger_is_not_better_unless_it_is_forced(
     assert (back.version, back.holds, back.made) == ("1", True, False)
     assert aliases(zoo, "kept")["champion"] == "1"
     assert tags(zoo, "kept", "2")["sweeproute.lost.champion"].endswith(" to version 1")
+    assert "sweeproute.lost.champion" not in tags(zoo, "kept", "1"), "it has it again"
+    # Forced once more, both times are told; and who has it needs nobody that was before.
+    promote(worse.info.run_id, "kept", force=True)
+    assert len(tags(zoo, "kept", "2")["sweeproute.forced.champion"].splitlines()) == 2
+    zoo.client.delete_model_version("kept", "1")
+    once_more = promote(worse.info.run_id, "kept")
+    assert (once_more.version, once_more.holds, once_more.made) == ("2", True, False)
 
 
 def test_the_same_model_run_again_takes_the_alias(zoo: Zoo) -> None:

@@ -185,6 +185,11 @@ def test_runs_that_were_tested_on_other_seasons_are_not_compared(uri, either, tm
     assert any("different seasons" in said for said in best("depths", uri=uri, mixed=True).warnings)
 
 
+def test_what_a_machine_did_is_no_score(uri, either):
+    with pytest.raises(RegistryError, match=r"system/gpu_0_power is of the machine.*nearest match first: .*auc"):
+        best("depths", metric="system/gpu_0_power", direction="minimize", uri=uri)
+
+
 def test_a_deleted_run_is_no_candidate(uri, either, tmp_path):
     first = best("depths", uri=uri)
     with sqlite3.connect(tmp_path / "mlflow.db") as store:

@@ -13,11 +13,13 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
+from mlflow.exceptions import MlflowException
 
 from handmade_sweep import fresh_store
 from small_trial import ONE_SLOT, ROOT
-from sweeproute import __main__, recorded
+from sweeproute import __main__, recorded, rerun_code
 from sweeproute.data import load_games
+from sweeproute.recorded import Recorded, RecordedIn
 from sweeproute.store import connect
 
 GAMES = {"source": "league", "first_season": 2015, "last_season": 2019}
@@ -273,6 +275,26 @@ def test_a_run_of_a_dirty_tree_is_run_again_with_its_snapshot(
     assert "no snapshot of it was kept" in said
 
 
+def test_a_verdict_that_the_store_does_not_take_is_said_all_the_same(
+    home: Home, sweeproute: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_: object) -> None:
+        raise MlflowException("read-only")
+
+    monkeypatch.setattr(RecordedIn, "note", refuse)
+    code, said, complaint = sweeproute("reproduce", home.trial("GLM").info.run_id)
+    assert code == 0
+    assert said.startswith("identical: run ")
+    assert "not in the tags of the runs: the tracking store does not take them (read-only)." in complaint
+
+
+def test_each_option_that_was_chosen_is_looked_at() -> None:
+    words = ("model=glm", "betting=threshold", "seed=1", "model.params.C=1")
+    told = [words, ("model=glm", "betting=threshold", "seed=2", "model.params.C=2"), (words[0], "betting=bold")]
+    runs = [Recorded(str(n), {"model_type": "GLM", "overrides": json.dumps(one)}, {}) for n, one in enumerate(told)]
+    assert [run.run_id for run in rerun_code._few(runs)] == ["0", "2"]
+
+
 @pytest.mark.parametrize(
     ("words", "sentence"),
     [
@@ -284,8 +306,8 @@ def test_a_run_of_a_dirty_tree_is_run_again_with_its_snapshot(
 )
 def test_what_cannot_be_asked_for_is_no_difference(sweeproute: Run, words: tuple[str, ...], sentence: str) -> None:
     code, said, complaint = sweeproute("reproduce", *words)
-    assert (code, said) == (2, "")
-    assert complaint.startswith(f"cannot be reproduced: {sentence}")
+    assert (code, complaint) == (2, "")
+    assert said.startswith(f"cannot be reproduced: {sentence}")
 
 
 def test_the_run_of_a_calibration_or_of_a_sweep_leads_to_what_was_run(

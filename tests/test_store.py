@@ -66,5 +66,21 @@ def test_what_holds_no_password_is_left_as_it_is(text):
     assert masked(text) == text
 
 
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        ("postgresql://me:pa/ss@host/db", "postgresql://***@host/db"),
+        (
+            "postgresql://host/db?user=me&password=pass;word&sslmode=require",
+            "postgresql://host/db?user=me&password=***&sslmode=require",
+        ),
+        ("mssql://host/db?odbc_connect=PWD%3Dsecret", "mssql://host/db?odbc_connect=***"),
+        ("from https://me:one@a.org to http://you:two@b.org", "from https://***@a.org to http://***@b.org"),
+    ],
+)
+def test_a_secret_is_left_out_wherever_an_address_may_have_one(text, shown):
+    assert masked(text) == shown
+
+
 def test_the_examples_run():
     assert doctest.testmod(store).failed == 0

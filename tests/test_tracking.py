@@ -18,10 +18,11 @@ from mlflow.entities import ViewType
 from handmade_sweep import HandmadeSweep, fresh_store, write_trial
 from sweeproute import tracking
 from sweeproute.journal import Journal
+from sweeproute.pointers import SweepGoneError
 from sweeproute.store import connect
 from sweeproute.sweep_folder import own
 from sweeproute.tracking import TrackingBusyError, sync
-from sweeproute.tracking_status import saved_status
+from sweeproute.tracking_status import copies, home, save, saved_settings, saved_status
 
 PATIENCE_S = 60
 
@@ -143,6 +144,39 @@ def test_a_store_that_is_away_holds_nothing_up_and_sync_writes_it_later(uri, swe
     assert "does not answer (" in status.problem
     assert "secret" not in status.problem + own(sweep.root, "tracking.json").read_text() + caplog.text
     assert sync(sweep.root, uri=uri) == tracking.Status(5, 5, None)
+
+
+def test_a_copy_in_another_store_leaves_the_runs_where_they_are_looked_for(uri, sweep, tmp_path, monkeypatch):
+    monkeypatch.setattr(tracking, "_PATIENCE_S", 0.1)
+    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
+    sweep.run(0, auc=0.6)
+    sweep.save(state="FINISHED", ended=time.time())
+    project = connect(uri).create_run("0").info.run_id
+    save(sweep.root, tracking.Settings(uri, parent_run=project), tracking.Status())
+    assert sync(sweep.root).written == 1
+    # One that cannot be written to is not the place, and one that can has a parent run of its own.
+    with socket.socket() as closed:
+        closed.bind(("127.0.0.1", 0))
+        assert sync(sweep.root, uri=f"http://127.0.0.1:{closed.getsockname()[1]}").written == 0
+    assert (home(sweep.root), copies(sweep.root)) == (uri, [])
+    (tmp_path / "other").mkdir()
+    other = fresh_store(tmp_path / "other")
+    for _ in range(2):
+        assert sync(sweep.root, uri=other) == tracking.Status(1, 1, None)
+    assert (home(sweep.root), copies(sweep.root)) == (uri, [other])
+    assert saved_settings(sweep.root).parent_run == project
+    assert len(trials(uri)) == len(trials(other)) == 1
+    assert len(trials(other, "sweep")) == 1
+
+
+def test_a_folder_of_journals_is_no_store_for_a_sweep_and_what_is_no_sweep_is_left_alone(sweep, tmp_path):
+    sweep.run(0, auc=0.6)
+    with pytest.raises(tracking.StoreError, match=r"--uri sqlite:///mlflow\.db"):
+        sync(sweep.root, uri="journal:runs")
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(SweepGoneError, match="there is nothing to sync"):
+        sync(tmp_path / "empty", uri="sqlite:///mlflow.db")
+    assert list((tmp_path / "empty").iterdir()) == []
 
 
 def test_a_password_that_was_not_kept_is_asked_for(sweep, monkeypatch):

@@ -1,6 +1,7 @@
 """The command line: `sweeproute COMMAND`, what a person asks of sweeps that have run."""
 
 import argparse
+import os
 import sys
 from collections.abc import Sequence
 
@@ -51,6 +52,14 @@ def _run(asked: argparse.Namespace) -> None:
         sys.stdout.flush()
     except BrokenPipeError:
         nobody_reads()
+    except Exception as error:
+        # What a store has refused, or that it does not answer, is no error of a program.
+        if not type(error).__module__.startswith("mlflow.") or os.environ.get("HYDRA_FULL_ERROR") == "1":
+            raise
+        # lazy import: see main
+        from sweeproute.store import StoreError, refusal
+
+        raise StoreError(f"The tracking store {refusal(error, 'refuses')}.") from error
 
 
 def _parser() -> argparse.ArgumentParser:

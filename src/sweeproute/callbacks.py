@@ -15,6 +15,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from sweeproute import code_snapshot, plots, report_record, summary, sweep_end
 from sweeproute.errors import explain, fail_at_end, nobody_reads
+from sweeproute.mlflow_journal import is_journal
 from sweeproute.store import DEFAULT_URI, absolute, masked
 from sweeproute.sweep_folder import SweepFolder, own, sweep_record
 from sweeproute.tracking_status import UNFINISHED, Settings, Status, saved_status
@@ -46,13 +47,20 @@ class Tracking(Callback):
         self.experiment = experiment
         self.models = models
         self.metric = metric if isinstance(metric, str) else str(next(iter(metric), "auc"))
+        self._root: Path | None = None
         self._process: TrackerProcess | None = None
         self._search: _Search | None = None
         self._settings: Settings | None = None
 
     def __getstate__(self) -> dict[str, Any]:
         # The pickle lies in the sweep's folder, and no worker needs the store's password.
-        return self.__dict__ | {"uri": masked(self.uri), "_process": None, "_search": None, "_settings": None}
+        return self.__dict__ | {
+            "uri": masked(self.uri),
+            "_root": None,
+            "_process": None,
+            "_search": None,
+            "_settings": None,
+        }
 
     def on_run_start(self, config: DictConfig, **_: Any) -> None:
         """Follow the folder of a run alone."""
@@ -87,18 +95,22 @@ class Tracking(Callback):
         return self._settings
 
     def _start(self, root: Path, settings: Settings, config: DictConfig) -> None:
-        self._process = TrackerProcess(root, settings, _code(config))
+        self._root = root
+        # A folder of journals takes what MLflow's own calls log; a trial has its journal already, in its own folder.
+        if not is_journal(settings.uri):
+            self._process = TrackerProcess(root, settings, _code(config))
 
     def _end(self) -> None:
-        process, settings = self._process, self._settings
-        if process is None or settings is None:
+        root, settings = self._root, self._settings
+        if root is None or settings is None:
             return
-        process.finish(_say)
+        if self._process is not None:
+            self._process.finish(_say)
         for line in summary.lines(
-            process.root, uri=settings.uri, experiment=settings.experiment, argv=sys.argv, metric=settings.metric
+            root, uri=settings.uri, experiment=settings.experiment, argv=sys.argv, metric=settings.metric
         ):
             _say(line)
-        if told := code_snapshot.problem(process.root):
+        if told := code_snapshot.problem(root):
             _say(told)
 
 

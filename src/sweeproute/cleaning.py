@@ -12,7 +12,7 @@ from sweeproute.pointers import Pointer
 from sweeproute.progress import counted, is_running
 from sweeproute.store import StoreError
 from sweeproute.sweep_folder import OWN, SweepFolder, launch_record, own, sweep_record
-from sweeproute.tracking_status import saved_settings, saved_status
+from sweeproute.tracking_status import copies, saved_settings, saved_status, whole
 
 # What a sweep writes into its folder beside its jobs' folders and our own.
 _FILES = ("multirun.yaml", "plan.json", "platform_unavailable.yaml")
@@ -144,8 +144,9 @@ def _needed(pointer: Pointer, registered: Callable[[str], Iterable[str]]) -> str
         if status.written < status.total:
             missing = status.total - status.written
             return f"has {missing} runs that are not written to MLflow yet (sweeproute sync {pointer.id})"
-        if pointer.id in registered(settings.uri):
-            return "has a run that became a registered model"
+        for uri in (settings.uri, *(whole(pointer.folder, one) for one in copies(pointer.folder))):
+            if pointer.id in registered(uri):
+                return "has a run that became a registered model"
     except (LookupError, StoreError) as error:
         return f"may have a run that became a registered model: {error}"
     return None

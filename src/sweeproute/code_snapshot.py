@@ -143,7 +143,8 @@ def _diff(root: Path, app: Path, names: Sequence[str]) -> bytes:
         index = Path(folder, "index")
         theirs = Path(os.fsdecode(git(root, "rev-parse", "--git-path", "index")).rstrip("\n"))
         if (root / theirs).exists():
-            shutil.copyfile(root / theirs, index)
+            # With its time: git looks into files that are as new as the index, and takes older ones at their word.
+            shutil.copy2(root / theirs, index)
         if new:
             listed = b"\0".join(map(os.fsencode, new))
             words = ("--pathspec-from-file=-", "--pathspec-file-nul")

@@ -40,8 +40,7 @@ def laid_out(repository: Path, commit: str, folder: Path, patch: Path | None = N
     finally:
         with suppress(GitError):
             git(repository, "worktree", "remove", "--force", str(folder))
-        with suppress(GitError):
-            git(repository, "worktree", "prune")
+        # No prune: it would take away a worktree of the person's that lies on a disk that is not there just now.
 
 
 def moved(paths: Sequence[Path], repository: Path, folder: Path) -> list[Path]:

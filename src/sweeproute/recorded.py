@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from sweeproute import code_snapshot, pointers
 from sweeproute.run_difference import Results
 from sweeproute.runs_query import Question
-from sweeproute.runs_where import identify, locate, open_runs
+from sweeproute.runs_where import identify, locate_of_any, open_runs
 from sweeproute.store import masked
 from sweeproute.sweep_runs import SweepRuns, read
 
@@ -188,7 +188,7 @@ def find(what: str, uri: str | None = None) -> Asked:
 
     Args:
         what: A sweep's id, its name or `last`; or a run's id, or its beginning of six characters or more.
-        uri: The tracking store; that of the sweep, or of the newest one, when None.
+        uri: The tracking store; that of the sweep, else MLFLOW_TRACKING_URI, else that of the newest sweep, when None.
 
     Returns:
         Of a sweep the trials that count, with those of the holdout; of a run itself, or the trial that it is below.
@@ -200,7 +200,7 @@ def find(what: str, uri: str | None = None) -> Asked:
     """
     if any(what in (pointers.LAST, one.id, one.name) for one in pointers.pointers()) or not _RUN.fullmatch(what):
         return _sweep(what, uri)
-    _, uri = locate(pointers.LAST if uri is None and pointers.pointers() else None, uri)
+    uri = locate_of_any(uri)
     try:
         return _sweep(identify(what, open_runs(uri)), uri)
     except pointers.NoSuchSweepError:

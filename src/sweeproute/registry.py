@@ -1,16 +1,14 @@
 """Finds runs again: the best one, all of a sweep as a table, the predictions of one."""
 
 import json
-import os
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from sweeproute import pointers
 from sweeproute.runs_best import BestRun, ChosenRun, Front, best, chosen
 from sweeproute.runs_query import Question
-from sweeproute.runs_where import RegistryError, identify, locate, nearest
+from sweeproute.runs_where import RegistryError, identify, locate, locate_of_any, nearest
 from sweeproute.store import masked, sqlite_path
 
 if TYPE_CHECKING:
@@ -102,8 +100,7 @@ def predictions(run_id: str, uri: str | None = None) -> "pd.DataFrame":
 
     from sweeproute.runs_api import ApiRuns
 
-    newest = pointers.LAST if pointers.pointers() and not os.environ.get("MLFLOW_TRACKING_URI") else None
-    _, uri = locate(newest, uri)
+    uri = locate_of_any(uri)
     client = ApiRuns(uri).client
     if PREDICTIONS not in {artifact.path for artifact in client.list_artifacts(run_id)}:
         raise RegistryError(
@@ -146,8 +143,7 @@ def registered(model: str, into: Path, uri: str | None = None) -> RegisteredMode
 
     from sweeproute.runs_api import ApiRuns
 
-    newest = pointers.LAST if pointers.pointers() and not os.environ.get("MLFLOW_TRACKING_URI") else None
-    _, uri = locate(newest, uri)
+    uri = locate_of_any(uri)
     client = ApiRuns(uri).client
     wanted = model.removeprefix("models:/")
     try:

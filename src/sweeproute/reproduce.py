@@ -12,6 +12,7 @@ from sweeproute.recorded import Asked, Recorded
 from sweeproute.rerun import App, Made, RerunError
 from sweeproute.rerun_code import Code
 from sweeproute.run_difference import Results, first_difference, largest_difference
+from sweeproute.store import refusal
 
 IDENTICAL, DIFFERENT, CANNOT = "identical", "different", "cannot be reproduced"
 
@@ -97,7 +98,11 @@ def reproduce(question: Question, say: Callable[[str], None]) -> Reproduction:
             verdicts |= _again(question, asked, app, whole, place, say)
     found = tuple(verdicts[run.run_id] for run in asked.runs)
     if question.note:
-        _note(asked, found)
+        try:
+            _note(asked, found)
+        except Exception as error:
+            # Whatever a store may raise: hours of work are not to be done again for a tag.
+            say(f"The verdict stands below, and not in the tags of the runs: the tracking store {refusal(error)}.")
     return Reproduction(asked, found)
 
 

@@ -173,9 +173,18 @@ def _places(probed: Probe, cwd: Path) -> tuple[str, ...]:
 
 
 def _few(runs: Sequence[Recorded]) -> list[Recorded]:
-    """One trial of each model, and of each data: what the others would be follows."""
-    told = {(run.tags.get("model_type"), run.scored, run.tags.get("data_hash")): run for run in reversed(runs)}
+    """One trial of each model, of each data, and of each choice of options: what the others would be follows."""
+    told = {
+        (run.tags.get("model_type"), run.scored, run.tags.get("data_hash"), _options(run)): run
+        for run in reversed(runs)
+    }
     return list(reversed(told.values()))
+
+
+def _options(run: Recorded) -> frozenset[str]:
+    """Its words that may have chosen an option of a config group: each is a file of its own, which may have changed."""
+    named = ((word.partition("=")[0], word) for word in run.overrides)
+    return frozenset(word for name, word in named if "." not in name and name != "seed")
 
 
 def _are_same(runs: Sequence[Recorded], probed: Probe) -> bool:

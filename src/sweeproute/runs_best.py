@@ -9,6 +9,7 @@ from typing import Any
 
 from sweeproute.choice import Scored, choose
 from sweeproute.configuration import TAG, Estimate, estimates, split, told_rule
+from sweeproute.journal import SYSTEM
 from sweeproute.runs_query import DATA_TAG, SEASONS_TAG, Answer, FoundRun, Question, Runs, Trial, answer
 from sweeproute.runs_where import RegistryError, identify, locate, nearest, open_runs
 from sweeproute.score_text import lacking
@@ -164,6 +165,11 @@ def chosen(
     rule = rule_of(told_rule(runs.sweep_tags(identifier)) if identifier is not None else {}, metric, direction)
     kinds = tuple((where or {}).items())
     question = Question(rule.metrics[0], rule.objectives[0].maximize, identifier, experiment, kinds)
+    if question.metric.startswith(SYSTEM):
+        raise RegistryError(
+            f"{question.metric} is of the machine that a trial ran on, and says nothing of its model. Metrics, nearest "
+            f"match first: {nearest(question.metric.removeprefix(SYSTEM), runs.metric_names(question))}."
+        )
     if len(rule.objectives) > 1:
         return _compared(question, rule, runs, uri, mixed)
     found = runs.best(question)

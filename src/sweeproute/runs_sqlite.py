@@ -81,7 +81,7 @@ _TAGS_OF = "SELECT run_uuid, key, value FROM tags WHERE key IN ({keys}) AND run_
 _METRICS_OF = "SELECT run_uuid, key, value, is_nan FROM latest_metrics WHERE key IN ({keys}) AND run_uuid IN ({runs})"
 _HISTORY_OF = (
     "SELECT run_uuid, key, step, value, is_nan FROM metrics "
-    "WHERE run_uuid IN ({runs}) AND key NOT LIKE 'system/%' ORDER BY step, timestamp"
+    "WHERE run_uuid IN ({runs}) AND key NOT GLOB 'system/*' ORDER BY step, timestamp"
 )
 # Runs in one question, well below the most values that any SQLite takes.
 _CHUNK = 500
@@ -190,7 +190,7 @@ class SqliteRuns:
         """The metrics that were logged within the question's sweep and experiment."""
         scope, values = self._scope(question)
         query = "SELECT DISTINCT m.key FROM runs r JOIN latest_metrics m ON m.run_uuid = r.run_uuid"
-        own = f"{query} WHERE {scope} AND m.key NOT LIKE 'system/%' ORDER BY m.key"
+        own = f"{query} WHERE {scope} AND m.key NOT GLOB 'system/*' ORDER BY m.key"
         return [row[0] for row in self._connection.execute(own, values)]
 
     def states(self, question: Question) -> dict[str, int]:
@@ -223,7 +223,7 @@ class SqliteRuns:
             "WHERE r.run_uuid = ?"
         )
         experiment, artifact_uri = self._connection.execute(query, [run_id]).fetchone()
-        own = "SELECT key, value, is_nan FROM latest_metrics WHERE run_uuid = ? AND key NOT LIKE 'system/%'"
+        own = "SELECT key, value, is_nan FROM latest_metrics WHERE run_uuid = ? AND key NOT GLOB 'system/*'"
         metrics = self._connection.execute(own, [run_id])
         return FoundRun(
             run_id,

@@ -48,6 +48,19 @@ def locate(sweep: str | None, uri: str | None) -> tuple[pointers.Pointer | None,
     return pointer, uri
 
 
+def locate_of_any(uri: str | None) -> str:
+    """Find the store of a run of whose sweep nothing is known.
+
+    Args:
+        uri: The store; MLFLOW_TRACKING_URI, else where the newest sweep went, else `sqlite:///mlflow.db` when None.
+
+    Raises:
+        RegistryError: No such store.
+    """
+    named = uri is not None or os.environ.get("MLFLOW_TRACKING_URI")
+    return locate(pointers.LAST if pointers.pointers() and not named else None, uri)[1]
+
+
 def open_runs(uri: str) -> Runs:
     """Open a store in the fastest way in which its runs can be read for certain."""
     path = sqlite_path(uri)

@@ -3,6 +3,7 @@
 import hashlib
 import os
 import re
+import socket
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -18,6 +19,11 @@ if TYPE_CHECKING:
 # The store that MLflow itself takes when none is named.
 DEFAULT_URI = "sqlite:///mlflow.db"
 DEFAULT_EXPERIMENT = "sweeproute"
+# What stands in the place of a secret.
+MASK = "***"
+# A user, with or without a password, before the host; a secret behind the question mark.
+_USER = re.compile(r"(?<=://)(?:[^/\s'\"]*|[^:/\s'\"@]*:[^@\s'\"]*)@")
+_SECRET = re.compile(r"(?<=[?&;])((?:password|passwd|pwd|sslpassword|token|odbc_connect)=)[^&\s'\"]+", re.IGNORECASE)
 # What talks to a database on a server, by the scheme of its address; none of them comes with sweeproute.
 _DRIVERS = {"postgresql": "psycopg[binary]", "mysql": "pymysql", "mssql": "pymssql"}
 
@@ -67,11 +73,26 @@ def sqlite_path(uri: str) -> Path | None:
 def masked(text: str) -> str:
     """A text with the users and passwords of its addresses left out.
 
+    A password may hold a slash, as SQLAlchemy reads an address, or stand among the values behind the question mark.
+
     Example:
         >>> masked("https://me:secret@mlflow.example.org")
         'https://***@mlflow.example.org'
     """
-    return re.sub(r"(?<=://)[^/\s'\"]+@", "***@", text) if "@" in text else text
+    if "://" not in text:
+        return text
+    return _SECRET.sub(rf"\1{MASK}", _USER.sub(f"{MASK}@", text))
+
+
+def refusal(error: BaseException, verb: str = "does not take them") -> str:
+    """What a store did, from the error that MLflow made of it: that it does not answer, or the verb and its words."""
+    origin = error
+    while (deeper := origin.__cause__ or origin.__context__) is not None:
+        origin = deeper
+    if isinstance(origin, ConnectionError | TimeoutError | socket.gaierror):
+        return f"does not answer ({origin.strerror or origin})"
+    text = " ".join(masked(str(error)).split()) or type(error).__name__
+    return f"{verb} ({text if len(text) <= 300 else text[:297] + '...'})"
 
 
 def open_store(uri: str, experiment: str, parent_run: str | None = None, location: str | None = None) -> Store:
@@ -123,6 +144,8 @@ def connect(uri: str) -> "MlflowClient":
     os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "1")
     os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "20")
     os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
+    # A server's address of each run's page, on standard output, is not what was asked for.
+    os.environ.setdefault("MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT", "true")
     # Tracking talks to the store that was named, not to MLflow's makers.
     os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
     from mlflow.tracking import MlflowClient

@@ -9,6 +9,7 @@ from sweeproute.choice import Chosen
 from sweeproute.configuration import estimates, split
 from sweeproute.errors import nearest_first
 from sweeproute.holdout import SCORING
+from sweeproute.mlflow_journal import is_journal
 from sweeproute.score_text import front_table, headline, jobs, lacking, repeats, scores
 from sweeproute.selection import DirectionError, Rule, rule
 from sweeproute.store import masked
@@ -39,11 +40,11 @@ def lines(root: Path, *, uri: str, experiment: str, argv: Sequence[str], metric:
     if not outcomes:
         return []
     command = (record or {}).get("argv") or argv
-    where = [f"Runs: experiment {experiment} in {masked(uri)}", f"Files: {short_path(root)}"]
+    where = [f"Runs: {_store(uri, experiment)}", f"Files: {short_path(root)}"]
     if not folder.is_sweep():
         alone = outcomes[0]
         told = [scores(estimates([alone.metrics]), [metric]), f"  {reproduction(command, alone.overrides)}"]
-        return [*(told if alone.metrics else []), *where, f"Next: {_look(uri)}"]
+        return [*(told if alone.metrics else []), *where, f"Next: {_look(uri, root)}"]
     text = [_counts(record, outcomes)]
     try:
         decides = rule(record, metric)
@@ -54,11 +55,12 @@ def lines(root: Path, *, uri: str, experiment: str, argv: Sequence[str], metric:
     text += _followed_up(outcomes, record)
     text += _failures(outcomes)
     text += _targets(root, record)
-    following = [_look(uri)]
+    following = [_look(uri, root)]
     if record is not None:
         named = record.get("metric") or metric
         metrics = [named] if isinstance(named, str) else named
-        if any(outcome.state == "FINISHED" and outcome.metrics.keys() >= set(metrics) for outcome in outcomes):
+        scored = any(outcome.state == "FINISHED" and outcome.metrics.keys() >= set(metrics) for outcome in outcomes)
+        if scored and not is_journal(uri):
             asked = f" --metric {metrics[0]}" if len(metrics) == 1 else ""
             following.append(f"sweeproute best --sweep {record['id']}{asked}")
         if any(outcome.state == "KILLED" for outcome in outcomes) or record.get("state") == "KILLED":
@@ -210,7 +212,15 @@ def _targets(root: Path, record: Mapping[str, object] | None) -> list[str]:
     return [f"Targets {short(targets([sweep], sweep.attempts))}"] if sweep is not None and sweep.sessions else []
 
 
-def _look(uri: str) -> str:
+def _store(uri: str, experiment: str) -> str:
+    if is_journal(uri):
+        return f"in their folder alone, since {uri} takes what MLflow's own calls log"
+    return f"experiment {experiment} in {masked(uri)}"
+
+
+def _look(uri: str, root: Path) -> str:
+    if is_journal(uri):
+        return f"sweeproute sync {shlex.quote(short_path(root))} --uri sqlite:///mlflow.db"
     shown = masked(uri)
     return f"open {shown}" if uri.startswith("http") else f"mlflow ui --backend-store-uri {shlex.quote(shown)}"
 

@@ -9,7 +9,6 @@ import argparse
 import json
 import logging
 import os
-import socket
 import sys
 import threading
 import time
@@ -24,14 +23,15 @@ from typing import Any
 from filelock import FileLock, Timeout
 
 from sweeproute import code_snapshot, journal, plots
+from sweeproute.mlflow_journal import is_journal
 from sweeproute.pointers import SweepGoneError
 from sweeproute.replay import Phase, Replay
 from sweeproute.score_text import result
 from sweeproute.selection import DirectionError, rule
-from sweeproute.store import DEFAULT_EXPERIMENT, DEFAULT_URI, StoreError, absolute, masked, open_store
+from sweeproute.store import DEFAULT_EXPERIMENT, DEFAULT_URI, StoreError, absolute, masked, open_store, refusal
 from sweeproute.sweep_facts import sweep_tags
 from sweeproute.sweep_folder import ENDED, Attempt, Outcome, SweepFolder, choose, launch_record, own, sweep_record
-from sweeproute.tracking_status import UNFINISHED, Settings, Status, save, saved_settings
+from sweeproute.tracking_status import UNFINISHED, Settings, Status, add_copy, home, save, saved_settings, saved_status
 
 log = logging.getLogger(__name__)
 
@@ -56,8 +56,10 @@ class TrackingBusyError(RuntimeError):
 class Tracker:
     """Writes the runs of one folder, again and again while it grows; the folder's lock is the caller's to hold."""
 
-    def __init__(self, root: Path, settings: Settings) -> None:
+    def __init__(self, root: Path, settings: Settings, keep: bool = True) -> None:
+        """Begin with nothing written; keep: whether word is left in the folder of where its runs go, and how far."""
         self._root = root
+        self._keep = keep
         self._settings = settings
         self._folder = SweepFolder(root)
         self._replay: Replay | None = None
@@ -222,7 +224,7 @@ class Tracker:
 
     def _save(self, now: bool = False) -> None:
         # Twice a second is enough for whoever watches, and cheap at ten thousand jobs.
-        if not now and time.monotonic() - self._saved_at < 0.5:
+        if not self._keep or (not now and time.monotonic() - self._saved_at < 0.5):
             return
         self._saved_at = time.monotonic()
         save(self._root, self._settings, self.status())
@@ -233,7 +235,8 @@ def sync(root: Path, uri: str | None = None, experiment: str | None = None) -> S
 
     Args:
         root: The folder of a sweep, or of one run.
-        uri: The store; the one that the coordinator wrote to when None.
+        uri: The store; the one that the coordinator wrote to when None. Another one gets a copy, and the runs stay
+            where they are looked for; unless none of them has been written there.
         experiment: The experiment; the coordinator's when None.
 
     Returns:
@@ -241,8 +244,8 @@ def sync(root: Path, uri: str | None = None, experiment: str | None = None) -> S
 
     Raises:
         TrackingBusyError: Another process is writing this folder's runs.
-        StoreError: The store's address was kept without its password.
-        sweeproute.pointers.SweepGoneError: There is no such folder.
+        StoreError: The store's address was kept without its password, or names a folder of journals.
+        sweeproute.pointers.SweepGoneError: There is no such folder, or nothing in it that could be written.
     """
     root = Path(root).absolute()
     if not root.is_dir():
@@ -251,13 +254,30 @@ def sync(root: Path, uri: str | None = None, experiment: str | None = None) -> S
     settings = saved_settings(root, uri)
     if settings is None:
         settings = Settings(uri or absolute(os.environ.get("MLFLOW_TRACKING_URI") or DEFAULT_URI))
+    if is_journal(settings.uri):
+        raise StoreError(
+            f"{settings.uri} takes what MLflow's own calls log, and the runs of {str(root)!r} lie in their folder "
+            "already; name the store that they go to: --uri sqlite:///mlflow.db, or a server's address."
+        )
     if experiment is not None:
         settings = replace(settings, experiment=experiment)
+    if sweep_record(root) is None and not SweepFolder(root).attempts():
+        raise SweepGoneError(
+            f"The folder {str(root)!r} is none of a sweep's or a run's, and no journal: has written to it; there is "
+            "nothing to sync."
+        )
     own(root, LOCK).parent.mkdir(parents=True, exist_ok=True)
     try:
         with FileLock(own(root, LOCK), timeout=_BUSY_S):
             over = (sweep_record(root) or {}).get("state") in ENDED or _is_abandoned(root)
-            return Tracker(root, settings).drain(Phase.OVER if over else Phase.LEAVING)
+            elsewhere = home(root) not in (None, masked(settings.uri))
+            before = saved_status(root)
+            came = Tracker(root, settings, keep=not elsewhere).drain(Phase.OVER if over else Phase.LEAVING)
+            if elsewhere and came.written and not before.written:
+                save(root, settings, came)
+            elif elsewhere and came.written and came.written == came.total:
+                add_copy(root, settings.uri)
+            return came
     except Timeout:
         raise TrackingBusyError(
             f"Another process is writing the runs of {str(root)!r} right now; they appear by themselves. Try again "
@@ -301,17 +321,6 @@ def _look(folder: Path) -> tuple[int, ...]:
         except OSError:
             marks += [0, 0, 0]
     return tuple(marks)
-
-
-def refusal(error: BaseException) -> str:
-    """What a store did, from the error that MLflow made of it."""
-    origin = error
-    while (deeper := origin.__cause__ or origin.__context__) is not None:
-        origin = deeper
-    if isinstance(origin, ConnectionError | TimeoutError | socket.gaierror):
-        return f"does not answer ({origin.strerror or origin})"
-    text = " ".join(masked(str(error)).split()) or type(error).__name__
-    return f"does not take them ({text if len(text) <= 300 else text[:297] + '...'})"
 
 
 class _Orders:

@@ -10,10 +10,12 @@ from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
-from sweeproute.store import DEFAULT_EXPERIMENT, StoreError, masked
+from sweeproute.store import DEFAULT_EXPERIMENT, MASK, StoreError, masked
 from sweeproute.sweep_folder import own
 
 FILE = "tracking.json"
+# Stores that have the runs besides the one that they go to.
+COPIES = "tracking_copies.json"
 # Exit code of a tracker that left something unwritten, and said so in the file.
 UNFINISHED = 3
 
@@ -70,17 +72,53 @@ def saved_settings(root: Path, uri: str | None = None) -> Settings | None:
     if content is None:
         return None
     settings = Settings(**{field.name: content[field.name] for field in fields(Settings) if field.name in content})
-    if uri is not None:
-        settings = replace(settings, uri=uri)
-    elif "://***@" in settings.uri:
-        known = os.environ.get("MLFLOW_TRACKING_URI", "")
-        if masked(known) != settings.uri:
-            raise StoreError(
-                f"The runs of {str(root)!r} go to {settings.uri}, whose password is not kept; "
-                f"set MLFLOW_TRACKING_URI to the whole address."
-            )
-        settings = replace(settings, uri=known)
-    return settings
+    if uri is None:
+        return replace(settings, uri=whole(root, settings.uri))
+    if masked(uri) == settings.uri:
+        return replace(settings, uri=uri)
+    # The run that `mlflow run` made is in the store of then alone.
+    return replace(settings, uri=uri, parent_run=None)
+
+
+def whole(root: Path, uri: str) -> str:
+    """An address that was kept for a folder, with the password that it was kept without.
+
+    Raises:
+        StoreError: MLFLOW_TRACKING_URI does not give it.
+    """
+    if MASK not in uri:
+        return uri
+    known = os.environ.get("MLFLOW_TRACKING_URI", "")
+    if masked(known) != uri:
+        raise StoreError(
+            f"The runs of {str(root)!r} go to {uri}, whose password is not kept; "
+            f"set MLFLOW_TRACKING_URI to the whole address."
+        )
+    return known
+
+
+def home(root: Path) -> str | None:
+    """The address of the store that a folder's runs go to, without its password; None where none is known."""
+    content = _saved(root)
+    return None if content is None else str(content["uri"])
+
+
+def add_copy(root: Path, uri: str) -> None:
+    """Note that all runs of a folder stand in another store besides; without its password."""
+    if (shown := masked(uri)) not in (known := copies(root)):
+        path = own(root, COPIES)
+        beside = path.with_suffix(".new")
+        beside.write_text(json.dumps([*known, shown]) + "\n", encoding="utf-8")
+        beside.replace(path)
+
+
+def copies(root: Path) -> list[str]:
+    """The addresses of the stores that a folder's runs were copied to, without their passwords."""
+    try:
+        content = json.loads(own(root, COPIES).read_bytes())
+    except (OSError, ValueError):
+        return []
+    return [str(uri) for uri in content] if isinstance(content, list) else []
 
 
 def saved_status(root: Path) -> Status:

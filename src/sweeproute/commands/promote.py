@@ -36,4 +36,4 @@ def run(asked: argparse.Namespace) -> None:
     address = f"models:/{found.name}@{found.alias}"
     print(f"  mlflow.pyfunc.load_model({address!r})")
     print(f"  mlflow models serve -m {address} --env-manager local")
-    print(f"  sweeproute predict --model {found.name}@{found.alias}")
+    print(f"  sweeproute predict --model {found.name}@{found.alias} data=nfl data.path=games.csv")

@@ -2,7 +2,6 @@
 
 import argparse
 import sys
-import textwrap
 import traceback
 from typing import TYPE_CHECKING
 
@@ -73,7 +72,8 @@ def run(asked: argparse.Namespace) -> None:
         if (sentence := explain(error) or _of_store(error)) is None:
             traceback.print_exc()
             sentence = f"{type(error).__name__}."
-        print(f"cannot be reproduced: {sentence}", file=sys.stderr)
+        # A verdict like the others, which an MLflow project's run shows.
+        print(f"cannot be reproduced: {sentence}", flush=True)
         sys.exit(_CANNOT)
     print(_of_sweep(found) if found.asked.sweep is not None else _of_run(found.verdicts[0]), flush=True)
     sys.exit(max((_code(verdict) for verdict in found.verdicts), key=(_SAME, _WITHIN, _CANNOT, _OTHERWISE).index))
@@ -125,7 +125,9 @@ def _of_store(error: Exception) -> str | None:
     """What a store said that cannot be asked, in a sentence."""
     if not type(error).__module__.startswith("mlflow."):
         return None
-    return textwrap.shorten(f"the tracking store cannot be asked ({error})", 300) + "."
+    from sweeproute.store import refusal
+
+    return f"the tracking store {refusal(error, 'refuses')}."
 
 
 def _positive(text: str) -> float:

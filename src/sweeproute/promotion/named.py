@@ -1,6 +1,5 @@
 """Finds the run that is to be promoted by what a person calls it."""
 
-import os
 import re
 from typing import TYPE_CHECKING
 
@@ -9,7 +8,7 @@ from sweeproute.promotion.errors import PromotionError
 from sweeproute.runs_api import ApiRuns
 from sweeproute.runs_best import Front, chosen
 from sweeproute.runs_query import Question
-from sweeproute.runs_where import RegistryError, locate
+from sweeproute.runs_where import RegistryError, locate, locate_of_any
 from sweeproute.store import masked
 
 if TYPE_CHECKING:
@@ -41,8 +40,7 @@ def named(word: str, uri: str | None) -> tuple[ApiRuns, "Run"]:
     here = pointers.pointers()
     sweep = word == pointers.LAST or word in {name for one in here for name in (one.id, one.name)}
     if not sweep and re.fullmatch("[0-9a-f]{1,32}", word):
-        newest = pointers.LAST if here and not os.environ.get("MLFLOW_TRACKING_URI") else None
-        runs = ApiRuns(locate(newest, uri)[1])
+        runs = ApiRuns(locate_of_any(uri))
         if found := _begins(runs, word):
             return runs, found
     runs = ApiRuns(locate(word, uri)[1])
@@ -59,7 +57,7 @@ def _begins(runs: ApiRuns, word: str) -> "Run | None":
     found = list(runs.search(_ANYTHING, [f"attributes.run_id LIKE '{word}%'"]))
     if found and len(word) < _ENOUGH:
         raise PromotionError(
-            f"{word!r} is too short for a run's id, with which {len(found)} begin; give {_ENOUGH} characters or more: "
+            f"{word!r} is too short to name a run; give {_ENOUGH} characters of its id or more, as in "
             f"{found[0].info.run_id[: 2 * _ENOUGH]}."
         )
     if len(found) > 1:

@@ -173,14 +173,18 @@ def give_alias(client: "MlflowClient", version: "ModelVersion", alias: str, old:
     """
     name, number, now = version.name, str(version.version), datetime.now(UTC).isoformat(timespec="seconds")
     if forced:
-        client.set_model_version_tag(name, number, f"sweeproute.forced.{alias}", f"{now} {forced}")
+        earlier = version.tags.get(f"sweeproute.forced.{alias}")
+        told = f"{now} {forced}" if earlier is None else f"{earlier}\n{now} {forced}"
+        client.set_model_version_tag(name, number, f"sweeproute.forced.{alias}", told)
         line = f"Made {alias} by --force at {now}. {forced}"
         client.update_model_version(name, number, f"{_cut(version.description or '', len(line) + 2)}\n\n{line}")
     if old is not None:
         # Before the alias moves, so that whoever goes on after a kill knows who is to be told.
         client.set_model_version_tag(name, number, f"sweeproute.replaced.{alias}", old)
     client.set_registered_model_alias(name, alias, number)
-    if old is not None:
+    if (lost := f"sweeproute.lost.{alias}") in version.tags:
+        client.delete_model_version_tag(name, number, lost)
+    if old is not None and _there(client, name, old) is not None:
         _tell_old(client, name, old, number, alias)
 
 
@@ -189,14 +193,28 @@ def finish_alias(client: "MlflowClient", version: "ModelVersion", alias: str) ->
     old = version.tags.get(f"sweeproute.replaced.{alias}")
     if old is None:
         return
-    told = client.get_model_version(version.name, old).tags.get(f"sweeproute.lost.{alias}", "")
-    if not told.endswith(f" to version {version.version}"):
+    before = _there(client, version.name, old)
+    if before is None:
+        return
+    if not before.tags.get(f"sweeproute.lost.{alias}", "").endswith(f" to version {version.version}"):
         _tell_old(client, version.name, old, str(version.version), alias)
 
 
 def told_result(one: Contest, challenger: str, champion: str) -> str:
     """What came of a contest, as a sentence."""
     return f"Version {challenger} and version {champion} {one.said}."
+
+
+def _there(client: "MlflowClient", name: str, number: str) -> "ModelVersion | None":
+    """A version, unless it was deleted."""
+    from mlflow.exceptions import MlflowException
+
+    try:
+        return client.get_model_version(name, number)
+    except MlflowException as error:
+        if error.error_code != "RESOURCE_DOES_NOT_EXIST":
+            raise
+        return None
 
 
 def _tell_old(client: "MlflowClient", name: str, old: str, number: str, alias: str) -> None:
