@@ -108,7 +108,7 @@ def test_a_sweep_by_the_metric_of_a_calibration_gives_the_run_of_that(zoo: Zoo) 
 
 def test_a_run_is_named_by_its_beginning_if_that_is_enough(zoo: Zoo) -> None:
     run_id = zoo.run("GLM").info.run_id
-    with pytest.raises(PromotionError, match=rf"too short for a run's id.*{run_id[:12]}|begin with"):
+    with pytest.raises(PromotionError, match=rf"too short to name a run.*{run_id[:12]}|begin with"):
         promote(run_id[:3], "named")
     with pytest.raises(PromotionError, match=r"There is no run 'abcdef0123' .*sweep"):
         promote("abcdef0123", "named")
