@@ -3,6 +3,7 @@
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 from hydra import version
 from hydra._internal.hydra import Hydra
@@ -11,7 +12,7 @@ from hydra.core.config_loader import ConfigLoader
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.singleton import Singleton
 from hydra.core.utils import setup_globals
-from hydra.types import RunMode
+from hydra.types import RunMode, TaskFunction
 from omegaconf import DictConfig
 
 
@@ -37,9 +38,18 @@ def start_sweep(
     folder: Path, files: Mapping[str, str], overrides: Sequence[str] = ()
 ) -> tuple[ConfigLoader, DictConfig]:
     """Compose the config that a sweep starts with; the caller keeps Hydra's singletons."""
+    hydra = _begin(folder, files)
+    return hydra.config_loader, hydra.compose_config("config", list(overrides), RunMode.MULTIRUN)
+
+
+def sweep_here(folder: Path, files: Mapping[str, str], task: TaskFunction, overrides: Sequence[str]) -> Any:
+    """Do in this process what Hydra does for `python app.py -m OVERRIDES`; the caller keeps Hydra's singletons."""
+    return _begin(folder, files).multirun("config", task, list(overrides), with_log_configuration=False)
+
+
+def _begin(folder: Path, files: Mapping[str, str]) -> Hydra:
     write(folder / "conf", files)
     version.setbase("1.3")
     setup_globals()
     GlobalHydra.instance().clear()
-    hydra = Hydra.create_main_hydra2("app", create_config_search_path(f"file://{folder}/conf"))
-    return hydra.config_loader, hydra.compose_config("config", list(overrides), RunMode.MULTIRUN)
+    return Hydra.create_main_hydra2("app", create_config_search_path(f"file://{folder}/conf"))
