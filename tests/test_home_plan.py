@@ -8,11 +8,7 @@ from collections import Counter
 from pathlib import Path
 from typing import Any
 
-import pytest
-
 from small_trial import ONE_SLOT, SMALL, end, start
-
-pytestmark = pytest.mark.spawn
 
 DRY = "hydra.launcher.dry_run=true"
 HOST = "registry.platforms.remote_4090.host=me@4090box"

@@ -12,6 +12,8 @@ from hydra_plugins.sweeproute.launcher import RoutedLauncher
 from hydra_plugins.sweeproute.sweeper import SearchSweeper
 
 SWEEPERS = ["basic", "search"]
+# Where there is one job, a worker for each core would be started for nothing.
+ONE_SLOT = "+hydra.launcher.platforms.here.max_concurrent_jobs=1"
 
 
 @pytest.fixture(autouse=True)
@@ -29,9 +31,13 @@ def test_hydra_discovers_both():
     assert SearchSweeper.__name__ in [x.__name__ for x in Plugins.instance().discover(Sweeper)]
 
 
-@pytest.mark.spawn
 @pytest.mark.parametrize(
-    ("launcher_name", "overrides"), [("routed", [f"hydra/sweeper={sweeper}"]) for sweeper in SWEEPERS], ids=SWEEPERS
+    ("launcher_name", "overrides"),
+    [
+        pytest.param("routed", [f"hydra/sweeper={sweeper}"], id=sweeper, marks=marks)
+        # Workers are the launcher's, whichever sweeper asks.
+        for sweeper, marks in (("basic", pytest.mark.spawn), ("search", ()))
+    ],
 )
 class TestRoutedLauncher(LauncherTestSuite):
     """Single batches."""
@@ -48,7 +54,7 @@ class TestRoutedLauncherInBatches(BatchedSweeperTestSuite):
 
 @pytest.mark.parametrize(
     ("task_launcher_cfg", "extra_flags"),
-    [({}, ["-m", "hydra/launcher=routed", f"hydra/sweeper={sweeper}"]) for sweeper in SWEEPERS],
+    [({}, ["-m", "hydra/launcher=routed", f"hydra/sweeper={sweeper}", ONE_SLOT]) for sweeper in SWEEPERS],
     ids=SWEEPERS,
 )
 class TestRoutedLauncherInAnApp(IntegrationTestSuite):

@@ -363,7 +363,6 @@ def of(cfg):
 }
 
 
-@pytest.mark.spawn
 class TestChangedCodeOrData:
     @pytest.fixture
     def app(self, tmp_path):
