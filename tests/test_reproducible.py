@@ -5,7 +5,9 @@ import pytest
 import r_here
 from small_trial import ONE_SLOT, SMALL, end, job_folders, start
 
-MODELS = ("glm", "glm_r", "xgboost", "lightgbm", "random_forest", "neural_network")
+MODELS = ("glm", "glm_r", "xgboost", "lightgbm", "random_forest", "short_network")
+# Of a hundred epochs the first few draw all that the others do.
+NETWORK = "# @package _global_\ndefaults: [neural_network]\nmodel: {params: {max_epochs: 5}}\n"
 # One point a model, as it stands in its file, over one fold.
 POINTS = ("search_space=none", *SMALL[:3], "validation.selection_seasons=[2019,2019]", *SMALL[4:])
 OTHER_SEED = "one process, other order, seed=43"
@@ -21,13 +23,16 @@ def predictions(tmp_path_factory: pytest.TempPathFactory) -> dict[str, dict[str,
     folders = {name: root / name for name in ("routed", "one process, other order", *MODELS)}
     for folder in folders.values():
         folder.mkdir()
+    (root / "own" / "model").mkdir(parents=True)
+    (root / "own" / "model" / "short_network.yaml").write_text(NETWORK)
+    points = (*POINTS, f"hydra.searchpath=[file://{root / 'own'}]")
     unrouted = ("seed=43,42", "hydra/launcher=basic", "hydra/sweeper=basic")
     # One after the other: two that both use all cores wait for each other's threads.
-    end(start(folders["routed"], "-m", f"model={','.join(MODELS)}", "threads=1,2", ONE_SLOT, *POINTS))
+    end(start(folders["routed"], "-m", f"model={','.join(MODELS)}", "threads=1,2", ONE_SLOT, *points))
     order = ",".join(reversed(MODELS))
-    end(start(folders["one process, other order"], "-m", f"model={order}", *POINTS, *unrouted))
+    end(start(folders["one process, other order"], "-m", f"model={order}", *points, *unrouted))
     for pair in (MODELS[:2], MODELS[2:4], MODELS[4:]):
-        for run in [start(folders[model], f"model={model}", "threads=1", *POINTS) for model in pair]:
+        for run in [start(folders[model], f"model={model}", "threads=1", *points) for model in pair]:
             end(run)
 
     found: dict[str, dict[str, bytes]] = {model: {} for model in MODELS}
