@@ -43,6 +43,7 @@ WORDS = (
     "hydra.sweeper.metric=brier",
     "hydra.sweep.dir=out",
     "sweep.id=pair",
+    "tracking.models=none",
     ONE_SLOT,
 )
 METHODS = ("average", "stacking", "best_of")
