@@ -11,7 +11,7 @@ import pandas as pd
 from far_app import FarApp, wait_until
 from far_commands import at_home
 from handmade_sweep import fresh_store
-from small_trial import ROOT, SMALL, end, start
+from small_trial import ONE_SLOT, ROOT, SMALL, end, start
 from workstation import Workstation
 
 BOX = "registry.platforms.remote_4090"
@@ -23,6 +23,8 @@ def test_models_that_were_forced_onto_another_machine_are_combined_here(workstat
         f"{BOX}.ssh_config={workstation.ssh_config}",
         f"{BOX}.python={workstation.python}",
         f"{BOX}.specs.gpu=false",
+        f"{BOX}.max_concurrent_jobs=1",
+        ONE_SLOT,
         "platform=remote_4090",
     ]
     words = ["-m", "model=glm,xgboost", "search_space=none", "ensemble=[average]", *SMALL, *there]
@@ -51,7 +53,8 @@ def test_a_sweep_that_runs_there_as_a_whole_makes_them_there(
     sweeproute = at_home(app, monkeypatch, capsys)
     here = [f"{BOX}.host={workstation.host}", f"{BOX}.ssh_config={workstation.ssh_config}"]
     here += [f"{BOX}.python={workstation.python}", f"{BOX}.specs.gpu=false", "sweep.id=whole", "plots=false"]
-    words = ["model=glm,xgboost", "search_space=none", "ensemble=[stacking]", *SMALL, *here]
+    here += [f"{BOX}.max_concurrent_jobs=1"]
+    words = ["model=glm,xgboost", "search_space=none", "ensemble=[stacking]", "tracking.models=none", *SMALL, *here]
     said = sweeproute("run", "--on", "remote_4090", "--", "-m", *words)
     assert said.code == 0, said.out + said.err
     wait_until(lambda: "3 jobs: 3 done" in sweeproute("status", "whole").out, "all of it to be done", 180)

@@ -53,6 +53,7 @@ REQUEST = {
 WORDS = (
     *("-m", "model=glm", "search_space=none", "model.params.C=0.1,1", "calibration=all"),
     *("validation.calibration_seasons=1", *SMALL, ONE_SLOT, "hydra.launcher.deadline=2999-01-01"),
+    "tracking.models=none",
     *("sweep.request=asked.yaml", "sweep.id=ended", "hydra.sweep.dir=out", "report.resamples=50"),
 )
 

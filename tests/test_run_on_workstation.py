@@ -60,8 +60,9 @@ def test_a_search_goes_on_while_the_line_is_down_and_its_best_is_found_here(
     workstation: Workstation, sweeproute: Command, project: Path
 ):
     reach = [f"{BOX}.host={workstation.host}", f"{BOX}.ssh_config={workstation.ssh_config}"]
-    here = [*reach, f"{BOX}.python={workstation.python}", f"{BOX}.max_concurrent_jobs=2", f"{BOX}.specs.gpu=false"]
+    here = [*reach, f"{BOX}.python={workstation.python}", f"{BOX}.max_concurrent_jobs=1", f"{BOX}.specs.gpu=false"]
     words = ["model=glm", "search_space=none", "model.params.C=0.1,1", "sweep.id=sweep_1", "sweep.name=night"]
+    words += ["tracking.models=none"]
     said = sweeproute("run", "--on", "remote_4090", "--", "-m", *words, *SMALL, *here)
     assert said.code == 0, said.out + said.err
     workstation.black_hole(True)
@@ -102,8 +103,9 @@ def test_what_it_has_scored_is_known_here_and_its_report_is_made_when_it_has_com
     workstation: Workstation, sweeproute: Command, project: Path, tmp_path: Path, monkeypatch
 ):
     reach = [f"{BOX}.host={workstation.host}", f"{BOX}.ssh_config={workstation.ssh_config}"]
-    here = [*reach, f"{BOX}.python={workstation.python}", f"{BOX}.max_concurrent_jobs=2", f"{BOX}.specs.gpu=false"]
+    here = [*reach, f"{BOX}.python={workstation.python}", f"{BOX}.max_concurrent_jobs=1", f"{BOX}.specs.gpu=false"]
     words = ["model=glm", "search_space=none", "model.params.C=0.1,1", *LATER, "holdout=true"]
+    words += ["tracking.models=none"]
     report = ["report.figures=false", "report.copy_to=thesis", "report.resamples=50"]
     said = sweeproute("run", "--on", "remote_4090", "--", "-m", *words, *report, "sweep.id=sweep_1", *here)
     assert said.code == 0, said.out + said.err
