@@ -21,8 +21,6 @@ from sweeproute import registry
 from sweeproute.experiment import run_trial
 from sweeproute.store import connect
 
-pytestmark = pytest.mark.spawn
-
 NO_HOST = "remote_4090 has no host configured (set registry.platforms.remote_4090.host)"
 # Models of the person's own, each a file, one with a search space in a file beside it.
 OWN = {
@@ -103,6 +101,7 @@ def swept(tmp_path_factory: pytest.TempPathFactory) -> tuple[Home, str]:
     return home, end(home.start("model=small_glm,small_trees", "platform=auto,local_m4", "sweep.name=both"))
 
 
+@pytest.mark.spawn
 def test_each_model_walks_its_own_space(swept: tuple[Home, str]) -> None:
     home, _ = swept
     points = Counter(run.data.params["model.type"] for run in home.runs())
@@ -111,6 +110,7 @@ def test_each_model_walks_its_own_space(swept: tuple[Home, str]) -> None:
     assert {run.data.params.get("model.params.n_estimators") for run in home.runs()} == {None, "10"}
 
 
+@pytest.mark.spawn
 def test_decisions_and_their_reasons_stand_in_the_runs(swept: tuple[Home, str]) -> None:
     home, output = swept
     told = Counter((run.data.params["model.type"], *map(tags(run).get, ("decision", "reason"))) for run in home.runs())
@@ -129,6 +129,7 @@ def test_decisions_and_their_reasons_stand_in_the_runs(swept: tuple[Home, str]) 
         assert float(told["run_s"]) > 0
 
 
+@pytest.mark.spawn
 def test_a_sweep_is_a_parent_with_a_child_for_each_trial(swept: tuple[Home, str]) -> None:
     home, _ = swept
     (parent,) = home.runs("sweep")
@@ -139,6 +140,7 @@ def test_a_sweep_is_a_parent_with_a_child_for_each_trial(swept: tuple[Home, str]
     assert len({tags(run)["fingerprint"] for run in home.runs()}) == 7, "the platform is no part of a fingerprint"
 
 
+@pytest.mark.spawn
 def test_the_last_lines_are_the_best_configuration_and_what_to_do_next(swept: tuple[Home, str]) -> None:
     home, output = swept
     (parent,) = home.runs("sweep")
@@ -155,6 +157,7 @@ def test_the_last_lines_are_the_best_configuration_and_what_to_do_next(swept: tu
     ]
 
 
+@pytest.mark.spawn
 def test_only_the_best_keeps_its_model(swept: tuple[Home, str]) -> None:
     home, output = swept
     client = connect(home.uri)
@@ -164,6 +167,7 @@ def test_only_the_best_keeps_its_model(swept: tuple[Home, str]) -> None:
     assert {a.path for a in client.list_artifacts(first.info.run_id)} >= {"config.yaml", "predictions.parquet"}
 
 
+@pytest.mark.spawn
 def test_the_overrides_of_the_best_run_reproduce_it(swept: tuple[Home, str], tmp_path: Path) -> None:
     home, _ = swept
     best = registry.best("both", uri=home.uri)
@@ -191,7 +195,7 @@ def test_other_launchers_run_the_same_trials_tracked_with_the_same_metrics(tmp_p
         for name in pair:
             settings, count = LAUNCHERS[name]
             trials = "model.params.C=" + ",".join(point.partition("=")[2] for point in points[:count])
-            started[name] = home.start("model=glm", trials, *settings, experiment=name)
+            started[name] = home.start("model=glm", trials, "tracking.models=none", *settings, experiment=name)
         for name, process in started.items():
             count = LAUNCHERS[name][1]
             assert f"{count} jobs, {count} finished" in end(process)
