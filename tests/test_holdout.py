@@ -13,7 +13,7 @@ from conversation import Talk
 from far_app import wait_until
 from handmade_sweep import HandmadeSweep, fresh_store
 from hydra_plugins.sweeproute._records import SweepFolder
-from small_trial import SMALL, compose, end, start
+from small_trial import ONE_SLOT, SMALL, compose, end, start
 from sweeproute import registry
 from sweeproute.config import ConfigError
 from sweeproute.experiment import identity
@@ -238,6 +238,7 @@ def test_a_sweep_that_was_killed_before_its_holdout_was_scored_goes_on_with_that
         *LATER,
         "holdout=true",
         "hydra.sweep.dir=out",
+        ONE_SLOT,
     ]
     process = start(tmp_path, *words, SWEEPROUTE_STATE=str(state))
     wait_until(lambda: (state / FILE).exists(), "the note of what is scored", 120)
@@ -309,7 +310,7 @@ def test_of_two_sweeps_at_once_the_second_is_refused_before_it_begins_and_may_wh
 
 def test_while_a_sweep_goes_on_no_other_begins_that_would_score_the_same(tmp_path: Path, state: Path):
     words = ["-m", "model=glm", "search_space=none", "model.params.C=0.1,1", *LATER, "holdout=true"]
-    words += ["hydra.sweep.dir=out"]
+    words += ["hydra.sweep.dir=out", ONE_SLOT]
 
     def claims() -> set[Path]:
         return set((state / CLAIMS).glob("*.json"))
@@ -414,7 +415,8 @@ def test_no_direction_is_guessed():
 
 def test_a_sweep_scores_what_has_won_on_the_holdout_and_chooses_by_the_rest_alone(tmp_path: Path, state: Path):
     uri = fresh_store(tmp_path)
-    words = ["-m", "model=glm", "search_space=none", "model.params.C=0.001,0.1", *LATER, *CALIBRATED]
+    words = ["-m", "model=glm", "search_space=none", "model.params.C=0.001,0.1", *LATER, *CALIBRATED, ONE_SLOT]
+    words += ["tracking.models=none"]
     said = end(start(tmp_path, *words, "sweep.id=first", uri=uri, SWEEPROUTE_STATE=str(state)))
     assert "On the holdout, by which nothing was chosen:" in said
     client = MlflowClient(uri)
