@@ -456,7 +456,7 @@ def test_a_real_sweep_with_its_holdout_is_reported_when_its_folder_is_gone(tmp_p
     uri = fresh_store(tmp_path)
     words = ["model=glm,xgboost", "search_space=none", "calibration=all", "validation.calibration_seasons=1"]
     words += ["validation.selection_seasons=[2018,2018]", "validation.holdout_seasons=[2019,2019]", "holdout=true"]
-    words += ["importances.repeats=3"]
+    words += ["importances.repeats=3", "tracking.models=none"]
     environment = {"SWEEPROUTE_STATE": str(tmp_path / "state")}
     end(start(tmp_path, "-m", *words, "sweep.name=chapter", *SMALL[:3], ONE_SLOT, uri=uri, **environment))
     monkeypatch.setenv("SWEEPROUTE_STATE", str(tmp_path / "elsewhere"))
