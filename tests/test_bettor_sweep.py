@@ -21,6 +21,10 @@ from sweeproute.store import connect
 from sweeproute.tracking_status import saved_settings
 
 FIVE = {"source": "league", "first_season": 2015, "last_season": 2019, "seed": 7, "market_features": False}
+# A bettor of the person's own, which learns for a sixteenth of the games: enough to bet.
+SHORT = (
+    "# @package _global_\ndefaults: [dqn]\nmodel: {params: {total_timesteps: 3000, n_envs: 16, learning_starts: 500}}\n"
+)
 QUICK = ("model.params.total_timesteps=3000", "model.params.n_envs=16", "model.params.learning_starts=500")
 
 
@@ -32,7 +36,10 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
     to_come = (games.season == 2019) & (games.week == games.week[games.season == 2019].max())
     games.loc[to_come, ["home_score", "away_score", "result", "total", "overtime"]] = np.nan
     games.to_csv(folder / "games.csv", index=False)
-    words = ["model=glm,dqn", "search_space=none", "hydra.sweeper.metric=roi", "sweep.name=mixed", "holdout=true"]
+    (folder / "own" / "model").mkdir(parents=True)
+    (folder / "own" / "model" / "short_dqn.yaml").write_text(SHORT)
+    words = ["model=glm,short_dqn", f"hydra.searchpath=[file://{folder / 'own'}]"]
+    words += ["search_space=none", "hydra.sweeper.metric=roi", "sweep.name=mixed", "holdout=true"]
     words += ["calibration=all", "validation.calibration_seasons=1", "data=nfl", "data.path=games.csv", "threads=1"]
     words += ["validation.first_test_season=2018", "validation.selection_seasons=[2018,2018]", "device=cpu"]
     words += ["validation.holdout_seasons=[2019,2019]", "tracking.models=all"]
@@ -155,7 +162,8 @@ def test_a_registered_bettor_stakes_on_games_to_come(here: Path) -> None:
     client = connect(saved_settings(pointers.find("last").folder).uri)
     client.create_registered_model("bettor")
     client.create_model_version("bettor", f"{client.get_run(run_id).info.artifact_uri}/model", run_id)
-    table, how = prediction.predict_upcoming("last", None, [], "bettor/1")
+    own = f"hydra.searchpath=[file://{here / 'own'}]"
+    table, how = prediction.predict_upcoming("last", None, [own], "bettor/1")
     assert "bettor version 1 (RL_DQN of run" in how
     assert "probability" not in table
     placed = table["bet"].notna()
