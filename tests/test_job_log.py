@@ -40,12 +40,8 @@ OTHER_FILES = {
 class Process:
     """Runs jobs one after the other, as a warm worker or as Hydra does."""
 
-    def __init__(self, folder, words, handlers, configure):
-        conf = "seed: 0\nhydra:\n  sweep: {dir: out, subdir: '${hydra.job.num}'}\n"
-        if handlers:
-            conf += CUSTOM.replace("HANDLERS", handlers)
-        loader, master = start_sweep(folder, {"config.yaml": conf}, words)
-        self.composer = Composer(loader, master)
+    def __init__(self, folder, composer, configure):
+        self.composer = composer
         self.folder = folder
         self.configure = configure
 
@@ -90,10 +86,19 @@ def talk(config):
     logging.getLogger("quiet").warning("warning of %s", config.seed)
 
 
+def composer_of(folder, words, handlers):
+    conf = "seed: 0\nhydra:\n  sweep: {dir: out, subdir: '${hydra.job.num}'}\n"
+    if handlers:
+        conf += CUSTOM.replace("HANDLERS", handlers)
+    return Composer(*start_sweep(folder, {"config.yaml": conf}, words))
+
+
 def side_by_side(tmp_path, monkeypatch, jobs, words=(), handlers=""):
     """Run the same jobs as Hydra and as we do, each in a folder of its own."""
     log = JobLog()
     found = []
+    # Which folder a job's files lie in is said where it runs, and so both can do with one.
+    composer = composer_of(tmp_path, words, handlers)
     for name, configure in {
         "theirs": lambda config: configure_log(config.hydra.job_logging, config.hydra.verbose),
         "ours": lambda config: log.configure(config, "base"),
@@ -101,7 +106,7 @@ def side_by_side(tmp_path, monkeypatch, jobs, words=(), handlers=""):
         folder = tmp_path / name
         folder.mkdir()
         monkeypatch.chdir(folder)
-        process = Process(folder, words, handlers, configure)
+        process = Process(folder, composer, configure)
         jobs(process)
         logging.shutdown([lambda handler=handler: handler for handler in logging.getLogger().handlers])
         found.append(process.files())
