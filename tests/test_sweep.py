@@ -78,6 +78,9 @@ hydra:
     fields: {kind: kind, priority: priority, memory_gb: memory}
 """
 
+# Where nothing is said of two jobs at once, a second worker would be started for nothing.
+ONE_WORKER = "hydra.launcher.joblib.n_jobs=1"
+
 pytestmark = pytest.mark.spawn
 
 
@@ -140,7 +143,7 @@ def test_each_job_goes_where_its_rule_says_and_the_reason_is_recorded(app: App) 
 
 
 def test_what_has_no_host_falls_back_and_says_so_once(app: App) -> None:
-    output = app.sweep("kind=big", "x=1,2,3")
+    output = app.sweep("kind=big", "x=1,2,3", ONE_WORKER)
     reason = "box has no host configured (set hydra.launcher.platforms.box.host)"
     assert output.count(reason) == 1
     for job in range(3):
@@ -177,7 +180,7 @@ def test_a_job_that_runs_out_of_memory_is_tried_again_where_it_has_more_or_alone
 
 
 def test_a_job_that_raises_fails_alone_and_the_last_lines_say_why(app: App) -> None:
-    output = app.sweep("x=range(5)", "raises=[1,3]", code=1)
+    output = app.sweep("x=range(5)", "raises=[1,3]", ONE_WORKER, code=1)
     assert "2 of 5 jobs failed" in output
     assert "x=3 raises=[1,3]: 3 is unlucky" in output
     assert "Traceback" not in output
@@ -193,7 +196,7 @@ def test_a_job_that_raises_is_tried_again_where_that_is_asked_for(app: App) -> N
 
 
 def test_a_value_that_json_cannot_hold_leaves_the_job_finished(app: App) -> None:
-    app.sweep("x=0,1", "odd=[1]")
+    app.sweep("x=0,1", "odd=[1]", ONE_WORKER)
     record = app.launch(1)
     assert record["state"] == "FINISHED"
     assert record["unfit"] == "an object of type object"
@@ -266,8 +269,8 @@ def test_kill_9_of_the_coordinator_loses_nothing_that_was_finished(app: App) -> 
 
 
 def test_resume_keeps_numbers_when_the_command_has_more_points(app: App) -> None:
-    app.sweep("x=1,2,3", "raises=[2]", code=1)
-    app.sweep("raises=[2]", "x=1,2,3", "hydra.sweeper.resume=true", code=1)  # its words in another order
+    app.sweep("x=1,2,3", "raises=[2]", ONE_WORKER, code=1)
+    app.sweep("raises=[2]", "x=1,2,3", ONE_WORKER, "hydra.sweeper.resume=true", code=1)  # its words in another order
     assert app.ran() == Counter({"1": 1, "2": 2, "3": 1})
     assert [record["current"] for record in app.launches(1)] == [False, True]
 
@@ -327,7 +330,7 @@ def test_a_worker_that_dies_while_it_warms_up_costs_no_job_anything(app: App) ->
         "    try:\n        Path('warmed').touch(exist_ok=False)\n    except FileExistsError:\n        return\n"
         "    os.kill(os.getpid(), 9)\n"
     )
-    app.sweep("x=range(4)", "hydra.launcher.preload=warming.die_once", "hydra.launcher.joblib.n_jobs=1")
+    app.sweep("x=range(4)", "hydra.launcher.preload=warming.die_once", ONE_WORKER)
     attempts = [len(app.launches(job)) for job in range(4)]
     assert all(app.launches(job)[-1]["state"] == "FINISHED" for job in range(4))
     # The job may have been sent before the death was noticed: then it costs that one an attempt.
@@ -353,16 +356,17 @@ def test_a_full_disk_is_one_sentence_and_resume_goes_on(app: App) -> None:
 def test_it_does_not_matter_in_which_order_hydra_scans_the_plugins(app: App) -> None:
     # As under `mlflow run`: our folder stands before the one that the other plugins are installed in.
     app.environment["PYTHONPATH"] = str(Path(__file__).parents[1] / "launchers")
-    app.sweep("x=1,2", "hydra.launcher.joblib.n_jobs=1")
+    app.sweep("x=1,2", ONE_WORKER)
     assert [app.launch(job)["state"] for job in range(2)] == ["FINISHED", "FINISHED"]
 
 
 def test_resume_asks_when_the_apps_code_has_changed(app: App) -> None:
-    app.sweep("x=1,2", "raises=[2]", code=1)
+    words = ("x=1,2", "raises=[2]", ONE_WORKER)
+    app.sweep(*words, code=1)
     with (app.folder / "app.py").open("a") as code:
         code.write("# another version\n")
-    output = app.sweep("x=1,2", "raises=[2]", "hydra.sweeper.resume=true", code=1)
+    output = app.sweep(*words, "hydra.sweeper.resume=true", code=1)
     assert "this has changed: code_hash" in output
     assert app.ran() == Counter({"1": 1, "2": 1})
-    app.sweep("x=1,2", "raises=[2]", "hydra.sweeper.resume=keep", code=1)
+    app.sweep(*words, "hydra.sweeper.resume=keep", code=1)
     assert app.ran() == Counter({"1": 1, "2": 2})
