@@ -96,7 +96,7 @@ class Home:
 def home(tmp_path_factory: pytest.TempPathFactory) -> Home:
     home = Home(tmp_path_factory.mktemp("reproduced"))
     words = ("model=glm,xgboost", "search_space=none", "holdout=true", "ensemble=[average]", *CALIBRATED, ONE_SLOT)
-    home.train("-m", *words, "sweep.name=first")
+    home.train("-m", *words, "sweep.name=first", "tracking.models=none")
     return home
 
 
