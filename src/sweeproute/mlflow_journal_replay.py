@@ -8,7 +8,7 @@ right number is a whole one.
 
 import logging
 import tempfile
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -49,7 +49,9 @@ class _Made:
 class JournalReplay:
     """The writer of one folder."""
 
-    def __init__(self, files: JournalFolder, uri: str, clock_offset_ms: int | None = None) -> None:
+    def __init__(
+        self, files: JournalFolder, uri: str, clock_offset_ms: int | None = None, adopted: Collection[str] = ()
+    ) -> None:
         """Store the arguments; `attach` looks into the store.
 
         Args:
@@ -57,11 +59,13 @@ class JournalReplay:
             uri: Where to, an absolute tracking URI.
             clock_offset_ms: What is added to every time, in milliseconds; what the journals say when None. A run that
                 an earlier replay has made keeps what that has added.
+            adopted: Runs that have stood in the store under this very id before the folder was begun.
         """
         self._files = files
         self._uri = uri
         self._clock_offset_ms = clock_offset_ms
         self._store_id = str(files.id())
+        self._adopted = adopted
         self._heads: dict[str, RunRecord] = {}
         self._model_records: dict[str, ModelRecord] = {}
         # The models that came out of each run; of none, under an empty id.
@@ -97,6 +101,8 @@ class JournalReplay:
         for run in found_runs(self._client, experiments, FOLDER, self._store_id):
             made = _Made(run.info.run_id, int(run.data.tags.get(_OFFSET, 0)), run)
             self._runs[run.data.tags.get(ID, "")] = made
+        for id in self._heads.keys() & set(self._adopted):
+            self._runs[id] = self._adopt(id)
         if self._model_records:
             self._models = {model.tags[ID]: model for model in self._found_models(experiments)}
         return sorted(self._heads, key=lambda id: (self._heads[id].started, id))
@@ -182,6 +188,14 @@ class JournalReplay:
         made = self._runs[id] = _Made(run.info.run_id, offset_ms)
         return made
 
+    def _adopt(self, id: str) -> _Made:
+        """Go on with a run that was there before; it is known as the folder's from now on."""
+        run = self._client.get_run(id)
+        for key, value in {ID: id, FOLDER: self._store_id}.items():
+            if key not in run.data.tags:
+                self._client.set_tag(id, key, value)
+        return _Made(id, self._clock_offset_ms or 0, run)
+
     def _translated(self, tags: dict[str, str]) -> dict[str, str]:
         """Tags with the ids of the folder's runs made those of the real store."""
         ids = {key: self._made(tags[key]).id for key in _RUN_IDS if tags.get(key) in self._heads}
@@ -207,7 +221,12 @@ class JournalReplay:
 
         found = made.found.data if made.found is not None else None
         before = found.tags if found is not None else self._translated(record.first_tags)
-        wanted = {**self._translated(record.tags), _READ: self._mark(record.id, record.offset)}
+        told = record.tags
+        if record.id in self._adopted:
+            # What it was begun with is the store's own, where it may have changed meanwhile.
+            head = self._heads[record.id].tags
+            told = {key: value for key, value in told.items() if head.get(key) != value}
+        wanted = {**self._translated(told), _READ: self._mark(record.id, record.offset)}
         tags = [(key, value) for key, value in wanted.items() if before.get(key) != value]
         params = [(key, value) for key, value in record.params.items() if found is None or key not in found.params]
         rows = _once(

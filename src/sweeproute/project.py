@@ -19,6 +19,8 @@ _COMMANDS: Mapping[str, Mapping[str, str | None]] = {
     "promote": {"run": None, "name": "--name", "alias": "--alias"},
     "sync": {"sweep": None},
 }
+# Names the platform on which a routed run of the project finds itself, see `sweeproute.project_command`.
+HERE = "SWEEPROUTE_HERE"
 # Of what a command has said, as much as a description of a run takes.
 _DESCRIPTION = 4000
 
@@ -49,6 +51,9 @@ def command(entry: str, words: Sequence[str]) -> list[str]:
     overrides = [*_overrides(declared.pop("overrides", "")), *(f"{name}={value}" for name, value in further.items())]
     if entry in ("main", "sweep"):
         own = [f"{name}={value}" for name, value in declared.items() if value]
+        if entry == "sweep" and (here := os.environ.get(HERE)):
+            # Routed to another machine as a whole, by `mlflow run -b sweeproute`: that is the only platform there.
+            own.append(f"hydra.launcher.here={here}")
         return [sys.executable, "train.py", *(["-m"] if entry == "sweep" else []), *own, *overrides]
     known = _COMMANDS[entry]
     if overrides and entry != "report":

@@ -8,6 +8,9 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
+# In the environment of a job: the slot that it holds. A sweep that the job starts has that one more, since the job itself
+# only waits for it; else such a sweep would wait for ever where its own coordinator has the last slot.
+LENT = "SWEEPROUTE_SLOT"
 # Seconds between two looks at slots that are all taken.
 _LOOK_S = 0.1
 
@@ -37,14 +40,16 @@ def reserved(reservation: Reservation | None) -> Iterator[None]:
         return
     folder = Path(reservation.folder)
     folder.mkdir(parents=True, exist_ok=True)
+    lent = os.environ.get(LENT)
+    names = [str(number) for number in range(reservation.slots)] + ([f"{lent}.lent"] if lent else [])
     held = None
     while held is None:
-        for number in range(reservation.slots):
+        for name in names:
             # Not inherited: what a job leaves running must not keep its slot.
-            descriptor = os.open(folder / f"{number}.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+            descriptor = os.open(folder / f"{name}.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
             with suppress(BlockingIOError):
                 fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                held = descriptor
+                held, os.environ[LENT] = descriptor, name
                 break
             os.close(descriptor)
         else:
@@ -53,3 +58,6 @@ def reserved(reservation: Reservation | None) -> Iterator[None]:
         yield
     finally:
         os.close(held)
+        os.environ.pop(LENT)
+        if lent:
+            os.environ[LENT] = lent

@@ -73,15 +73,34 @@ def registry(overrides: Sequence[str]) -> "Registry":
         NoAppError: There is no configuration here, or its jobs are not routed.
         hydra.errors.HydraException: The overrides do not compose.
     """
+    from hydra_plugins.sweeproute._platforms import read
+
+    settings, composed = launcher(_folder(), overrides)
+    return read(settings, composed)
+
+
+def launcher(folder: Path, overrides: Sequence[str]) -> "tuple[RoutedLauncherConf, DictConfig]":
+    """Compose a configuration as that of one job.
+
+    Args:
+        folder: Where its config.yaml lies.
+        overrides: Hydra's.
+
+    Returns:
+        The launcher's settings, and the config with Hydra's node.
+
+    Raises:
+        NoAppError: Its jobs are not routed.
+        hydra.errors.HydraException: It does not compose.
+    """
     import hydra
 
-    from hydra_plugins.sweeproute._platforms import read
     from sweeproute import config
 
     config.register()
-    with hydra.initialize_config_dir(str(_folder()), version_base="1.3"):
+    with hydra.initialize_config_dir(str(folder.absolute()), version_base="1.3"):
         composed = hydra.compose(_NAME, list(overrides), return_hydra_config=True)
-    return read(_launcher(composed), composed)
+    return _launcher(composed), composed
 
 
 def report(overrides: Sequence[str]) -> "Report":

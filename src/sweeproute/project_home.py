@@ -1,0 +1,122 @@
+"""Brings into the run of an MLflow project what its job has left: what it logged, what it printed, how it ended."""
+
+import os
+from pathlib import Path
+from typing import Any
+
+from filelock import FileLock, Timeout
+
+from sweeproute import project_command, project_folder
+from sweeproute.launch_facts import launch_tags
+from sweeproute.mlflow_journal_folder import JournalFolder, is_folder_of_journals
+from sweeproute.mlflow_journal_replay import JournalReplay
+from sweeproute.mlflow_limits import clean_tags
+from sweeproute.store import connect
+from sweeproute.store_run import StoreRun
+from sweeproute.sweep_folder import ENDED, Attempt, Outcome, SweepFolder, launch_record, own, sweep_record
+from sweeproute.tracking import TrackingBusyError
+
+# Of a job's tags those that are of a trial among others, and mean nothing for a run alone.
+_OF_TRIALS = ("sweeproute.current", "sweeproute.superseded", "sweeproute.overrides")
+# What the launcher knows better than the command does.
+_LAUNCHERS = ("platform", "reason", "decision", "queue_s", "run_s", "state", "error")
+_BUSY_S = 10.0
+_DESCRIPTION = "mlflow.note.content"
+
+
+def bring(root: Path, uri: str, problem: str | None = None) -> str:
+    """Write to the run what is not there yet; once more changes nothing.
+
+    Args:
+        root: The run's folder.
+        uri: The store, with its password.
+        problem: Why its sweep did not go through, where that is known.
+
+    Returns:
+        How the run ended: FINISHED, FAILED or KILLED; RUNNING where it has not.
+
+    Raises:
+        TrackingBusyError: Another process is writing it.
+        Exception: Whatever the store raises when it refuses.
+    """
+    try:
+        with FileLock(own(root, project_folder.LOCK), timeout=_BUSY_S):
+            return _bring(root, uri, problem)
+    except Timeout:
+        raise TrackingBusyError(
+            f"Another process is writing the run in {str(root)!r} right now. Try again when it has ended."
+        ) from None
+
+
+def _bring(root: Path, uri: str, problem: str | None) -> str:
+    run = project_folder.load(root)
+    os.environ.setdefault("MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT", "true")
+    client = connect(uri)
+    outcomes = SweepFolder(root).outcomes()
+    outcome = outcomes[0] if outcomes else None
+    status = _status(root, outcome, problem)
+    if client.get_run(run.run_id).info.lifecycle_stage == "deleted":
+        # By a person: it is left alone.
+        project_folder.note_written(root, status)
+        return status
+    if status == "RUNNING":
+        return status
+    for attempt in SweepFolder(root).attempts() if outcome is None else [outcome.attempt]:
+        _replay(attempt, uri, run.run_id)
+    # Read anew: what was replayed may have set it.
+    found = StoreRun.found(_store(client, uri, run), client.get_run(run.run_id))
+    if outcome is not None and (log := outcome.attempt.folder / project_command.CONSOLE).is_file():
+        found.keep([log], log.parent, "sweeproute.log")
+    found.write(tags=_tags(outcome, found, run.sweep, status, problem))
+    found.end(status, None)
+    project_folder.note_written(root, status)
+    return status
+
+
+def _status(root: Path, outcome: Outcome | None, problem: str | None) -> str:
+    record = sweep_record(root) or {}
+    if outcome is not None and outcome.state in ENDED:
+        return {"FINISHED": "FINISHED", "KILLED": "KILLED"}.get(outcome.state, "FAILED")
+    if record.get("state") == "KILLED":
+        return "KILLED"
+    if outcome is not None and (launch_record(outcome.attempt.folder) or {}).get("far"):
+        # It may run on over there.
+        return "RUNNING"
+    return "RUNNING" if problem is None else "FAILED"
+
+
+def _replay(attempt: Attempt, uri: str, run_id: str) -> None:
+    folder = attempt.folder / project_command.JOURNAL
+    if is_folder_of_journals(folder):
+        replay = JournalReplay(JournalFolder(folder), uri, adopted=(run_id,))
+        for id in replay.attach():
+            replay.write(id)
+        replay.write_models()
+
+
+def _tags(outcome: Outcome | None, found: StoreRun, sweep: str, status: str, problem: str | None) -> dict[str, str]:
+    tags = {"sweeproute.state": status}
+    if outcome is not None:
+        told = launch_tags(outcome.attempt, launch_record(outcome.attempt.folder), superseded=False, ended=True)
+        better = {f"sweeproute.{name}" for name in _LAUNCHERS}
+        tags |= {
+            name: value
+            for name, value in told.items()
+            if name not in _OF_TRIALS and (name in better or name not in found.tags)
+        }
+    elif problem is not None:
+        tags["sweeproute.error"] = problem
+    tags |= {name: value for name, value in _marks(sweep).items() if name not in found.tags}
+    if status != "FINISHED" and _DESCRIPTION not in found.tags:
+        tags[_DESCRIPTION] = tags.get("sweeproute.error") or problem or "it was cancelled"
+    return dict(clean_tags(tags))
+
+
+def _marks(sweep: str) -> dict[str, str]:
+    return {"sweeproute.kind": "project", "sweeproute.routed": sweep}
+
+
+def _store(client: Any, uri: str, run: project_folder.ProjectRun) -> Any:
+    from sweeproute.store import Store
+
+    return Store(client, uri, run.experiment, client.get_run(run.run_id).info.experiment_id)
