@@ -1,0 +1,164 @@
+"""`mlflow run -b sweeproute`: a project's command runs where the rules send it, and its run has all that it logged."""
+
+import os
+import re
+import signal
+import sys
+from contextlib import suppress
+from pathlib import Path
+
+import psutil
+import pytest
+from mlflow.exceptions import ExecutionException
+
+from far_app import wait_until
+from foreign_project import ForeignProject
+from near_shell import NearShell
+from sweeproute import project_folder
+from sweeproute.mlflow_backend import RoutedRun
+from workstation import Workstation
+
+BOX = {"here": {"max_concurrent_jobs": 1}, "box": {"max_concurrent_jobs": 1, "specs": {"gpu": False}}}
+RULES = [{"model": "heavy", "route_to": "box", "reason": "heavy work"}]
+
+
+def machines(**box: object) -> dict:
+    """A configuration of the backend, with a box that is reached like this."""
+    return {"platforms": {**BOX, "box": {**BOX["box"], **box}}, "rules": RULES}
+
+
+@pytest.fixture
+def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> ForeignProject:
+    """The project and its store, as this process sees them, too."""
+    project = ForeignProject(tmp_path)
+    for name, value in project.environment.items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.chdir(tmp_path)
+    return project
+
+
+@pytest.fixture
+def far(project: ForeignProject, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    """A far side in a folder, which `ssh` reaches under any name; what it runs ends with the test."""
+    shell = NearShell(tmp_path / "far")
+    monkeypatch.setenv("PATH", f"{shell.home}{os.pathsep}{project.environment['PATH']}")
+    yield shell
+    for process in psutil.process_iter():
+        with suppress(psutil.Error):
+            if process.environ().get("HOME") == str(shell.home):
+                process.kill()
+
+
+def test_the_command_line_returns_at_once_and_the_run_comes_out_as_with_mlflows_own_backend(project) -> None:
+    said = project.command("-P", "rate=1.5", "--run-name", "mine")
+    (run_id,) = re.findall(r"^Run (\w{32}) goes to local \(no rule matches\)", said, re.MULTILINE)
+    assert RoutedRun(run_id).wait()
+    run = project.found(run_id)
+    assert run.info.status == "FINISHED"
+    assert run.info.run_name == "mine"
+    assert run.data.params == {"rate": "1.5", "model": "plain"}
+    assert run.data.metrics == {"loss": 0.5}
+    tags = run.data.tags
+    assert tags["mlflow.project.backend"] == "sweeproute"
+    assert tags["who"] == "me"
+    assert (tags["sweeproute.platform"], tags["sweeproute.reason"]) == ("local", "no rule matches")
+    assert tags["sweeproute.kind"] == "project"
+    assert project.text(run_id, "notes/note.txt") == "hello"
+    assert f"trained {run_id}\n" in project.text(run_id, "console.log")
+    (inner,) = project.below(run_id)
+    assert inner.data.params == {"depth": "3"}
+    assert inner.data.tags["sweeproute.platform"] == "local"
+
+
+def test_a_run_that_a_rule_sends_away_comes_home_whole(workstation: Workstation, project) -> None:
+    box = machines(host=workstation.host, ssh_config=str(workstation.ssh_config), python=workstation.python)
+    run = project.start(config=box, rate=1.5, model="heavy")
+    wait_until(lambda: run.get_status() == "RUNNING", "it to start there")
+    workstation.black_hole(True)
+    wait_until(lambda: not any("train.py" in words for _, words in workstation.processes()), "its end over there")
+    assert run.get_status() == "RUNNING"
+    workstation.black_hole(False)
+    assert run.wait()
+    found = project.found(run.run_id)
+    assert found.info.status == run.get_status() == "FINISHED"
+    assert found.data.params == {"rate": "1.5", "model": "heavy"}
+    assert found.data.metrics == {"loss": 0.5}
+    assert [one.value for one in project.history(run.run_id, "loss")] == [1.5, 0.75, 0.5]
+    tags = found.data.tags
+    assert (tags["sweeproute.platform"], tags["sweeproute.reason"]) == ("box", "heavy work")
+    assert tags["who"] == "me"
+    assert project.text(run.run_id, "notes/note.txt") == "hello"
+    assert f"trained {run.run_id}\n" in project.text(run.run_id, "console.log")
+    (inner,) = project.below(run.run_id)
+    assert inner.data.params == {"depth": "3"}
+    assert inner.data.tags["sweeproute.platform"] == "box"
+    assert not (project.folder / "notes").exists()
+
+
+def test_a_dead_coordinator_loses_nothing_of_what_runs_elsewhere(project, far, tmp_path: Path) -> None:
+    run = project.start("waits", machines(host="far", python=sys.executable) | {"platform": "box"}, until=tmp_path / "go")
+    wait_until(lambda: "waiting" in printed(run), "it to start there")
+    assert run.process is not None
+    run.process.kill()
+    run.process.wait()
+    (tmp_path / "go").touch()
+    assert RoutedRun(run.run_id).wait()
+    found = project.found(run.run_id)
+    assert found.info.status == "FINISHED"
+    assert (found.data.tags["sweeproute.platform"], found.data.tags["sweeproute.reason"]) == ("box", "asked for")
+    assert "waiting\n" in project.text(run.run_id, "console.log")
+    # What it has written beside came home, and neither here nor there is any of it in the project.
+    assert [path.name for path in (run.folder / "0" / "project").iterdir()] == ["left.txt"]
+    assert not (project.folder / "left.txt").exists()
+
+
+def test_a_command_elsewhere_reads_its_files_and_a_failure_says_why(project, far, tmp_path, monkeypatch) -> None:
+    (tmp_path / "table.csv").write_text("a,b\n")
+    monkeypatch.setenv("TOKEN", "secret")
+    box = machines(host="far", python=sys.executable) | {"platform": "box", "env": ["TOKEN"]}
+    run = project.start("reads", box, table=str(tmp_path / "table.csv"))
+    failing = project.start("fails", machines(host="far", python=sys.executable) | {"platform": "box"})
+    assert run.wait()
+    said = project.text(run.run_id, "console.log")
+    assert said.splitlines()[1:] == ["a,b", "beside", "token=secret"]
+    assert (project.folder / "beside.txt").read_text() == "beside\n"
+    assert "secret" not in str(project.found(run.run_id).to_dictionary())
+    assert not failing.wait()
+    assert failing.get_status() == "FAILED"
+    found = project.found(failing.run_id)
+    assert found.info.status == "FAILED"
+    assert "the command ended with exit code 3: no such luck" in found.data.tags["sweeproute.error"]
+    assert found.data.tags["mlflow.note.content"] == found.data.tags["sweeproute.error"]
+
+
+@pytest.mark.parametrize("platform", ["here", "box"])
+def test_a_cancelled_run_is_killed_with_all_that_it_has_started(project, far, tmp_path, platform: str) -> None:
+    box = machines(host="far", python=sys.executable) | {"platform": platform}
+    run = project.start("waits", box, until=tmp_path / "never")
+    wait_until(lambda: "waiting" in printed(run), "it to start")
+    assert run.get_status() == "RUNNING"
+    run.cancel()
+    assert run.get_status() == "KILLED"
+    assert not run.wait()
+    found = project.found(run.run_id)
+    assert found.info.status == "KILLED"
+    assert "cancel" in found.data.tags["mlflow.note.content"]
+    wait_until(lambda: not running(str(tmp_path / "never")), "its processes to be gone", 10)
+
+
+def printed(run: RoutedRun) -> str:
+    """What its command has printed so far, apart from itself."""
+    try:
+        return "".join(line for line in (run.folder / "0" / "console.log").open() if not line.startswith("$"))
+    except OSError:
+        return ""
+
+
+def running(word: str) -> list[psutil.Process]:
+    """Processes whose command line has this."""
+    found = []
+    for process in psutil.process_iter():
+        with suppress(psutil.Error):
+            if any(word in one for one in process.cmdline()):
+                found.append(process)
+    return found
