@@ -142,7 +142,7 @@ def test_a_cancelled_run_is_killed_with_all_that_it_has_started(project, far, tm
     assert not run.wait()
     found = project.found(run.run_id)
     assert found.info.status == "KILLED"
-    assert "cancel" in found.data.tags["mlflow.note.content"]
+    assert found.data.tags["mlflow.note.content"] == "killed: stopped by the person"
     wait_until(lambda: not running(str(tmp_path / "never")), "its processes to be gone", 10)
 
 

@@ -145,11 +145,28 @@ class RoutedRun(SubmittedRun):
                         f"What sees to run {self._run_id} has died {_STARTS} times; its log is "
                         f"{project_folder.log(self.folder)}. `sweeproute resume {sweep}` tries again."
                     )
-                self._go_on()
+                self.bring_home()
             time.sleep(_LOOK_S)
         if self.process is not None:
             self.process.wait()
         return status == "FINISHED"
+
+    def bring_home(self) -> str:
+        """Write what is here of it where nobody sees to that; what has not ended is seen to again, by a new process.
+
+        Returns:
+            How it stands, as `get_status` says.
+
+        Raises:
+            Exception: What its store raises when it refuses.
+        """
+        if project_folder.written(self.folder) is None and self._coordinator() is None:
+            uri = self._uri()
+            if project_home.bring(self.folder, uri) == "RUNNING":
+                begun = sweep_record(self.folder) is not None
+                work = Path(project_folder.load(self.folder).folder)
+                self.process = project_coordinator.start(self.folder, work, uri, again=begun)
+        return project_folder.written(self.folder) or "RUNNING"
 
     def get_status(self) -> str:
         """How it stands, in MLflow's words: SCHEDULED, RUNNING, FINISHED, FAILED or KILLED."""
@@ -192,14 +209,6 @@ class RoutedRun(SubmittedRun):
         if self.process is not None:
             self.process.poll()  # else it would stay as a zombie
         return project_folder.coordinator(self.folder)
-
-    def _go_on(self) -> None:
-        """Bring home what is there, else have a coordinator go on."""
-        uri = self._uri()
-        if project_home.bring(self.folder, uri) == "RUNNING":
-            begun = sweep_record(self.folder) is not None
-            work = Path(project_folder.load(self.folder).folder)
-            self.process = project_coordinator.start(self.folder, work, uri, again=begun)
 
     def _uri(self) -> str:
         settings = saved_settings(self.folder)

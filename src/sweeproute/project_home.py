@@ -9,6 +9,7 @@ from filelock import FileLock, Timeout
 from sweeproute import project_command, project_folder
 from sweeproute.launch_facts import launch_tags
 from sweeproute.mlflow_journal_folder import JournalFolder, is_folder_of_journals
+from sweeproute.mlflow_journal_records import RunRecord
 from sweeproute.mlflow_journal_replay import JournalReplay
 from sweeproute.mlflow_limits import clean_tags
 from sweeproute.store import connect
@@ -21,6 +22,8 @@ _OF_TRIALS = ("sweeproute.current", "sweeproute.superseded", "sweeproute.overrid
 # What the launcher knows better than the command does.
 _LAUNCHERS = ("platform", "reason", "decision", "queue_s", "run_s", "state", "error")
 _BUSY_S = 10.0
+# Milliseconds from a job's start to the first line of its journal, at most.
+_START_MS = 10_000
 _DESCRIPTION = "mlflow.note.content"
 
 
@@ -88,10 +91,22 @@ def _status(root: Path, outcome: Outcome | None, problem: str | None) -> str:
 def _replay(attempt: Attempt, uri: str, run_id: str) -> None:
     folder = attempt.folder / project_command.JOURNAL
     if is_folder_of_journals(folder):
-        replay = JournalReplay(JournalFolder(folder), uri, adopted=(run_id,))
+        files = JournalFolder(folder)
+        replay = JournalReplay(files, uri, _behind_ms(attempt, files.run(run_id)), adopted=(run_id,))
         for id in replay.attach():
             replay.write(id)
         replay.write_models()
+
+
+def _behind_ms(attempt: Attempt, journal: Path) -> int:
+    """By how many milliseconds the clock of the machine was behind that ran an attempt.
+
+    The launcher has its start by this machine's clock, and its journal by that one's; what a start takes is no such
+    difference.
+    """
+    began, noted = (launch_record(attempt.folder) or {}).get("started_at"), RunRecord.head(journal).started
+    apart = int(float(began) * 1000) - noted if began and noted else 0
+    return apart if abs(apart) > _START_MS else 0
 
 
 def _tags(outcome: Outcome | None, found: StoreRun, sweep: str, status: str, problem: str | None) -> dict[str, str]:

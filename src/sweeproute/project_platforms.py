@@ -4,7 +4,7 @@ import dataclasses
 import re
 import shlex
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,7 +13,9 @@ from sweeproute.project_settings import BackendConfig, BackendConfigError
 if TYPE_CHECKING:
     from omegaconf import DictConfig
 
-    from hydra_plugins.sweeproute._policy import Home
+    from hydra_plugins.sweeproute._admission import JobClass
+    from hydra_plugins.sweeproute._policy import Home, Policy
+    from hydra_plugins.sweeproute._platforms import Registry
     from hydra_plugins.sweeproute.config import RoutedLauncherConf
 
 _CONF, _NAME = "conf", "config"
@@ -35,17 +37,15 @@ class Routing:
 
     Attributes:
         launcher: Settings of the launcher, as plain data; `fields` is left to the caller.
-        facts: What rules and admission read of the run, by name.
+        facts: What the launcher reads of the run, by name: of the rules one has matched already.
         here: Platforms that are this machine.
         home: Where it goes as things stand, and why.
-        found_in: The folder of the configuration that says so; None where there is none.
     """
 
     launcher: dict[str, Any]
     facts: dict[str, Any]
     here: tuple[str, ...]
     home: "Home"
-    found_in: Path | None = field(default=None)
 
 
 def routing(config: BackendConfig, project: Path, params: Mapping[str, str], kind: str) -> Routing:
@@ -92,10 +92,12 @@ def routing(config: BackendConfig, project: Path, params: Mapping[str, str], kin
     facts.setdefault(_MODEL_TYPE, kind)
     facts[_PLATFORM] = config.platform or facts.get(_PLATFORM)
     registry = read(settings, master)
-    home = registry.policy.home(_job_class(facts, registry), {state.name: state for state in registry.states()})
-    launcher = dataclasses.asdict(settings)
+    job = _job_class(facts, registry)
+    home = registry.policy.home(job, {state.name: state for state in registry.states()})
+    launcher = _decided(settings, registry.policy, job, kind)
     here = tuple(name for name in registry.platforms if registry.local(name))
-    return Routing(launcher, facts, here, home, folder)
+    kept = {name: value for name, value in facts.items() if name in _RESERVED}
+    return Routing(launcher, kept | {_MODEL_TYPE: kind}, here, home)
 
 
 def leaves(facts: Mapping[str, Any]) -> dict[str, str]:
@@ -213,7 +215,27 @@ def _of_a_command(settings: "RoutedLauncherConf", config: BackendConfig) -> "Rou
     return RoutedLauncherConf(**plain | once)
 
 
-def _job_class(facts: Mapping[str, Any], registry: Any) -> Any:
+def _decided(settings: "RoutedLauncherConf", policy: "Policy", job: "JobClass", kind: str) -> dict[str, Any]:
+    """The launcher's settings with the rule that has matched alone.
+
+    How long a command takes is learned by its own name: it is none of the trials of a model that a rule may name.
+    """
+    from hydra_plugins.sweeproute._admission import PlatformState, speed
+    from hydra_plugins.sweeproute._policy import ASKED_FOR
+
+    target, reason = policy.target(job)
+    launcher = dataclasses.asdict(settings) | {"default_platform": target, "rules": []}
+    if reason == ASKED_FOR:
+        launcher["default_platform"] = settings.default_platform
+    elif reason != policy.default_reason:
+        launcher["rules"] = [{_MODEL_TYPE: kind, "route_to": target, "reason": reason}]
+    for entry in launcher["platforms"].values() if isinstance(launcher["platforms"], dict) else ():
+        if entry.get("speed"):
+            entry["speed"] = {kind: speed(job, PlatformState("", 1, speed=entry["speed"]))}
+    return launcher
+
+
+def _job_class(facts: Mapping[str, Any], registry: "Registry") -> "JobClass":
     from omegaconf import OmegaConf
 
     from hydra_plugins.sweeproute._classes import Classes

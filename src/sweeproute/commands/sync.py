@@ -37,6 +37,7 @@ def run(asked: argparse.Namespace) -> None:
     from sweeproute.mlflow_journal import folder_of, is_journal
     from sweeproute.mlflow_journal_folder import is_folder_of_journals
     from sweeproute.progress import counted
+    from sweeproute.project_folder import is_project
     from sweeproute.tracking import sync
 
     folder = folder_of(asked.sweep) if is_journal(asked.sweep) else Path(asked.sweep)
@@ -47,6 +48,8 @@ def run(asked: argparse.Namespace) -> None:
             f"--clock-offset-ms is for a folder that journal: has written, and {asked.sweep!r} is none; leave it out."
         )
     pointer = None if Path(asked.sweep).is_dir() else pointers.find(asked.sweep)
+    if is_project(root := Path(asked.sweep) if pointer is None else pointer.folder):
+        return _project(root, asked)
     came = None
     if pointer is not None and pointer.on is not None:
         status, came = _from_elsewhere(pointer, asked.uri, asked.experiment)
@@ -81,6 +84,30 @@ def _from_journals(folder: Path, asked: argparse.Namespace) -> None:
     print(said + (f" {status.problem}" if status.problem else ""))
     if status.problem:
         sys.exit(1)
+
+
+def _project(root: Path, asked: argparse.Namespace) -> None:
+    """Bring home a routed run of an MLflow project whose coordinator has died, or whose store was away."""
+    from sweeproute import project_folder
+    from sweeproute.mlflow_backend import RoutedRun
+    from sweeproute.tracking import refusal
+
+    if asked.uri is not None or asked.experiment is not None:
+        raise UnfitOptionError(
+            "--uri and --experiment are for sweeps and folders of journals: the run of a project is in the store that "
+            "it was started with; leave them out."
+        )
+    run = RoutedRun(project_folder.load(root).run_id)
+    try:
+        status = run.bring_home()
+    except Exception as error:  # whatever a store raises
+        print(f"0 of 1 run is written. The store {refusal(error)}.")
+        sys.exit(1)
+    if status != "RUNNING":
+        print(f"1 of 1 run is written: {run.run_id}, {status}.")
+        return
+    process = project_folder.coordinator(root)
+    print(f"Run {run.run_id} has not ended; process {process.pid if process else '?'} sees to it, and writes it then.")
 
 
 def _from_elsewhere(pointer: "Pointer", uri: str | None, experiment: str | None) -> "tuple[Status, Contact]":
