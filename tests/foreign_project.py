@@ -34,7 +34,7 @@ entry_points:
       table: path
     command: "cat {table}; cat beside.txt; echo token=$TOKEN; echo more >> beside.txt"
 """
-TRAIN = '''
+TRAIN = """
 import sys
 
 import mlflow
@@ -48,7 +48,7 @@ with mlflow.start_run() as run:
     with mlflow.start_run(run_name="inner", nested=True):
         mlflow.log_param("depth", 3)
 print(f"trained {run.info.run_id}")
-'''
+"""
 
 
 class ForeignProject:

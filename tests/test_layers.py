@@ -23,7 +23,8 @@ SIDES = {
 LAYERS = {
     "sweeproute": [
         ["__main__", "project"],
-        ["commands"],
+        # MLflow's project backend is a command line of its own.
+        ["commands", "mlflow_backend", "project_coordinator", "project_platforms"],
         [
             "experiment",
             "further",
@@ -36,6 +37,7 @@ LAYERS = {
             "report",
             "final_report",
             "sweep_end",
+            "project_home",
             "reproduce",
             # Run by its path beside another version of the code.
             "rerun_probe",
@@ -52,13 +54,15 @@ LAYERS = {
         ["comparable"],
         ["execution", "request_kept"],
         ["sweep_runs"],
+        ["project_command"],
         ["sqlite_layout", "tracking*", "replay", "registry", "store*", "runs*", "mlflow_*", "*_facts", "data_input"],
         ["figures"],
         ["figure_*"],
         ["plot*", "baselines", "subsets", "verdicts"],
+        ["project_settings"],
         ["evaluation", "errors"],
         ["importance", "measures"],
-        ["capabilities", "stakes", "system_metrics"],
+        ["capabilities", "stakes", "system_metrics", "project_folder"],
         ["data", "estimators", "models"],
         ["targets", "performance", "score_text", "significance"],
         ["ensemble_members"],
@@ -176,8 +180,11 @@ LAYERS = {
 }
 # Packages that give, from their name alone, what stands on top of them.
 FRONT_DOORS = {"submitit_ssh"}
-# The only modules that know both sides: the command line's.
-SEE_BOTH = ["sweeproute.__main__", "sweeproute.commands.*"]
+# The only modules that know both sides: the command line's, and MLflow's project backend.
+SEE_BOTH = [
+    *("sweeproute.__main__", "sweeproute.commands.*"),
+    *("sweeproute.mlflow_backend", "sweeproute.project_platforms", "sweeproute.project_coordinator"),
+]
 # Who alone may import a library, by room of src/sweeproute; nothing in launchers may import any of these.
 ONLY_IN = {
     "mlflow": [

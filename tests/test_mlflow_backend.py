@@ -2,19 +2,16 @@
 
 import os
 import re
-import signal
 import sys
 from contextlib import suppress
 from pathlib import Path
 
 import psutil
 import pytest
-from mlflow.exceptions import ExecutionException
 
 from far_app import wait_until
 from foreign_project import ForeignProject
 from near_shell import NearShell
-from sweeproute import project_folder
 from sweeproute.mlflow_backend import RoutedRun
 from workstation import Workstation
 
@@ -96,7 +93,9 @@ def test_a_run_that_a_rule_sends_away_comes_home_whole(workstation: Workstation,
 
 
 def test_a_dead_coordinator_loses_nothing_of_what_runs_elsewhere(project, far, tmp_path: Path) -> None:
-    run = project.start("waits", machines(host="far", python=sys.executable) | {"platform": "box"}, until=tmp_path / "go")
+    run = project.start(
+        "waits", machines(host="far", python=sys.executable) | {"platform": "box"}, until=tmp_path / "go"
+    )
     wait_until(lambda: "waiting" in printed(run), "it to start there")
     assert run.process is not None
     run.process.kill()

@@ -94,6 +94,7 @@ def test_every_entry_point_of_a_wheel_names_something_that_exists(wheel: Path, t
         ("hydra.plugins", "search"),
         ("mlflow.default_experiment_provider", "sweeproute"),
         ("mlflow.model_registry_store", "journal"),
+        ("mlflow.project_backend", "sweeproute"),
         ("mlflow.run_context_provider", "sweeproute"),
         ("mlflow.tracking_store", "journal"),
         ("submitit", "executor"),

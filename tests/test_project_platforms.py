@@ -1,4 +1,4 @@
-"""Where a run of an MLflow project goes: by its parameters, by its own configuration, or by what the backend is told."""
+"""Where a run of an MLflow project goes: by its parameters, by its own configuration, or what the backend is told."""
 
 from pathlib import Path
 

@@ -1,7 +1,6 @@
 """MLflow's project backend `sweeproute`: routes `mlflow run -b sweeproute` to a platform; found by an entry point."""
 
 import contextlib
-
 import signal
 import sys
 import time
@@ -97,11 +96,8 @@ class SweeprouteBackend(AbstractBackend):
         submitted.process = project_coordinator.start(submitted.folder, work, uri)
         home = routing.home
         where = f"goes to {home.platform}" if home.platform else "waits for a platform"
-        print(
-            f"Run {run.run_id} {where} ({home.reason}); `sweeproute status {run.sweep}` looks at it, `sweeproute cancel "
-            f"{run.sweep}` ends it.",
-            flush=True,
-        )
+        then = f"`sweeproute status {run.sweep}` looks at it, `sweeproute cancel {run.sweep}` ends it."
+        print(f"Run {run.run_id} {where} ({home.reason}); {then}", flush=True)
         return submitted
 
 
@@ -186,11 +182,9 @@ class RoutedRun(SubmittedRun):
         run, coordinator = project_folder.load(self.folder), self._coordinator()
         if (sweep_record(self.folder) or {}).get("id") == run.sweep:
             # Its words are of a command, and no part of what the caller prints.
-            with contextlib.redirect_stdout(sys.stderr), _sentences():
-                try:
-                    cancel.run(Namespace(sweep=run.sweep))
-                except SystemExit:
-                    pass  # some of it may be left where nobody answers, which was said
+            # It ends badly where some of it may be left on a machine that does not answer, which it has said.
+            with contextlib.redirect_stdout(sys.stderr), _sentences(), contextlib.suppress(SystemExit):
+                cancel.run(Namespace(sweep=run.sweep))
         elif coordinator is not None:
             # Before its sweep has begun.
             coordinator.send_signal(signal.SIGINT)
@@ -214,14 +208,12 @@ class RoutedRun(SubmittedRun):
         settings = saved_settings(self.folder)
         if settings is None:
             raise ExecutionException(
-                f"Run {self._run_id} was not started on this machine by the backend sweeproute, as the user that this is."
+                f"Run {self._run_id} was not started by the backend sweeproute on this machine, by this user."
             )
         return settings.uri
 
 
-def _routing(
-    project: Any, work: Path, entry_point: str, given: Mapping[str, str], config: BackendConfig
-) -> "Routing":
+def _routing(project: Any, work: Path, entry_point: str, given: Mapping[str, str], config: BackendConfig) -> "Routing":
     from sweeproute.project_platforms import routing
 
     final, further = project.get_entry_point(entry_point).compute_parameters(given, storage_dir=None)
@@ -261,7 +253,8 @@ def _lay_out(
     from sweeproute.project_platforms import leaves
 
     home = routing.home
-    for name, value in {"kind": "project", "routed": run.sweep, "platform": home.platform, "reason": home.reason}.items():
+    facts = {"kind": "project", "routed": run.sweep, "platform": home.platform, "reason": home.reason}
+    for name, value in facts.items():
         client.set_tag(run.run_id, f"sweeproute.{name}", str(value))
     found = client.get_run(run.run_id)
     # What is outside of the project; what is in it travels with it.

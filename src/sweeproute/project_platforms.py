@@ -14,8 +14,8 @@ if TYPE_CHECKING:
     from omegaconf import DictConfig
 
     from hydra_plugins.sweeproute._admission import JobClass
-    from hydra_plugins.sweeproute._policy import Home, Policy
     from hydra_plugins.sweeproute._platforms import Registry
+    from hydra_plugins.sweeproute._policy import Home, Policy
     from hydra_plugins.sweeproute.config import RoutedLauncherConf
 
 _CONF, _NAME = "conf", "config"
@@ -197,7 +197,7 @@ def _of_a_command(settings: "RoutedLauncherConf", config: BackendConfig) -> "Rou
 
     from hydra_plugins.sweeproute.config import RoutedLauncherConf
 
-    plain = {
+    plain: dict[str, Any] = {
         one.name: OmegaConf.to_container(value, resolve=True) if OmegaConf.is_config(value) else value
         for one, value in ((one, getattr(settings, one.name)) for one in dataclasses.fields(settings))
         if one.name not in _OF_THE_APP
@@ -211,7 +211,11 @@ def _of_a_command(settings: "RoutedLauncherConf", config: BackendConfig) -> "Rou
             # Keys of the app's config, which a command has not.
             entry.pop("overrides", None)
     # Started twice, both would write into the same run.
-    once = {"restart_slow": False, "max_attempts": config.attempts, "lost_after_min": config.lost_after_min}
+    once: dict[str, Any] = {
+        "restart_slow": False,
+        "max_attempts": config.attempts,
+        "lost_after_min": config.lost_after_min,
+    }
     return RoutedLauncherConf(**plain | once)
 
 

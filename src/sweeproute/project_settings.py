@@ -26,8 +26,8 @@ class BackendConfig:
 
     # The platform that it is forced to; None leaves it to the rules.
     platform: str | None = None
-    # What rules and admission read of it beside its parameters: model_type, memory_gb, gpu_memory_gb, minutes, priority,
-    # capabilities, or whatever a rule matches on.
+    # What rules and admission read of it beside its parameters: model_type, memory_gb, gpu_memory_gb, minutes,
+    # priority, capabilities, or whatever a rule matches on.
     job: Mapping[str, Any] = field(default_factory=dict)
     # The folder of a Hydra configuration that says which platforms and rules there are; None looks for one.
     config_dir: Path | None = None

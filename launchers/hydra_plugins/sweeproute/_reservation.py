@@ -8,8 +8,8 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-# In the environment of a job: the slot that it holds. A sweep that the job starts has that one more, since the job itself
-# only waits for it; else such a sweep would wait for ever where its own coordinator has the last slot.
+# In the environment of a job: the slot that it holds. A sweep that the job starts has that one more, since the job only
+# waits for it; else such a sweep would wait for ever where its own coordinator has the last slot.
 LENT = "SWEEPROUTE_SLOT"
 # Seconds between two looks at slots that are all taken.
 _LOOK_S = 0.1
