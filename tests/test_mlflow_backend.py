@@ -6,13 +6,17 @@ import sys
 from contextlib import suppress
 from pathlib import Path
 
+import mlflow
 import psutil
 import pytest
 
 from far_app import wait_until
 from foreign_project import ForeignProject
 from near_shell import NearShell
+from small_trial import ROOT, SMALL
+from sweeproute import __main__
 from sweeproute.mlflow_backend import RoutedRun
+from sweeproute.store import connect
 from workstation import Workstation
 
 BOX = {"here": {"max_concurrent_jobs": 1}, "box": {"max_concurrent_jobs": 1, "specs": {"gpu": False}}}
@@ -92,7 +96,7 @@ def test_a_run_that_a_rule_sends_away_comes_home_whole(workstation: Workstation,
     assert not (project.folder / "notes").exists()
 
 
-def test_a_dead_coordinator_loses_nothing_of_what_runs_elsewhere(project, far, tmp_path: Path) -> None:
+def test_a_dead_coordinator_loses_nothing_of_what_runs_elsewhere(project, far, tmp_path: Path, capsys) -> None:
     run = project.start(
         "waits", machines(host="far", python=sys.executable) | {"platform": "box"}, until=tmp_path / "go"
     )
@@ -100,8 +104,13 @@ def test_a_dead_coordinator_loses_nothing_of_what_runs_elsewhere(project, far, t
     assert run.process is not None
     run.process.kill()
     run.process.wait()
+    code, said = sweeproute("sync", f"project_{run.run_id[:12]}", capsys=capsys)
+    assert code == 0
+    assert f"Run {run.run_id} has not ended; process " in said
     (tmp_path / "go").touch()
     assert RoutedRun(run.run_id).wait()
+    code, said = sweeproute("sync", f"project_{run.run_id[:12]}", capsys=capsys)
+    assert (code, said) == (0, f"1 of 1 run is written: {run.run_id}, FINISHED.\n")
     found = project.found(run.run_id)
     assert found.info.status == "FINISHED"
     assert (found.data.tags["sweeproute.platform"], found.data.tags["sweeproute.reason"]) == ("box", "asked for")
@@ -143,6 +152,44 @@ def test_a_cancelled_run_is_killed_with_all_that_it_has_started(project, far, tm
     assert found.info.status == "KILLED"
     assert found.data.tags["mlflow.note.content"] == "killed: stopped by the person"
     wait_until(lambda: not running(str(tmp_path / "never")), "its processes to be gone", 10)
+
+
+def test_a_sweep_of_this_project_runs_as_a_whole_over_there(project, far) -> None:
+    box = "registry.platforms.remote_4090"
+    reach = [f"{box}.host=far", f"{box}.python={sys.executable}", f"{box}.specs.gpu=false"]
+    words = " ".join(["model.params.C=0.1", "plots=false", f"{box}.max_concurrent_jobs=1", *SMALL])
+    run = mlflow.projects.run(
+        str(ROOT),
+        "sweep",
+        parameters={"model": "glm", "overrides": words},
+        backend="sweeproute",
+        backend_config={"platform": "remote_4090", "overrides": reach},
+        synchronous=False,
+    )
+    assert run.wait()
+    (trial,) = project.below(run.run_id)
+    assert trial.info.status == "FINISHED"
+    assert trial.data.tags["sweeproute.platform"] == "remote_4090"
+    assert 0.5 < trial.data.metrics["auc"] < 1
+    sweep = project.found(run.run_id).data.tags
+    assert sweep["sweeproute.kind"] == "sweep"
+    assert sweep["sweeproute.sweep"] == trial.data.tags["sweeproute.sweep"]
+    assert "hydra.launcher.here=remote_4090" in sweep["sweeproute.command"]
+
+
+def test_what_cannot_be_served_is_a_sentence_of_the_command_line_and_makes_no_run(project) -> None:
+    said = project.command(config=machines() | {"platform": "bxo"}, code=1)
+    assert "=== The job names the platform 'bxo', which is not in the registry. Allowed: box, here. ===" in said
+    assert "Traceback" not in said
+    assert not connect(project.uri).search_runs(["0"])
+
+
+def sweeproute(*words: str, capsys: pytest.CaptureFixture[str]) -> tuple[int, str]:
+    """Run a command of `sweeproute`; its exit code, and what it said."""
+    capsys.readouterr()
+    with pytest.raises(SystemExit) as ended:
+        __main__.main(words)
+    return int(ended.value.code or 0), capsys.readouterr().out
 
 
 def printed(run: RoutedRun) -> str:
