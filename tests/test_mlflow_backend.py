@@ -1,7 +1,9 @@
 """`mlflow run -b sweeproute`: a project's command runs where the rules send it, and its run has all that it logged."""
 
+import dataclasses
 import os
 import re
+import subprocess
 import sys
 from contextlib import suppress
 from pathlib import Path
@@ -16,6 +18,7 @@ from near_shell import NearShell
 from small_trial import ROOT, SMALL
 from sweeproute import __main__
 from sweeproute.mlflow_backend import RoutedRun
+from sweeproute.project_settings import BackendConfig
 from sweeproute.store import connect
 from workstation import Workstation
 
@@ -182,6 +185,19 @@ def test_what_cannot_be_served_is_a_sentence_of_the_command_line_and_makes_no_ru
     assert "=== The job names the platform 'bxo', which is not in the registry. Allowed: box, here. ===" in said
     assert "Traceback" not in said
     assert not connect(project.uri).search_runs(["0"])
+
+
+def test_the_documentation_shows_an_example_that_runs_and_every_key(project, tmp_path: Path) -> None:
+    text = (ROOT / "docs" / "mlflow_backend.md").read_text(encoding="utf-8")
+    (script,) = re.findall(r"^```sh\n(.*?)^```", text, re.MULTILINE | re.DOTALL)
+    done = subprocess.run(["bash", "-ec", script], cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    (run_id,) = re.findall(r"^Run (\w{32}) goes to local ", done.stdout, re.MULTILINE)
+    run = RoutedRun(run_id)
+    assert run.wait()
+    assert "a rate of 0.1\n" in project.text(run_id, "console.log")
+    named = re.findall(r"^\| (`\w+`(?:, `\w+`)*) \|", text, re.MULTILINE)
+    assert set(re.findall(r"\w+", " ".join(named))) == {one.name for one in dataclasses.fields(BackendConfig)}
 
 
 def sweeproute(*words: str, capsys: pytest.CaptureFixture[str]) -> tuple[int, str]:

@@ -1,5 +1,6 @@
 """Two sweeps of this machine share its slots."""
 
+import os
 import select
 import signal
 import subprocess
@@ -7,7 +8,7 @@ import sys
 
 import pytest
 
-from hydra_plugins.sweeproute._reservation import Reservation, reserved
+from hydra_plugins.sweeproute._reservation import LENT, Reservation, reserved
 
 HOLD = """
 import sys
@@ -24,9 +25,9 @@ def hold(tmp_path):
     """Start processes that each hold one of a number of slots until they are told."""
     started = []
 
-    def start(slots):
+    def start(slots, environment=None):
         command = [sys.executable, "-c", HOLD, str(tmp_path / "slots"), str(slots)]
-        process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+        process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, env=environment, text=True)
         started.append(process)
         return process
 
@@ -69,3 +70,20 @@ def test_what_a_job_leaves_running_does_not_keep_its_slot(tmp_path):
             pass
     finally:
         left.communicate(b"\n")
+
+
+def test_a_sweep_that_a_job_starts_has_the_slot_of_the_job_and_no_other_sweep_does(hold, tmp_path, monkeypatch):
+    monkeypatch.delenv(LENT, raising=False)
+    only = Reservation(str(tmp_path / "slots"), 1)
+    with reserved(only):
+        stranger_environment = {name: value for name, value in os.environ.items() if name != LENT}
+        below = hold(1)
+        assert below.stdout.readline() == "held\n"
+        # Below the job there is one slot, and none for whoever is not below it.
+        beside, stranger = hold(1), hold(1, stranger_environment)
+        assert not select.select([beside.stdout, stranger.stdout], [], [], 0.5)[0]
+        below.communicate("\n")
+        assert beside.stdout.readline() == "held\n"
+        beside.communicate("\n")
+    assert LENT not in os.environ
+    assert stranger.stdout.readline() == "held\n"

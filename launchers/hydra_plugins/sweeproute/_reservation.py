@@ -58,6 +58,6 @@ def reserved(reservation: Reservation | None) -> Iterator[None]:
         yield
     finally:
         os.close(held)
-        os.environ.pop(LENT)
+        os.environ.pop(LENT, None)
         if lent:
             os.environ[LENT] = lent
