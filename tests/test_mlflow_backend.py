@@ -208,6 +208,18 @@ def sweeproute(*words: str, capsys: pytest.CaptureFixture[str]) -> tuple[int, st
     return int(ended.value.code or 0), capsys.readouterr().out
 
 
+def test_a_command_here_ends_with_a_coordinator_that_is_killed_and_is_not_begun_anew(project, tmp_path: Path) -> None:
+    run = project.start("waits", machines(), until=tmp_path / "never")
+    wait_until(lambda: "waiting" in printed(run), "it to start")
+    assert run.process is not None
+    run.process.kill()
+    assert not run.wait()
+    wait_until(lambda: not running(str(tmp_path / "never")), "its processes to be gone", 10)
+    found = project.found(run.run_id)
+    assert found.info.status == run.get_status() == "KILLED"
+    assert found.data.tags["mlflow.note.content"] == "what saw to it was killed, and its command with that"
+
+
 def printed(run: RoutedRun) -> str:
     """What its command has printed so far, apart from itself."""
     try:

@@ -284,7 +284,7 @@ def _lay_out(
         env=config.env,
     )
     project_folder.save(root, run)
-    save(root, Settings(uri, run.experiment, parent_run=run.run_id), Status())
+    save(root, Settings(uri, run.experiment, parent_run=run.run_id), Status(0, 1))
 
 
 @contextlib.contextmanager

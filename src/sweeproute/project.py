@@ -11,6 +11,8 @@ import sys
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
+from sweeproute.project_command import HERE
+
 # The commands of `sweeproute`: their words by parameter, None where the value stands alone; an empty value is not said.
 _COMMANDS: Mapping[str, Mapping[str, str | None]] = {
     "best": {"sweep": "--sweep", "metric": "--metric", "direction": "--direction"},
@@ -19,8 +21,6 @@ _COMMANDS: Mapping[str, Mapping[str, str | None]] = {
     "promote": {"run": None, "name": "--name", "alias": "--alias"},
     "sync": {"sweep": None},
 }
-# Names the platform on which a routed run of the project finds itself, see `sweeproute.project_command`.
-HERE = "SWEEPROUTE_HERE"
 # Of what a command has said, as much as a description of a run takes.
 _DESCRIPTION = 4000
 

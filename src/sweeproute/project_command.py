@@ -9,7 +9,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext, suppress
 from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -59,7 +59,7 @@ def run(cfg: "DictConfig") -> None:
     if platform in told["here"]:
         environment = {"MLFLOW_RUN_ID": told["run_id"], "MLFLOW_EXPERIMENT_ID": told["experiment_id"]}
         # The address itself, which may hold a password, is in the coordinator's environment alone.
-        _end(told["command"], Path.cwd(), environment, out)
+        _end(told["command"], Path.cwd(), environment, out, guarded=True)
         return
     near, command = told["folder"], told["command"]
     for name, path in told["files"].items():
@@ -84,15 +84,49 @@ def identity(cfg: "DictConfig") -> dict[str, str]:
     return dict(json.loads(cfg.project)["identity"])
 
 
-def _end(command: str, work: Path, environment: Mapping[str, str], out: Path) -> None:
-    """Run a command to its end, as MLflow's own backend does."""
+def _end(command: str, work: Path, environment: Mapping[str, str], out: Path, guarded: bool = False) -> None:
+    """Run a command to its end, as MLflow's own backend does.
+
+    Args:
+        command: For bash.
+        work: Its working directory.
+        environment: What is in its environment beside this process's own.
+        out: The attempt's folder.
+        guarded: Whether it has to be seen to that it does not outlive this process; a far machine does that itself.
+    """
     print(f"$ {command}", flush=True)
-    done = subprocess.run(
-        ["bash", "-c", command], cwd=work, env={**os.environ, **environment}, stdin=subprocess.DEVNULL, check=False
+    process = subprocess.Popen(
+        ["bash", "-c", command],
+        cwd=work,
+        env={**os.environ, **environment},
+        stdin=subprocess.DEVNULL,
+        start_new_session=guarded,
     )
-    if done.returncode:
-        how = f"exit code {done.returncode}" if done.returncode > 0 else f"signal {-done.returncode}"
+    with _guard(process.pid) if guarded else nullcontext():
+        code = process.wait()
+    if code:
+        how = f"exit code {code}" if code > 0 else f"signal {-code}"
         raise ProjectCommandError(f"the command ended with {how}{_last_lines(out / CONSOLE)}")
+
+
+@contextmanager
+def _guard(group: int) -> Iterator[None]:
+    """Have a process group killed when this process is gone, however it ended: a second start must not find it alive.
+
+    Args:
+        group: The group.
+    """
+    # Its input ends with this process, or when it is not needed any more.
+    waits = ["sh", "-c", f"read -r over || kill -9 -{group}"]
+    guard = subprocess.Popen(waits, stdin=subprocess.PIPE, stderr=subprocess.DEVNULL, start_new_session=True)
+    try:
+        yield
+    finally:
+        assert guard.stdin is not None
+        with suppress(BrokenPipeError):
+            guard.stdin.write(b"over\n")
+            guard.stdin.close()
+        guard.wait()
 
 
 def _last_lines(log: Path) -> str:

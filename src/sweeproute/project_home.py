@@ -6,7 +6,7 @@ from typing import Any
 
 from filelock import FileLock, Timeout
 
-from sweeproute import project_command, project_folder
+from sweeproute import project_command, project_folder, tracking_status
 from sweeproute.launch_facts import launch_tags
 from sweeproute.mlflow_journal_folder import JournalFolder, is_folder_of_journals
 from sweeproute.mlflow_journal_records import RunRecord
@@ -24,6 +24,7 @@ _LAUNCHERS = ("platform", "reason", "decision", "queue_s", "run_s", "state", "er
 _BUSY_S = 10.0
 # Milliseconds from a job's start to the first line of its journal, at most.
 _START_MS = 10_000
+DIED = "what saw to it was killed, and its command with that"
 _DESCRIPTION = "mlflow.note.content"
 
 
@@ -73,6 +74,8 @@ def _bring(root: Path, uri: str, problem: str | None) -> str:
     found.write(tags=_tags(outcome, found, run.sweep, status, problem))
     found.end(status, None)
     project_folder.note_written(root, status)
+    if (settings := tracking_status.saved_settings(root, uri)) is not None:
+        tracking_status.save(root, settings, tracking_status.Status(1, 1))
     return status
 
 
@@ -82,10 +85,11 @@ def _status(root: Path, outcome: Outcome | None, problem: str | None) -> str:
         return {"FINISHED": "FINISHED", "KILLED": "KILLED"}.get(outcome.state, "FAILED")
     if record.get("state") == "KILLED":
         return "KILLED"
-    if outcome is not None and (launch_record(outcome.attempt.folder) or {}).get("far"):
-        # It may run on over there.
-        return "RUNNING"
-    return "RUNNING" if problem is None else "FAILED"
+    launch = {} if outcome is None else launch_record(outcome.attempt.folder) or {}
+    if launch and not launch.get("far"):
+        # What ran here died with its coordinator, and has begun to write: it is not begun anew unasked.
+        return "KILLED"
+    return "FAILED" if problem is not None and not launch else "RUNNING"
 
 
 def _replay(attempt: Attempt, uri: str, run_id: str) -> None:
@@ -110,7 +114,7 @@ def _behind_ms(attempt: Attempt, journal: Path) -> int:
 
 
 def _tags(outcome: Outcome | None, found: StoreRun, sweep: str, status: str, problem: str | None) -> dict[str, str]:
-    tags = {"sweeproute.state": status}
+    tags: dict[str, str] = {}
     if outcome is not None:
         told = launch_tags(outcome.attempt, launch_record(outcome.attempt.folder), superseded=False, ended=True)
         better = {f"sweeproute.{name}" for name in _LAUNCHERS}
@@ -122,8 +126,9 @@ def _tags(outcome: Outcome | None, found: StoreRun, sweep: str, status: str, pro
     elif problem is not None:
         tags["sweeproute.error"] = problem
     tags |= {name: value for name, value in _marks(sweep).items() if name not in found.tags}
+    tags["sweeproute.state"] = status
     if status != "FINISHED" and _DESCRIPTION not in found.tags:
-        tags[_DESCRIPTION] = tags.get("sweeproute.error") or problem or "it was cancelled"
+        tags[_DESCRIPTION] = tags.get("sweeproute.error") or problem or DIED
     return dict(clean_tags(tags))
 
 
