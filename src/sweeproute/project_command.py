@@ -34,6 +34,8 @@ journal = sweeproute.mlflow_journal:tracking_store
 journal = sweeproute.mlflow_journal:model_registry_store
 [mlflow.run_context_provider]
 sweeproute = sweeproute.mlflow_context:SweeprouteRunContext
+[mlflow.default_experiment_provider]
+sweeproute = sweeproute.mlflow_context:SweeprouteExperiment
 """
 # Lines and bytes of what a command has printed last that its failure tells.
 _LAST, _TAIL = 5, 4000
