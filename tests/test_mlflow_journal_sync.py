@@ -239,6 +239,36 @@ def test_what_is_logged_between_two_replays_follows(tmp_path: Path, store: str) 
     assert len(content(store)["one"]["runs"]) == 3
 
 
+def test_files_that_come_behind_the_end_of_a_run_follow(tmp_path: Path, store: str) -> None:
+    client, parent, _ = log_something(tmp_path / "logged")
+    sync(tmp_path / "logged", store)
+    there = MlflowClient(store)
+    ended = there.get_run(new_id(parent, store)).info
+    client.log_text(parent, "late", "late.txt")
+    assert sync(tmp_path / "logged", store).written == 2
+    assert "late.txt" in {one.path for one in there.list_artifacts(ended.run_id)}
+    # Nothing else of the run has moved, and the next replay has nothing to do.
+    assert there.get_run(ended.run_id).info.end_time == ended.end_time
+    with sqlite3.connect(tmp_path / "real.db") as before:
+        dump = list(before.iterdump())
+    sync(tmp_path / "logged", store)
+    with sqlite3.connect(tmp_path / "real.db") as after:
+        assert list(after.iterdump()) == dump
+
+
+def test_an_experiment_that_a_person_deleted_holds_up_no_other(tmp_path: Path, store: str) -> None:
+    client, _, _ = log_something(tmp_path / "logged")
+    sync(tmp_path / "logged", store)
+    there = MlflowClient(store)
+    there.delete_experiment(there.get_experiment_by_name("one").experiment_id)
+    run = client.create_run(client.create_experiment("two"), 5_000, run_name="later").info.run_id
+    client.set_terminated(run, end_time=6_000)
+    said = command("sync", "logged", "--uri", store, cwd=tmp_path)
+    assert (said.returncode, said.stdout) == (0, "1 of 1 run is written.\n"), said.stderr
+    assert "The experiment 'one' was deleted in the store: what belongs to it is left out." in said.stderr
+    assert there.get_run(new_id(run, store)).info.end_time == 6_000
+
+
 def test_what_a_person_deleted_does_not_come_back(tmp_path: Path, store: str) -> None:
     client, parent, model = log_something(tmp_path / "logged")
     sync(tmp_path / "logged", store)
@@ -279,9 +309,13 @@ def test_a_clock_that_is_off_is_put_right(tmp_path: Path, store: str, monkeypatc
 
 def test_sync_says_what_does_not_go(tmp_path: Path, store: str) -> None:
     log_something(tmp_path / "logged")
+    (tmp_path / "empty").mkdir()
     for words, environment, part in (
         (["sync", "logged"], {"MLFLOW_TRACKING_URI": "journal:logged"}, "no store to bring them to"),
         (["sync", "logged", "--experiment", "x", "--uri", store], {}, "--experiment is for sweeps"),
+        (["sync", "journal:"], {}, "names no folder; write journal:FOLDER"),
+        (["sync", "journal:nosuch"], {}, "There is no folder of journals at "),
+        (["sync", "empty"], {}, "there is nothing to sync"),
         (["sync", ".", "--clock-offset-ms", "5", "--uri", store], {}, "--clock-offset-ms is for a folder"),
         (["sync", "logged", "--uri", "http://127.0.0.1:9"], {"MLFLOW_HTTP_REQUEST_MAX_RETRIES": "0"}, "127.0.0.1:9"),
     ):

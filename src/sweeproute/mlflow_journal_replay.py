@@ -6,6 +6,7 @@ A run's end is written last, with the number of bytes that have been read of its
 right number is a whole one.
 """
 
+import hashlib
 import logging
 import tempfile
 from collections.abc import Collection, Iterable
@@ -19,7 +20,7 @@ from sweeproute import mlflow_journal_entities as entities
 from sweeproute.mlflow_journal_folder import ARTIFACTS, JournalFolder, experiment_id, now_ms
 from sweeproute.mlflow_journal_records import ExperimentRecord, ModelRecord, Row, RunRecord
 from sweeproute.mlflow_limits import batches
-from sweeproute.store import Store, open_store
+from sweeproute.store import DeletedExperimentError, Store, open_store
 from sweeproute.store_run import found_runs
 
 if TYPE_CHECKING:
@@ -94,7 +95,11 @@ class JournalReplay:
             self._models_of.setdefault(run_id or "", []).append(model.id)
         named = [head.experiment for head in self._heads.values()]
         named += [model.experiment for model in self._model_records.values()]
-        self._stores = {name: self._experiment(name) for name in dict.fromkeys(named)}
+        for name in dict.fromkeys(named):
+            try:
+                self._stores[name] = self._experiment(name)
+            except DeletedExperimentError:
+                self._leave_out(name)
         if not self._stores:
             return []
         experiments = [store.experiment_id for store in self._stores.values()]
@@ -119,23 +124,26 @@ class JournalReplay:
         if found is not None and found.info.lifecycle_stage == "deleted":
             # By a person: it is left alone, and not made again.
             return True
-        read = found.data.tags.get(_READ) if found is not None and found.info.status in _ENDED else None
-        if read is not None and read == self._mark(id, self._files.size(folder)):
-            return self._write_late_words(id)
+        ended = found is not None and found.info.status in _ENDED
+        read, _, files = (found.data.tags.get(_READ, "") if found is not None and ended else "").rpartition("+")
+        if read and read == self._mark(id, self._files.size(folder)):
+            return self._write_late(id, read, files)
         record = RunRecord.of(folder, rows=True)
-        if read is not None and read == self._mark(id, record.offset):
+        if read and read == self._mark(id, record.offset):
             # The journal's last line is torn.
-            return self._write_late_words(id)
+            return self._write_late(id, read, files)
         made = self._made(id)
-        if read is not None:
+        if read:
             # It ran again since, or something was added behind its end. Until that is written it counts as unwritten.
             self._client.update_run(made.id, "RUNNING")
         for model in self._models_of.get(id, ()):
             self._model(model)
         self._write_inputs(record, made)
-        if _holds_files(folder / ARTIFACTS):
+        # Before they are read: what comes meanwhile is another look at the next time.
+        files = _look(folder / ARTIFACTS)
+        if files:
             self._client.log_artifacts(made.id, str(folder / ARTIFACTS))
-        self._write_data(record, made)
+        self._write_data(record, made, files)
         if record.status not in _ENDED:
             return False
         self._client.set_terminated(made.id, record.status, (record.ended or now_ms()) + made.offset_ms)
@@ -152,15 +160,35 @@ class JournalReplay:
         return sum(len(ids) for ids in self._models_of.values())
 
     def _mark(self, id: str, offset: int) -> str:
-        """What is written of a whole run: bytes of its journal, and models, of which one may come after its end."""
+        """What is written of a whole run: bytes of its journal, and models, of which one may come after its end.
+
+        The tag holds the look of its files besides, which may come then, too.
+        """
         return f"{offset}+{len(self._models_of.get(id, ()))}"
 
-    def _write_late_words(self, id: str) -> bool:
-        """Tags that a whole run's models were given since; one that is missing was deleted by a person."""
+    def _write_late(self, id: str, read: str, files: str) -> bool:
+        """What leaves no line in a whole run's journal: its files, and the tags of its models.
+
+        A model that is missing was deleted by a person.
+        """
+        folder = self._files.run(id) / ARTIFACTS
+        if (now := _look(folder)) != files:
+            made = self._made(id)
+            self._client.log_artifacts(made.id, str(folder))
+            self._client.set_tag(made.id, _READ, f"{read}+{now}")
         for model in self._models_of.get(id, ()):
             if model in self._models:
                 self._model(model)
         return True
+
+    def _leave_out(self, experiment: str) -> None:
+        """Leave what belongs to an experiment where it is: a person has deleted that in the store."""
+        self._heads = {id: head for id, head in self._heads.items() if head.experiment != experiment}
+        of_it = {id for id, model in self._model_records.items() if model.experiment == experiment}
+        self._model_records = {id: model for id, model in self._model_records.items() if id not in of_it}
+        for run, models in self._models_of.items():
+            self._models_of[run] = [id for id in models if id not in of_it]
+        log.warning("The experiment %r was deleted in the store: what belongs to it is left out.", experiment)
 
     def _experiment(self, name: str) -> Store:
         record = ExperimentRecord.of(self._files.experiment(experiment_id(name)))
@@ -216,7 +244,7 @@ class JournalReplay:
         if new := [output for output in outputs if output.model_id not in known]:
             self._client.log_outputs(made.id, new)
 
-    def _write_data(self, record: RunRecord, made: _Made) -> None:
+    def _write_data(self, record: RunRecord, made: _Made, files: str) -> None:
         from mlflow.entities import Param, RunTag
 
         found = made.found.data if made.found is not None else None
@@ -226,7 +254,8 @@ class JournalReplay:
             # What it was begun with is the store's own, where it may have changed meanwhile.
             head = self._heads[record.id].tags
             told = {key: value for key, value in told.items() if head.get(key) != value}
-        wanted = {**self._translated(told), _READ: self._mark(record.id, record.offset)}
+        mark = f"{self._mark(record.id, record.offset)}+{files}"
+        wanted = {**self._translated(told), _READ: mark}
         tags = [(key, value) for key, value in wanted.items() if before.get(key) != value]
         params = [(key, value) for key, value in record.params.items() if found is None or key not in found.params]
         rows = _once(
@@ -311,6 +340,13 @@ def _once(rows: Iterable[Row]) -> list[Row]:
     for row in rows:
         of_models.setdefault(row[:4], {})[row] = None
     return [row for same in of_models.values() for row in same if len(same) == 1 or row.model is not None]
+
+
+def _look(folder: Path) -> str:
+    """What the files of a run look like from outside; empty where there are none."""
+    files = sorted(path for path in folder.rglob("*") if path.is_file())
+    looks = [(path.relative_to(folder).as_posix(), path.stat().st_size, path.stat().st_mtime_ns) for path in files]
+    return hashlib.sha256(repr(looks).encode()).hexdigest()[:16] if looks else ""
 
 
 def _holds_files(folder: Path) -> bool:

@@ -32,6 +32,10 @@ class StoreError(Exception):
     """The tracking store cannot be used as asked."""
 
 
+class DeletedExperimentError(StoreError):
+    """A person has deleted the experiment."""
+
+
 @dataclass(frozen=True)
 class Store:
     """An open store: MLflow's client and the experiment that runs go to."""
@@ -111,7 +115,8 @@ def open_store(uri: str, experiment: str, parent_run: str | None = None, locatio
         The open store.
 
     Raises:
-        StoreError: The experiment was deleted, or the driver of the database is not installed.
+        DeletedExperimentError: The experiment was deleted.
+        StoreError: The driver of the database is not installed.
         mlflow.exceptions.MlflowException: The store does not answer, or refuses.
     """
     path = sqlite_path(uri)
@@ -181,7 +186,7 @@ def _open(uri: str, experiment: str, parent_run: str | None, location: str | Non
                 raise
         found = client.get_experiment_by_name(experiment)
     if found is None or found.lifecycle_stage == "deleted":
-        raise StoreError(
+        raise DeletedExperimentError(
             f"The experiment {experiment!r} was deleted in {masked(uri)}; restore it there, or name another one with "
             f"tracking.experiment=NAME."
         )

@@ -34,15 +34,18 @@ def add(commands: Commands) -> None:
 def run(asked: argparse.Namespace) -> None:
     """Write what is missing, and say how much is written."""
     from sweeproute import pointers
-    from sweeproute.mlflow_journal import folder_of, is_journal
+    from sweeproute.mlflow_journal import is_journal
     from sweeproute.mlflow_journal_folder import is_folder_of_journals
     from sweeproute.progress import counted
     from sweeproute.project_folder import is_project
+    from sweeproute.store import StoreError
     from sweeproute.tracking import sync
 
-    folder = folder_of(asked.sweep) if is_journal(asked.sweep) else Path(asked.sweep)
+    folder = _folder(asked.sweep) if is_journal(asked.sweep) else Path(asked.sweep)
     if is_folder_of_journals(folder):
         return _from_journals(folder, asked)
+    if is_journal(asked.sweep):
+        raise StoreError(f"There is no folder of journals at {str(folder)!r}; nothing has logged to {asked.sweep} yet.")
     if asked.clock_offset_ms is not None:
         raise UnfitOptionError(
             f"--clock-offset-ms is for a folder that journal: has written, and {asked.sweep!r} is none; leave it out."
@@ -65,6 +68,16 @@ def run(asked: argparse.Namespace) -> None:
         well = coming_home.make_report(pointer, asked.uri, changed=came.files > 0)
     if status.problem or not well:
         sys.exit(1)
+
+
+def _folder(address: str) -> Path:
+    from sweeproute.mlflow_journal import folder_of
+    from sweeproute.store import StoreError
+
+    try:
+        return folder_of(address)
+    except ValueError as error:
+        raise StoreError(f"{error}") from None
 
 
 def _from_journals(folder: Path, asked: argparse.Namespace) -> None:
