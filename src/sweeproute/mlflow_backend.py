@@ -1,6 +1,7 @@
 """MLflow's project backend `sweeproute`: routes `mlflow run -b sweeproute` to a platform; found by an entry point."""
 
 import contextlib
+import shlex
 import signal
 import sys
 import time
@@ -222,8 +223,6 @@ def _routing(project: Any, work: Path, entry_point: str, given: Mapping[str, str
 
 
 def _unquoted(value: str) -> str:
-    import shlex
-
     return " ".join(shlex.split(value))
 
 
