@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from omegaconf import DictConfig
 
 # In the folder of an attempt: what was logged where no store is within reach, the project's copy, and what it prints.
-JOURNAL, _WORK, CONSOLE = "journal", "project", "console.log"
+JOURNAL, WORK, CONSOLE = "journal", "project", "console.log"
 # In the environment of a command on another machine: the platform that this is.
 HERE = "SWEEPROUTE_HERE"
 # What has to be importable for the tracking address `journal:`, and the sweeps of a project of ours.
@@ -67,7 +67,7 @@ def run(cfg: "DictConfig") -> None:
     for name, path in told["files"].items():
         # As a word of the command's.
         command = command.replace(shlex.quote(path), shlex.quote(str(cfg.files[name])))
-    with _own_copy(Path.cwd(), out / _WORK, apart=str(Path.cwd()) != near) as work, _importable() as path:
+    with _own_copy(Path.cwd(), out / WORK, apart=str(Path.cwd()) != near) as work, _importable() as path:
         command = re.sub(rf"{re.escape(near)}(?=[/'\"\s]|\Z)", lambda _: str(work), command)
         environment = {
             "MLFLOW_TRACKING_URI": f"{SCHEME}{out / JOURNAL}",

@@ -6,16 +6,16 @@ from typing import Any
 
 from filelock import FileLock, Timeout
 
-from sweeproute import project_command, project_folder, tracking_status
+from sweeproute import journal, project_command, project_folder, tracking, tracking_status
 from sweeproute.launch_facts import launch_tags
 from sweeproute.mlflow_journal_folder import JournalFolder, is_folder_of_journals
 from sweeproute.mlflow_journal_records import RunRecord
 from sweeproute.mlflow_journal_replay import JournalReplay
 from sweeproute.mlflow_limits import clean_tags
-from sweeproute.store import connect
+from sweeproute.replay import Phase
+from sweeproute.store import StoreError, connect
 from sweeproute.store_run import StoreRun
-from sweeproute.sweep_folder import ENDED, Attempt, Outcome, SweepFolder, launch_record, own, sweep_record
-from sweeproute.tracking import TrackingBusyError
+from sweeproute.sweep_folder import ENDED, OWN, Attempt, Outcome, SweepFolder, launch_record, own, sweep_record
 
 # Of a job's tags those that are of a trial among others, and mean nothing for a run alone.
 _OF_TRIALS = ("sweeproute.current", "sweeproute.superseded", "sweeproute.overrides")
@@ -47,7 +47,7 @@ def bring(root: Path, uri: str, problem: str | None = None) -> str:
         with FileLock(own(root, project_folder.LOCK), timeout=_BUSY_S):
             return _bring(root, uri, problem)
     except Timeout:
-        raise TrackingBusyError(
+        raise tracking.TrackingBusyError(
             f"Another process is writing the run in {str(root)!r} right now. Try again when it has ended."
         ) from None
 
@@ -67,6 +67,7 @@ def _bring(root: Path, uri: str, problem: str | None) -> str:
         return status
     for attempt in SweepFolder(root).attempts() if outcome is None else [outcome.attempt]:
         _replay(attempt, uri, run.run_id)
+        _track(attempt, uri, run)
     # Read anew: what was replayed may have set it.
     found = StoreRun.found(_store(client, uri, run), client.get_run(run.run_id))
     if outcome is not None and (log := outcome.attempt.folder / project_command.CONSOLE).is_file():
@@ -102,13 +103,32 @@ def _replay(attempt: Attempt, uri: str, run_id: str) -> None:
         replay.write_models()
 
 
-def _behind_ms(attempt: Attempt, journal: Path) -> int:
+def _track(attempt: Attempt, uri: str, run: project_folder.ProjectRun) -> None:
+    """Write the trials of an app of ours that ran over there: each has a journal in its own folder, and no store."""
+    work = attempt.folder / project_command.WORK
+    if not is_folder_of_journals(attempt.folder / project_command.JOURNAL):
+        return
+    sweeps = [path.parent.parent for path in sorted(work.rglob(f"{OWN}/sweep.json"))]
+    alone = [
+        path.parent
+        for path in sorted(work.rglob(journal.FILE))
+        if (path.parent / ".hydra").is_dir() and not any(path.is_relative_to(sweep) for sweep in sweeps)
+    ]
+    # A trial alone is the project's run itself; of several none is.
+    for root in [*sweeps, *(alone if len(alone) == 1 else ())]:
+        settings = tracking_status.Settings(uri, run.experiment, parent_run=run.run_id)
+        status = tracking.Tracker(root, settings).drain(Phase.OVER)
+        if status.problem is not None:
+            raise StoreError(status.problem)
+
+
+def _behind_ms(attempt: Attempt, begun: Path) -> int:
     """By how many milliseconds the clock of the machine was behind that ran an attempt.
 
     The launcher has its start by this machine's clock, and its journal by that one's; what a start takes is no such
     difference.
     """
-    began, noted = (launch_record(attempt.folder) or {}).get("started_at"), RunRecord.head(journal).started
+    began, noted = (launch_record(attempt.folder) or {}).get("started_at"), RunRecord.head(begun).started
     apart = int(float(began) * 1000) - noted if began and noted else 0
     return apart if abs(apart) > _START_MS else 0
 

@@ -18,7 +18,6 @@ from sweeproute import journal
 from sweeproute.configuration import rule_tags, run_tags
 from sweeproute.data_input import data_tags, dataset_input
 from sweeproute.launch_facts import from_record, launch_tags, milliseconds, reported_last
-from sweeproute.mlflow_journal import is_journal
 from sweeproute.store import Store
 from sweeproute.store_run import StoreRun, found_runs
 from sweeproute.sweep_folder import (
@@ -361,9 +360,6 @@ class Replay:
 
     def _search(self, tag: str, value: str) -> dict[str, "Run"]:
         """The runs with this tag by their journal's id, deleted ones included."""
-        if is_journal(self._store.uri):
-            # Such a folder is begun by a command that is sent to another machine, and searched by nobody.
-            return {}
         runs = found_runs(self._store.client, [self._store.experiment_id], tag, value)
         return {run.data.tags.get("sweeproute.journal", ""): run for run in runs}
 
