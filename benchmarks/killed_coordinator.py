@@ -32,6 +32,7 @@ TRIALS = 24
 WORDS = (
     "-m",
     "model=glm",
+    "tracking.models=none",
     "search_space=none",
     f"model.params.C={','.join(str(one / 10) for one in range(1, TRIALS + 1))}",
     *SMALL,
