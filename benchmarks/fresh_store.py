@@ -18,7 +18,6 @@ from mlflow import MlflowClient
 
 from small_trial import SMALL, start
 
-
 # Without a model: to write one imports all of scikit-learn, which has nothing to do with stores.
 WORDS = ("model=glm", "tracking.models=none", *SMALL)
 
