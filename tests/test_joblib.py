@@ -70,11 +70,11 @@ class Bench:
         self.events = Events()
         self.number = 0
 
-    def open(self, slots=2, threads=1, payload=None, preload=None, **settings) -> JoblibBackend:
+    def open(self, slots=2, threads=1, payload=None, preload=None, jobs=None, **settings) -> JoblibBackend:
         whole = payload or _worker.Payload(task, Callbacks(), {}, {}, **self.more())
         self.payload.write_bytes(cloudpickle.dumps(whole))
         self.platform = Platform("here", slots, threads, "cpu")
-        backend = JoblibBackend(self.platform, slots, JobLibLauncherConf(**settings), self.events)
+        backend = JoblibBackend(self.platform, slots, JobLibLauncherConf(**settings), self.events, jobs)
         point = Point((), (), "")
         backend.start(str(self.payload), _worker.Message(str(self.base), point, (), 0, "", preload=preload))
         return backend
@@ -143,6 +143,17 @@ def test_each_slot_has_a_worker_that_stays_warm(warm):
     assert [answer["x"] for answer in first] == [0, 1]
     assert [answer["pid"] for answer in first] == [answer["pid"] for answer in second]
     assert len({answer["pid"] for answer in first} | {os.getpid()}) == 3
+
+
+def test_no_more_workers_come_up_beforehand_than_there_are_jobs(bench):
+    backend = bench.open(slots=2, jobs=1)
+    try:
+        assert len(backend._executors) == 1
+        # What is wanted besides, where one is tried again elsewhere, comes up when it is.
+        assert [bench.answer(backend, place, f"x={place}")["x"] for place in (0, 1)] == [0, 1]
+        assert len(backend._executors) == 2
+    finally:
+        backend.close(0)
 
 
 def test_a_worker_is_held_to_its_threads_and_has_a_session_of_its_own(warm_slot):

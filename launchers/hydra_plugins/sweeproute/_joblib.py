@@ -41,10 +41,19 @@ class JoblibBackend:
         slots_here: Slots of all platforms that are parts of it, which sweeps share.
         settings: hydra-joblib-launcher's; `n_jobs` and `temp_folder` mean something here.
         events: Where ends of attempts are put.
+        jobs: How many jobs there are at most; no more slots are made ready beforehand. None where that is not known.
     """
 
-    def __init__(self, platform: Platform, slots_here: int, settings: JobLibLauncherConf, events: Events) -> None:
+    def __init__(
+        self,
+        platform: Platform,
+        slots_here: int,
+        settings: JobLibLauncherConf,
+        events: Events,
+        jobs: int | None = None,
+    ) -> None:
         self._platform = platform
+        self._ready = platform.slots if jobs is None else min(jobs, platform.slots)
         self._slots_here = slots_here
         self._temp_folder = settings.temp_folder
         self._events = events
@@ -63,7 +72,8 @@ class JoblibBackend:
     def start(self, payload: str, first: _worker.Message) -> None:
         """See Backend."""
         self._payload = payload
-        for slot in range(self._platform.slots):
+        # The lowest free slot is the next job's.
+        for slot in range(self._ready):
             self._hand(slot, _worker.warm, first)
 
     def _executor(self, slot: int) -> ProcessPoolExecutor:

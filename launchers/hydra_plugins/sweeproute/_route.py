@@ -38,7 +38,7 @@ from ._policy import Decision
 from ._records import SweepFolder, cache_dir, read_history
 from ._returns import RoutedReturn
 from ._scheduler import Scheduler
-from ._source import JobSource
+from ._source import JobSource, Points
 from .config import RoutedLauncherConf
 
 
@@ -146,15 +146,23 @@ class Route:
         first = next(waiting, None)
         if first is None:
             return {}
+        # A search finds its jobs on the way.
+        jobs = len(points.overrides) - len(points.returns) if isinstance(points, Points) else None
         backends: dict[str, Backend] = {}
         for name in self._registry.platforms:
             if name not in self._registry.unavailable:
-                backends[name] = self._backend(name, events)
+                backends[name] = self._backend(name, events, jobs)
                 backends[name].start(str(path), self._jobs.first(first, name))
         return backends
 
-    def _backend(self, name: str, events: Events) -> Backend:
-        """A platform's backend; its libraries are imported only where a platform needs them."""
+    def _backend(self, name: str, events: Events, jobs: int | None) -> Backend:
+        """A platform's backend; its libraries are imported only where a platform needs them.
+
+        Args:
+            name: The platform's.
+            events: Where ends of attempts are put.
+            jobs: How many there are at most; None where that is not known.
+        """
         platform, entry = self._registry.platforms[name], self._registry.settings[name]
         if entry.backend == "ssh":
             from ._reach import reach_of
@@ -178,7 +186,7 @@ class Route:
         from ._joblib import JoblibBackend
 
         slots_here = sum(one.slots for other, one in self._registry.platforms.items() if self._registry.local(other))
-        return JoblibBackend(platform, slots_here, local_settings(self._settings), events)
+        return JoblibBackend(platform, slots_here, local_settings(self._settings), events, jobs)
 
     def _conditions(self) -> Conditions:
         platforms = self._registry.platforms
