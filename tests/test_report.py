@@ -366,6 +366,12 @@ def test_a_thesis_that_has_a_table_of_its_own_keeps_it_and_the_report_is_there_a
     assert (code, complaint) == (0, "")
     assert "thesis: 6 tables and figures\n" in said
     assert files(thesis).keys() == {*(f"{name}.tex" for name in TABLES), "mine.tex", COPIED}
+    # A report of fewer models takes the others' files along, and says so.
+    code, _, complaint = sweeproute(
+        "report", "sweep_tied", "--tables-only", "--where", "model_type=GLM", "report.resamples=50"
+    )
+    assert code == 0
+    assert "Gone with the report that was there, since this one has no such: " in complaint
 
 
 @pytest.mark.parametrize(

@@ -42,8 +42,8 @@ def makes(folder: Path, **texts: str) -> dict[str, Path]:
 
 def test_a_folder_is_made_and_made_again(tmp_path):
     folder = tmp_path / "deep" / "report"
-    replace_folder(folder, {"a.txt": "1", "sub/b.txt": "2"})
-    replace_folder(folder, {"a.txt": "3", "c.txt": "4"})
+    assert replace_folder(folder, {"a.txt": "1", "sub/b.txt": "2"}) == []
+    assert replace_folder(folder, {"a.txt": "3", "c.txt": "4"}) == ["sub/b.txt"]
     assert content(folder) == {"a.txt": "3", "c.txt": "4"}
     assert [path.name for path in folder.parent.iterdir()] == ["report"]
 
@@ -62,7 +62,7 @@ def test_what_somebody_put_there_stays_and_what_was_drawn_into_it_goes_with_it(t
     replace_folder(folder, {"a.txt": "2"}, draw)
     expected = {"a.txt": "2", "figures/drawn.pdf": "new", "figures/mine.pdf": "mine", "notes.md": "mine"}
     assert content(folder) == expected | {"last.tex": "drawn.pdf,mine.pdf"}
-    replace_folder(folder, {"a.txt": "3"})
+    assert replace_folder(folder, {"a.txt": "3"}) == ["figures/drawn.pdf", "last.tex"]
     assert content(folder) == {"a.txt": "3", "figures/mine.pdf": "mine", "notes.md": "mine"}
 
 

@@ -57,6 +57,8 @@ class Made:
     warnings: tuple[str, ...]
     # Names of the files that were copied into a thesis.
     copied: tuple[str, ...] = ()
+    # Names of files of an earlier report in the same folder that this one does not have.
+    gone: tuple[str, ...] = ()
 
 
 class NotCopiedError(FolderError):
@@ -107,7 +109,7 @@ def make(question: Question, settings: Report, also: Also | None = None) -> Made
                 finish(beside)
             return {deliverables.DOCUMENT: deliverables.document(chapters, _figures(beside), captions)}
 
-        replace_folder(folder, files, last)
+        gone = [name for name in replace_folder(folder, files, last) if name != completion.FILE]
     names = [name for name in files if name.endswith(".tex")] + _figures(folder)
     problem = None
     try:
@@ -125,6 +127,7 @@ def make(question: Question, settings: Report, also: Also | None = None) -> Made
         comparison,
         best.warnings if best else (),
         tuple(names) if settings.copy_to and problem is None else (),
+        tuple(gone),
     )
     if problem is not None:
         raise NotCopiedError(made, problem) from problem

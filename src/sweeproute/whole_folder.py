@@ -25,7 +25,7 @@ class FolderError(Exception):
 
 def replace_folder(
     folder: Path, files: Mapping[str, str], last: Callable[[Path], Mapping[str, str]] | None = None
-) -> None:
+) -> list[str]:
     """Make a folder beside where it goes, then put it there in place of the one that was made before.
 
     What somebody has put into the old folder goes along into the new one.
@@ -35,6 +35,9 @@ def replace_folder(
         files: Text by path, relative to it.
         last: Given the new folder with all else in it, more files; it may also write there itself.
 
+    Returns:
+        The names of what was made before, and not this time.
+
     Raises:
         FolderError: There is something that was not made by this, another process makes it just now, or it cannot be
             written, say for want of room; what was there is there still.
@@ -43,7 +46,7 @@ def replace_folder(
     try:
         folder.parent.mkdir(parents=True, exist_ok=True)
         with _alone(folder):
-            _replace(folder, files, last)
+            return _replace(folder, files, last)
     except OSError as error:
         raise _refusal(folder, error) from error
 
@@ -63,7 +66,7 @@ def _alone(folder: Path) -> Iterator[None]:
         lock.release()
 
 
-def _replace(folder: Path, files: Mapping[str, str], last: Callable[[Path], Mapping[str, str]] | None) -> None:
+def _replace(folder: Path, files: Mapping[str, str], last: Callable[[Path], Mapping[str, str]] | None) -> list[str]:
     made = _made(folder)
     _clear(folder)
     beside = Path(tempfile.mkdtemp(prefix=f".{folder.name}.making-", dir=folder.parent))
@@ -86,6 +89,7 @@ def _replace(folder: Path, files: Mapping[str, str], last: Callable[[Path], Mapp
             shutil.rmtree(old)
         else:
             beside.rename(folder)
+        return sorted(made - own - {CONTENTS})
     finally:
         shutil.rmtree(beside, ignore_errors=True)
 

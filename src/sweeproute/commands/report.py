@@ -5,6 +5,9 @@ import sys
 
 from sweeproute.commands import Commands, kinds
 
+# Files that are gone which are named.
+_GONE = 5
+
 
 def add(commands: Commands) -> None:
     """Add the command's words."""
@@ -31,6 +34,7 @@ def run(asked: argparse.Namespace) -> None:
     from sweeproute import pointers, report, report_record, tables
     from sweeproute.commands import composing
     from sweeproute.commands.check import note
+    from sweeproute.progress import counted
 
     where = kinds(asked.where or ())
     settings = composing.report(asked.overrides)
@@ -52,6 +56,11 @@ def run(asked: argparse.Namespace) -> None:
     shown = [table for name, table in names.items() if name.startswith(settings.comparison.name)]
     print("\n\n".join(tables.to_text(table) for table in shown))
     print(f"\n{made.folder}: {len(made.files)} files, {', '.join(f'{name}.tex' for name in names)}")
+    if made.gone:
+        few = ", ".join(made.gone[:_GONE]) + (" and more" if len(made.gone) > _GONE else "")
+        note(
+            f"Gone with the report that was there, since this one has no such: {counted(len(made.gone), 'file')}, {few}"
+        )
     if settings.copy_to:
         print(f"{settings.copy_to}: {len(made.copied)} tables and figures")
     if asked.log:
