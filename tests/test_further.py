@@ -7,6 +7,8 @@ import pytest
 
 from conversation import Talk
 from small_trial import compose
+from sweeproute import data, holdout_record
+from sweeproute.config import plain
 from sweeproute.ensemble import chosen, told
 from sweeproute.further import beforehand, jobs
 from sweeproute.holdout import FILE, HoldoutError
@@ -260,6 +262,21 @@ def test_what_cannot_follow_is_said_beforehand(before, sentence):
     (only,) = beforehand(before, RULE)
     assert only["jobs"] == []
     assert only["says"].startswith(sentence)
+
+
+def test_a_holdout_that_is_spent_is_said_beforehand_and_claimed_by_nobody(state: Path):
+    before = planned("glm", words=("holdout=true",))
+    games = data.load(plain(before[0]["config"].data)).games_hash
+    assert len(beforehand(before, RULE)[0]["jobs"]) == 1
+    assert holdout_record.claimed() == []
+    looked = {"games_hash": games, "seasons": [2022, 2023], "model": "GLM", "sweep": "s1", "overrides": []}
+    holdout_record.note({**looked, "scoring": 1})
+    (only,) = beforehand(before, RULE)
+    assert only["jobs"] == []
+    assert only["says"].startswith(
+        "the holdout will not be scored. Seasons of 2023 to 2024 were scored for GLM before, by sweep s1."
+    )
+    assert len(beforehand(planned("glm", words=("holdout=again",)), RULE)[0]["jobs"]) == 1
 
 
 def test_nothing_is_said_where_nothing_follows():

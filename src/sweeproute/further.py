@@ -8,6 +8,7 @@ from typing import Any
 from omegaconf import DictConfig
 
 from sweeproute import ensemble, holdout, stakes
+from sweeproute.config import plain
 from sweeproute.configuration import split
 from sweeproute.selection import rule
 from sweeproute.winners import differs
@@ -114,6 +115,12 @@ def beforehand(planned: Sequence[Record], decides: Record) -> list[dict[str, Any
     if scores:
         try:
             holdout.refuse_swept(planned)
+            types = [f"{ensemble.PREFIX}{method}" for method in dict.fromkeys(map(str, cfg.ensemble))]
+            # lazy import: pandas, for a look that few ask for
+            from sweeproute import data
+
+            games = data.load(plain(cfg.data)).games_hash
+            holdout.refuse_spent(cfg, games, [*(one.type for one in models), *types])
             jobs, sentence = _on_holdout(models, cfg)
         except holdout.HoldoutError as error:
             scores, jobs, sentence = False, [], f"the holdout will not be scored. {error}"

@@ -100,6 +100,23 @@ def claim(
         _claim(entries, _unless_taken_back(entries), forced=_forced(cfg), resumed=resumed)
 
 
+def refuse_spent(cfg: DictConfig, games_hash: str, models: Sequence[str]) -> None:
+    """Refuse what `claim` would refuse, and claim nothing: for who only asks what would come.
+
+    Args:
+        cfg: A trial's config.
+        games_hash: Of its data.
+        models: Types of all that is to be scored.
+
+    Raises:
+        HoldoutError: See `claim`.
+    """
+    sweep = None if cfg.sweep.id is None else str(cfg.sweep.id)
+    entries = [_entry(cfg, games_hash, model, sweep, None) for model in models]
+    with holdout_record.held():
+        _numbers(entries, holdout_record.scored(), forced=_forced(cfg))
+
+
 def follow_up(
     results: Sequence[Record], decides: Record, cfg: DictConfig, made: Mapping[str, Sequence[str]] | None = None
 ) -> list[list[str]]:
@@ -255,7 +272,14 @@ def _unless_taken_back(entries: Sequence[Record]) -> list[dict[str, Any]]:
 
 
 def _claim(entries: Sequence[Record], before: Sequence[Record], *, forced: bool, resumed: bool = False) -> list[int]:
-    """Which look at the holdout each of these will be, 1 for the first; nobody else is the first from now on.
+    """Which look at the holdout each of these will be, 1 for the first; nobody else is the first from now on."""
+    numbers = _numbers(entries, before, forced=forced, resumed=resumed)
+    holdout_record.claim([{key: one[key] for key in ("games_hash", "seasons", "model", "sweep")} for one in entries])
+    return numbers
+
+
+def _numbers(entries: Sequence[Record], before: Sequence[Record], *, forced: bool, resumed: bool = False) -> list[int]:
+    """Which look each of these would be.
 
     The same configurations of the same sweep are no second time; nor, where a sweep goes on and they are not known yet,
     is anything of its own.
@@ -276,7 +300,6 @@ def _claim(entries: Sequence[Record], before: Sequence[Record], *, forced: bool,
         if running is not None and not forced:
             raise HoldoutError(_at_once(entry, running))
         numbers.append(1 + max((int(one["scoring"]) for one in alike), default=0))
-    holdout_record.claim([{key: one[key] for key in ("games_hash", "seasons", "model", "sweep")} for one in entries])
     return numbers
 
 

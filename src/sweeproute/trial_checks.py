@@ -15,6 +15,8 @@ from sweeproute.selection import CALIBRATIONS, HIGHER_IS_BETTER, OURS, objective
 _KEPT_MODELS = ("best", "all", "none")
 # Of which jobs it is to be found on which features they lean: those that score the holdout, all, none.
 _LEANING = ("holdout", "all", "none")
+# What this process has told already: a sweep of several models is admitted for each.
+_said: set[str] = set()
 
 
 def admit(cfg: DictConfig, decides: Mapping[str, Any]) -> None:
@@ -53,8 +55,20 @@ def admit(cfg: DictConfig, decides: Mapping[str, Any]) -> None:
         dataset = data.load(plain(cfg.data))
         holdout.check_seasons(cfg, dataset.season)
         holdout.claim(cfg, dataset.games_hash, _ensembles(cfg), sweep=sweep)
+        _say_seen(cfg, dataset.games_hash, sweep)
     if ensemble.is_one(cfg) and decides.get("on") is None:
         ensemble.check_data(ensemble_members.find(cfg, scored=holdout.is_wanted(cfg)), data.load(plain(cfg.data)).hash)
+
+
+def _say_seen(cfg: DictConfig, games_hash: str, sweep: str | None) -> None:
+    """Say once, before the first trial, that an earlier sweep chose by seasons of the holdout."""
+    from sweeproute import holdout_seen
+
+    first, last = cfg.validation.holdout_seasons
+    told = holdout_seen.sentence(games_hash, (first, last), sweep)
+    if told is not None and told not in _said:
+        _said.add(told)
+        print(told, flush=True)
 
 
 def _ensembles(cfg: DictConfig) -> list[str]:
