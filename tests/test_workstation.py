@@ -140,10 +140,13 @@ def test_a_link_that_is_down_at_the_near_end_fails_at_once(box):
 def test_a_link_that_is_down_at_the_far_end_fails_after_seconds(box):
     box.far_link(False)
     started = time.monotonic()
-    done = ssh(box, "true")
+    try:
+        done = ssh(box, "true")
+    finally:
+        box.far_link(True)
+    # Three of looking for the machine's address, and as long as a busy machine takes to start ssh.
+    assert 2 < time.monotonic() - started < 20
     assert "No route to host" in done.stderr
-    assert 2 < time.monotonic() - started < 5
-    box.far_link(True)
     assert ssh(box, "true", "-o", "ConnectTimeout=2").returncode == 0
 
 

@@ -113,8 +113,8 @@ def refuse_spent(cfg: DictConfig, games_hash: str, models: Sequence[str]) -> Non
     """
     sweep = None if cfg.sweep.id is None else str(cfg.sweep.id)
     entries = [_entry(cfg, games_hash, model, sweep, None) for model in models]
-    with holdout_record.held():
-        _numbers(entries, holdout_record.scored(), forced=_forced(cfg))
+    # Without the record's lock, for which its folder would be made: nothing is written.
+    _numbers(entries, holdout_record.scored(), forced=_forced(cfg))
 
 
 def follow_up(
