@@ -31,7 +31,8 @@ LONGEST = (
     *("test_network", "test_ensemble_far", "test_request", "test_models", "test_leakage", "test_final_report"),
     *("test_checkpoint", "test_ensemble_sweep", "test_config", "test_errors", "test_study", "test_shared_runs"),
     *("test_bettor", "test_home_plan", "test_far_jobs", "test_readme", "test_r_sweep", "test_grid"),
-    *("test_predict_network", "test_comparison", "test_registry", "test_far_sweep", "test_run_on", "test_joblib"),
+    *("test_mlflow_backend", "test_figures", "test_tracking", "test_trial_steps", "test_predict_network"),
+    *("test_comparison", "test_registry", "test_far_sweep", "test_run_on", "test_joblib"),
 )
 
 
