@@ -40,7 +40,7 @@ faults: $(VENV)/.dev ## run every fault of a far machine 20 times under a grid a
 	$(BIN)/python tests/faults.py
 	$(BIN)/python tests/faults.py --search
 
-bench: $(VENV)/.dev ## measure the figures that the README states (the closed lid takes 10 min)
+bench: $(VENV)/.dev ## measure the figures that the README states (the closed lid takes 10 min, kills and starts at once 30)
 	@set -e; for script in benchmarks/[!_]*.py; do echo "$$script"; $(BIN)/python "$$script"; done
 
 constraints: $(VENV)/.pip ## resolve pyproject.toml anew and rewrite the pins

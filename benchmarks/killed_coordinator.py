@@ -1,6 +1,6 @@
 """Kills a sweep's coordinator at random moments, and counts what `sweeproute sync` brings into MLflow afterwards.
 
-Each round is a sweep of 24 small trials into a SQLite store, on two workers. The coordinator is killed (SIGKILL)
+Each round is a sweep of twelve small trials into a SQLite store, on two workers. The coordinator is killed (SIGKILL)
 after a time drawn evenly from the whole length of a sweep that is left alone, its start and its end among it. Then
 `sweeproute sync` runs once the workers, which a kill leaves to themselves, have gone. Every trial whose journal
 says FINISHED has to be in MLflow exactly once, with every parameter, every value of every metric at its step and time,
@@ -28,7 +28,7 @@ from handmade_sweep import fresh_store
 from small_trial import SMALL, end, start
 from sweeproute import journal
 
-TRIALS = 24
+TRIALS = 12
 WORDS = (
     "-m",
     "model=glm",
