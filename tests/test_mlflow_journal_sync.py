@@ -205,14 +205,19 @@ def test_a_replay_that_is_killed_at_any_write_and_done_again_leaves_everything_o
     assert place > 12, "a replay has more writes than that"
 
 
+def writes_nothing(folder: Path, store: str) -> None:
+    """Replay once more, and look at every row of the store."""
+    with sqlite3.connect(folder / "real.db") as before:
+        dump = list(before.iterdump())
+    sync(folder / "logged", store)
+    with sqlite3.connect(folder / "real.db") as after:
+        assert list(after.iterdump()) == dump
+
+
 def test_a_replay_done_again_writes_nothing(tmp_path: Path, store: str) -> None:
     log_something(tmp_path / "logged")
     sync(tmp_path / "logged", store)
-    with sqlite3.connect(tmp_path / "real.db") as before:
-        dump = list(before.iterdump())
-    sync(tmp_path / "logged", store)
-    with sqlite3.connect(tmp_path / "real.db") as after:
-        assert list(after.iterdump()) == dump
+    writes_nothing(tmp_path, store)
 
 
 def test_what_is_logged_between_two_replays_follows(tmp_path: Path, store: str) -> None:
@@ -249,11 +254,7 @@ def test_files_that_come_behind_the_end_of_a_run_follow(tmp_path: Path, store: s
     assert "late.txt" in {one.path for one in there.list_artifacts(ended.run_id)}
     # Nothing else of the run has moved, and the next replay has nothing to do.
     assert there.get_run(ended.run_id).info.end_time == ended.end_time
-    with sqlite3.connect(tmp_path / "real.db") as before:
-        dump = list(before.iterdump())
-    sync(tmp_path / "logged", store)
-    with sqlite3.connect(tmp_path / "real.db") as after:
-        assert list(after.iterdump()) == dump
+    writes_nothing(tmp_path, store)
 
 
 def test_an_experiment_that_a_person_deleted_holds_up_no_other(tmp_path: Path, store: str) -> None:

@@ -41,8 +41,6 @@ def sync(root: Path, uri: str | None = None, clock_offset_ms: int | None = None)
             f"{uri} is a folder of journals and no store to bring them to; name one, for example "
             f"--uri {DEFAULT_URI} or --uri http://localhost:5000."
         )
-    # MLflow would print two lines for each run that ends on a server.
-    os.environ.setdefault("MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT", "true")
     own(root, LOCK).parent.mkdir(parents=True, exist_ok=True)
     try:
         with FileLock(own(root, LOCK), timeout=_BUSY_S):

@@ -1,6 +1,5 @@
 """Brings into the run of an MLflow project what its job has left: what it logged, what it printed, how it ended."""
 
-import os
 from pathlib import Path
 from typing import Any
 
@@ -54,7 +53,6 @@ def bring(root: Path, uri: str, problem: str | None = None) -> str:
 
 def _bring(root: Path, uri: str, problem: str | None) -> str:
     run = project_folder.load(root)
-    os.environ.setdefault("MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT", "true")
     client = connect(uri)
     outcomes = SweepFolder(root).outcomes()
     outcome = outcomes[0] if outcomes else None
