@@ -196,6 +196,15 @@ def test_a_store_that_does_not_answer_or_serves_no_questions_is_a_sentence(
     assert len(complaint.splitlines()) == 1
 
 
+def test_a_file_that_is_no_store_is_a_sentence(sweeproute: Run, tmp_path: Path) -> None:
+    (tmp_path / "torn.db").write_text("{}" * 100)
+    code, said, complaint = sweeproute("best", "--uri", f"sqlite:///{tmp_path}/torn.db")
+    assert (code, said) == (1, "")
+    assert complaint.splitlines()[-1].startswith("The tracking store refuses (")
+    assert "file is not a database" in complaint
+    assert "Traceback" not in complaint
+
+
 def test_a_trial_whose_address_is_a_folder_of_journals_says_how_to_bring_it_to_a_store(tmp_path: Path) -> None:
     state = {"SWEEPROUTE_STATE": str(tmp_path / "state")}
     said = end(start(tmp_path, "model=glm", "hydra.run.dir=out", *SMALL, uri="journal:runs", **state))

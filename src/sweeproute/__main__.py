@@ -54,7 +54,10 @@ def _run(asked: argparse.Namespace) -> None:
         nobody_reads()
     except Exception as error:
         # What a store has refused, or that it does not answer, is no error of a program.
-        if not type(error).__module__.startswith("mlflow.") or os.environ.get("HYDRA_FULL_ERROR") == "1":
+        if (
+            not type(error).__module__.startswith(("mlflow.", "sqlalchemy."))
+            or os.environ.get("HYDRA_FULL_ERROR") == "1"
+        ):
             raise
         # lazy import: see main
         from sweeproute.store import StoreError, refusal

@@ -123,7 +123,7 @@ def _code(verdict: "Verdict") -> int:
 
 def _of_store(error: Exception) -> str | None:
     """What a store said that cannot be asked, in a sentence."""
-    if not type(error).__module__.startswith("mlflow."):
+    if not type(error).__module__.startswith(("mlflow.", "sqlalchemy.")):
         return None
     from sweeproute.store import refusal
 
